@@ -1,0 +1,1 @@
+//! The request pipeline: tree, sessions and log wired together; pure

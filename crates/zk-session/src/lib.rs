@@ -1,0 +1,1 @@
+//! Both ends of a ZooKeeper session as pure state machines

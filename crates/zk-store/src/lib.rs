@@ -1,0 +1,1 @@
+//! Apache ZooKeeper's files: transaction log and snapshots

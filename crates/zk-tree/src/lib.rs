@@ -1,0 +1,1 @@
+//! The data tree: znodes, ACLs, quotas, watches, digest; pure

@@ -1,0 +1,2 @@
+//! The zkfleet binary.
+fn main() {}

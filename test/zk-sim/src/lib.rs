@@ -1,0 +1,1 @@
+//! Deterministic world for the cores

@@ -1,0 +1,1 @@
+//! Real server processes, ports and clients for tests
