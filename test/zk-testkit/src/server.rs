@@ -1,0 +1,223 @@
+//! A server process on a directory of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Engine, Error, PATIENCE, four_letter_word};
+
+/// Between two looks at something that is about to happen.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What to start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerConfig {
+    /// Which server.
+    pub engine: Engine,
+    /// Lines of `zoo.cfg` after `dataDir` and `clientPort`, which the testkit chooses.
+    pub lines: Vec<String>,
+    /// Java system properties; ours finds them as lines of its `zoo.cfg`.
+    pub properties: Vec<(String, String)>,
+}
+
+impl ServerConfig {
+    /// A standalone server with half-second ticks and every four-letter word allowed.
+    #[must_use]
+    pub fn new(engine: Engine) -> ServerConfig {
+        let lines = ["tickTime=500", "maxClientCnxns=0", "4lw.commands.whitelist=*"];
+        ServerConfig { engine, lines: lines.map(String::from).to_vec(), properties: Vec::new() }
+    }
+}
+
+/// A running server. Dropping it kills the process and removes its files.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server on an empty directory and waits until it serves.
+    pub fn start(config: ServerConfig) -> Result<Server, Error> {
+        let mut dir = TempDir::with_prefix("zkfleet-test-")?;
+        dir.disable_cleanup(std::env::var_os("ZKFLEET_KEEP").is_some());
+        let mut server = Server { config, dir, port: 0, child: None };
+        // Between choosing a port and binding it somebody else may take it.
+        let mut tries = 3;
+        loop {
+            server.port = free_port()?;
+            tries -= 1;
+            match server.run() {
+                Err(Error::NotUp { tail, .. }) if tries > 0 && tail.contains("in use") => {}
+                result => return result.map(|()| server),
+            }
+        }
+    }
+
+    /// Starts it again on the same directory and port, after one of the ways to stop it.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.kill()?;
+        self.run()
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        let cfg = self.write_config()?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let mut command = self.config.engine.command(&cfg, &self.config.properties)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.current_dir(self.dir.path());
+        self.child = Some(command.spawn().map_err(|e| Error::Missing {
+            engine: self.config.engine,
+            why: format!("{}: {e}", command.get_program().display()),
+        })?);
+        self.wait_until_up()
+    }
+
+    fn write_config(&self) -> Result<PathBuf, Error> {
+        let path = self.dir.path().join("zoo.cfg");
+        let mut file = File::create(&path)?;
+        writeln!(file, "dataDir={}", self.data_dir().display())?;
+        writeln!(file, "clientPort={}\nclientPortAddress=127.0.0.1", self.port)?;
+        writeln!(file, "admin.enableServer=false")?;
+        for line in &self.config.lines {
+            writeln!(file, "{line}")?;
+        }
+        if !self.config.engine.is_apache() {
+            for (name, value) in &self.config.properties {
+                writeln!(file, "{name}={value}")?;
+            }
+        }
+        Ok(path)
+    }
+
+    fn wait_until_up(&mut self) -> Result<(), Error> {
+        let addr = self.addr();
+        let started = Instant::now();
+        loop {
+            // srvr is in every server's default whitelist.
+            let answer = four_letter_word(addr, b"srvr", Duration::from_secs(2));
+            if answer.is_ok_and(|text| String::from_utf8_lossy(&text).contains("Mode:")) {
+                return Ok(());
+            }
+            let why = match self.exit_status()? {
+                Some(status) => format!("{status}"),
+                None if started.elapsed() > PATIENCE => format!("no srvr in {PATIENCE:?}"),
+                None => {
+                    thread::sleep(POLL);
+                    continue;
+                }
+            };
+            self.kill()?;
+            let tail = self.log_tail(30);
+            let log = self.log_path();
+            return Err(Error::NotUp { engine: self.config.engine, why, log, tail });
+        }
+    }
+
+    /// Which server this is.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.config.engine
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// `dataDir`; logs and snapshots are in `version-2` below it.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The process id, if it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// The file with everything the process printed.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    /// The last lines of what the process printed.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let all = text.lines().collect::<Vec<_>>();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// How the process ended, or `None` while it runs.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>, Error> {
+        Ok(match &mut self.child {
+            Some(child) => child.try_wait()?,
+            None => None,
+        })
+    }
+
+    /// kill -9, and waits for the end. Nothing to do if it does not run.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) -> Result<ExitStatus, Error> {
+        self.signal(Signal::TERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exit_status()? {
+                self.child = None;
+                return Ok(status);
+            }
+            thread::sleep(POLL);
+        }
+        self.kill()?;
+        Err(Error::Silence(PATIENCE))
+    }
+
+    /// SIGSTOP: the process lives on, but does nothing.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let child = self.child.as_ref().ok_or(Error::Stopped)?;
+        Ok(kill_process(Pid::from_child(child), signal).map_err(std::io::Error::from)?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A process that is already gone is what is wanted here.
+        let _ = self.kill();
+    }
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+fn free_port() -> Result<u16, Error> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
