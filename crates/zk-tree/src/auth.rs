@@ -1,0 +1,377 @@
+//! Who may do what: identities, ACL checks, the fix-up of given lists (client-protocol 8).
+
+use base64::Engine;
+use sha1::{Digest, Sha1};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use subtle::ConstantTimeEq;
+use zk_proto::acl::{self, Acl, AclBytes};
+use zk_proto::{ErrorCode, Perms};
+
+/// What a connection has proven to be.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Identity {
+    /// `ip`, `digest`, `x509`, `sasl`, `super`.
+    pub scheme: Cow<'static, str>,
+    /// The name in that scheme.
+    pub id: String,
+}
+
+impl Identity {
+    /// An identity.
+    #[must_use]
+    pub fn new(scheme: &'static str, id: impl Into<String>) -> Identity {
+        Identity { scheme: Cow::Borrowed(scheme), id: id.into() }
+    }
+
+    /// The part that whoAmI shows: nothing secret (`getUserName` of Apache's providers).
+    #[must_use]
+    pub fn user(&self) -> &str {
+        match &*self.scheme {
+            "digest" => self.id.split(':').next().unwrap_or_default(),
+            "super" => "",
+            _ => &self.id,
+        }
+    }
+}
+
+/// How the server checks identities; from its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct AuthOptions {
+    /// `DigestAuthenticationProvider.superDigest`: `user:base64(sha1(user:password))`.
+    pub super_digest: Option<String>,
+    /// Whether the x509 provider is there (TLS is configured).
+    pub x509: bool,
+    /// Whether ACLs may name `sasl` ids.
+    pub sasl: bool,
+    /// `skipACL=yes`.
+    pub skip_acl: bool,
+    /// `ensembleAuthName`: names that the scheme `ensemble` must give.
+    pub ensemble_names: Option<Vec<String>>,
+}
+
+/// What an auth packet came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuthOutcome {
+    /// These identities are added.
+    Granted(Vec<Identity>),
+    /// Error -115, and the connection closes.
+    Failed,
+    /// The connection closes without an answer (scheme `ensemble`).
+    CloseSilently,
+}
+
+/// `user:base64(sha1(user:password))` of `user:password`, as the digest scheme stores it.
+#[must_use]
+pub fn digest_id(credentials: &[u8]) -> String {
+    let user = credentials.split(|&b| b == b':').next().unwrap_or_default();
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::digest(credentials));
+    format!("{}:{hash}", String::from_utf8_lossy(user))
+}
+
+/// Whether two secrets are equal, in a time that does not depend on where they differ.
+fn equal_secrets(a: &str, b: &str) -> bool {
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+impl AuthOptions {
+    /// Handles an auth packet (opcode 100) from a client at `peer`.
+    #[must_use]
+    pub fn authenticate(
+        &self,
+        scheme: &str,
+        credentials: Option<&[u8]>,
+        peer: Option<IpAddr>,
+    ) -> AuthOutcome {
+        match (scheme, credentials) {
+            ("digest", Some(credentials)) => {
+                let id = digest_id(credentials);
+                let mut granted = Vec::new();
+                if self.super_digest.as_deref().is_some_and(|wanted| equal_secrets(wanted, &id)) {
+                    granted.push(Identity::new("super", ""));
+                }
+                granted.push(Identity::new("digest", id));
+                AuthOutcome::Granted(granted)
+            }
+            ("ip", _) => AuthOutcome::Granted(
+                peer.map(|ip| Identity::new("ip", ip.to_string())).into_iter().collect(),
+            ),
+            ("ensemble", name) => {
+                let name = String::from_utf8_lossy(name.unwrap_or_default());
+                match &self.ensemble_names {
+                    None => AuthOutcome::Granted(Vec::new()),
+                    Some(_) if name.is_empty() => AuthOutcome::Granted(Vec::new()),
+                    Some(names) if names.iter().any(|wanted| *wanted == name) => {
+                        AuthOutcome::Granted(Vec::new())
+                    }
+                    Some(_) => AuthOutcome::CloseSilently,
+                }
+            }
+            _ => AuthOutcome::Failed,
+        }
+    }
+
+    /// Whether an ACL gives one of the identities one of the permissions (client-protocol 8.2).
+    pub fn allows(
+        &self,
+        list: &[u8],
+        wanted: Perms,
+        identities: &[Identity],
+    ) -> Result<(), ErrorCode> {
+        if list == AclBytes::OPEN.as_bytes() || self.skip_acl {
+            return Ok(());
+        }
+        let Ok(list) = AclBytes::parse(list) else { return Err(ErrorCode::NoAuth) };
+        if list.is_empty() || identities.iter().any(|identity| identity.scheme == "super") {
+            return Ok(());
+        }
+        let allowed = list.iter().filter(|entry| entry.perms.intersects(wanted)).any(|entry| {
+            let (scheme, id) = (entry.scheme.as_deref(), entry.id.as_deref().unwrap_or_default());
+            match scheme {
+                Some("world") => id == "anyone",
+                Some(scheme) => identities
+                    .iter()
+                    .filter(|identity| identity.scheme == scheme)
+                    .any(|identity| self.matches(scheme, id, identity)),
+                None => false,
+            }
+        });
+        if allowed { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    fn matches(&self, scheme: &str, id: &str, identity: &Identity) -> bool {
+        match scheme {
+            "ip" => ip_matches(id, &identity.id),
+            "digest" => equal_secrets(id, &identity.id),
+            "sasl" => identity.id == "super" || identity.id == id,
+            _ => identity.id == id,
+        }
+    }
+
+    /// Makes a given list ready to be stored (client-protocol 8.3): duplicates go, `auth` becomes
+    /// the connection's identities, everything else must be valid. Borrows when nothing changes.
+    pub fn fix_up<'a>(
+        &self,
+        list: AclBytes<'a>,
+        identities: &[Identity],
+    ) -> Result<Cow<'a, [u8]>, ErrorCode> {
+        if list == AclBytes::OPEN {
+            return Ok(Cow::Borrowed(list.as_bytes()));
+        }
+        let mut given: Vec<Acl<'_>> = Vec::new();
+        for entry in list.iter() {
+            if !given.contains(&entry) {
+                given.push(entry);
+            }
+        }
+        if given.is_empty() {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        let mut fixed = Vec::with_capacity(given.len());
+        for entry in &given {
+            let scheme = entry.scheme.as_deref().ok_or(ErrorCode::InvalidAcl)?;
+            match (scheme, entry.id.as_deref()) {
+                ("world", None) => return Err(ErrorCode::MarshallingError),
+                ("world", Some("anyone")) => fixed.push(entry.clone()),
+                ("auth", _) => {
+                    let before = fixed.len();
+                    fixed.extend(
+                        identities.iter().filter(|identity| is_authenticated(identity)).map(
+                            |identity| Acl {
+                                perms: entry.perms,
+                                scheme: Some(Cow::Borrowed(&*identity.scheme)),
+                                id: Some(Cow::Borrowed(&*identity.id)),
+                            },
+                        ),
+                    );
+                    if fixed.len() == before {
+                        return Err(ErrorCode::InvalidAcl);
+                    }
+                }
+                (scheme, Some(id)) if self.is_valid_id(scheme, id) => fixed.push(entry.clone()),
+                _ => return Err(ErrorCode::InvalidAcl),
+            }
+        }
+        Ok(Cow::Owned(acl::encode(&fixed)))
+    }
+
+    fn is_valid_id(&self, scheme: &str, id: &str) -> bool {
+        match scheme {
+            "digest" => is_digest_id(id),
+            "ip" => parse_network(id).is_some(),
+            "x509" => self.x509 && is_distinguished_name(id),
+            "sasl" => self.sasl && !id.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+/// Schemes whose ids an `auth` entry stands for (`isAuthenticated` of Apache's providers).
+fn is_authenticated(identity: &Identity) -> bool {
+    matches!(&*identity.scheme, "digest" | "x509" | "sasl")
+}
+
+/// Java's `split(":")` drops empty parts at the end; exactly two must remain.
+fn is_digest_id(id: &str) -> bool {
+    let mut parts: Vec<&str> = id.split(':').collect();
+    while parts.last().is_some_and(|part| part.is_empty()) {
+        parts.pop();
+    }
+    parts.len() == 2
+}
+
+fn is_distinguished_name(id: &str) -> bool {
+    !id.is_empty()
+        && id
+            .split(',')
+            .all(|part| part.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty()))
+}
+
+/// An address and the number of bits that count.
+fn parse_network(id: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = match id.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (id, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = match bits {
+        None => most,
+        Some(text) => text.parse().ok().filter(|bits| *bits <= most)?,
+    };
+    Some((address, bits))
+}
+
+fn ip_matches(network: &str, ip: &str) -> bool {
+    let (Some((network, bits)), Ok(ip)) = (parse_network(network), ip.parse::<IpAddr>()) else {
+        return false;
+    };
+    match (network, ip) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let differ = u32::from(a) ^ u32::from(b);
+            differ.checked_shr(32 - bits).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let differ = u128::from(a) ^ u128::from(b);
+            differ.checked_shr(128 - bits).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+/// The list as somebody without ADMIN sees it: the secret half of digest ids is `x`
+/// (CVE-2019-0201).
+#[must_use]
+pub fn mask_digests(list: &[u8]) -> Vec<u8> {
+    let Ok(list) = AclBytes::parse(list) else { return Vec::new() };
+    let masked: Vec<Acl<'_>> = list
+        .iter()
+        .map(|mut entry| {
+            if entry.scheme.as_deref() == Some("digest")
+                && let Some((user, _)) = entry.id.as_deref().unwrap_or_default().split_once(':')
+            {
+                entry.id = Some(Cow::Owned(format!("{user}:x")));
+            }
+            entry
+        })
+        .collect();
+    acl::encode(&masked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(entry: Acl<'_>, identities: &[Identity]) -> bool {
+        AuthOptions::default().allows(&acl::encode(&[entry]), Perms::READ, identities).is_ok()
+    }
+
+    #[test]
+    fn digest_ids_are_apaches() {
+        // From Apache's documentation of superDigest: super:superpw.
+        assert_eq!(digest_id(b"super:superpw"), "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=");
+    }
+
+    #[test]
+    fn the_super_digest_opens_everything() {
+        let options =
+            AuthOptions { super_digest: Some(digest_id(b"s:p")), ..AuthOptions::default() };
+        let AuthOutcome::Granted(ids) = options.authenticate("digest", Some(b"s:p"), None) else {
+            panic!()
+        };
+        let closed = acl::encode(&[Acl::new(Perms(0), "digest", "x:y")]);
+        assert!(options.allows(&closed, Perms::ADMIN, &ids).is_ok());
+        let AuthOutcome::Granted(ids) = options.authenticate("digest", Some(b"s:q"), None) else {
+            panic!()
+        };
+        assert_eq!(options.allows(&closed, Perms::ADMIN, &ids), Err(ErrorCode::NoAuth));
+    }
+
+    #[test]
+    fn networks_match_by_their_first_bits() {
+        let me = [Identity::new("ip", "10.1.2.3")];
+        for (network, want) in [
+            ("10.1.2.3", true),
+            ("10.1.0.0/16", true),
+            ("10.2.0.0/16", false),
+            ("0.0.0.0/0", true),
+            ("10.1.2.2/31", true),
+            ("10.1.2.2/32", false),
+            ("::/0", false),
+        ] {
+            assert_eq!(allows(Acl::new(Perms::ALL, "ip", network), &me), want, "{network}");
+        }
+    }
+
+    #[test]
+    fn fix_up_refuses_what_apache_refuses() {
+        let options = AuthOptions::default();
+        let me = [Identity::new("ip", "127.0.0.1"), Identity::new("digest", "u:h")];
+        let fix = |entries: &[Acl<'_>]| {
+            let bytes = acl::encode(entries);
+            options.fix_up(AclBytes::parse(&bytes).unwrap(), &me).map(Cow::into_owned)
+        };
+        for bad in ["u", "u:", ":", "a:b:c"] {
+            assert_eq!(
+                fix(&[Acl::new(Perms::ALL, "digest", bad)]),
+                Err(ErrorCode::InvalidAcl),
+                "{bad}"
+            );
+        }
+        for good in ["u:h", ":x"] {
+            assert!(fix(&[Acl::new(Perms::ALL, "digest", good)]).is_ok(), "{good}");
+        }
+        for bad in ["1.2.3", "1.2.3.4/", "1.2.3.4/33", "host"] {
+            assert_eq!(
+                fix(&[Acl::new(Perms::ALL, "ip", bad)]),
+                Err(ErrorCode::InvalidAcl),
+                "{bad}"
+            );
+        }
+        assert_eq!(fix(&[Acl::new(Perms::ALL, "world", "me")]), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix(&[Acl::new(Perms::ALL, "super", "me")]), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix(&[]), Err(ErrorCode::InvalidAcl));
+        let no_id = Acl { perms: Perms::ALL, scheme: Some("world".into()), id: None };
+        assert_eq!(fix(&[no_id]), Err(ErrorCode::MarshallingError));
+        let auth = Acl::new(Perms::READ, "auth", "");
+        let mine = acl::encode(&[Acl::new(Perms::READ, "digest", "u:h")]);
+        assert_eq!(
+            fix(&[auth.clone(), auth]),
+            Ok(mine),
+            "auth becomes the digest identity, not ip"
+        );
+    }
+
+    #[test]
+    fn digests_are_masked() {
+        let list = acl::encode(&[
+            Acl::new(Perms::ALL, "digest", "u:secret"),
+            Acl::new(Perms::ALL, "ip", "1.2.3.4"),
+        ]);
+        let want = acl::encode(&[
+            Acl::new(Perms::ALL, "digest", "u:x"),
+            Acl::new(Perms::ALL, "ip", "1.2.3.4"),
+        ]);
+        assert_eq!(mask_digests(&list), want);
+    }
+}

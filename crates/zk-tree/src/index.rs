@@ -1,0 +1,102 @@
+//! From a path to a znode: one hash table over (parent, name), cut in shards.
+//!
+//! A path's hash is a chain over its components, so the hash of a child follows from its parent's
+//! and no path is stored. The seed comes from outside and must not be known to clients.
+//! Shards keep the growth of the table from stopping the server: each grows alone, and there are
+//! many.
+
+use crate::node::{Arena, NodeId};
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, Hasher};
+
+const SHARD_BITS: u32 = 8;
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    shards: Vec<HashTable<NodeId>>,
+    names: foldhash::fast::FixedState,
+}
+
+impl Index {
+    pub(crate) fn new(seed: u64) -> Index {
+        Index {
+            shards: (0..1 << SHARD_BITS).map(|_| HashTable::new()).collect(),
+            names: foldhash::fast::FixedState::with_seed(seed),
+        }
+    }
+
+    /// Hash of the child `name` of a znode with hash `parent`.
+    #[inline]
+    pub(crate) fn hash(&self, parent: u32, name: &[u8]) -> u32 {
+        let mut hasher = self.names.build_hasher();
+        hasher.write_u32(parent);
+        hasher.write(name);
+        (hasher.finish() >> 16) as u32
+    }
+
+    #[inline]
+    fn shard(hash: u32) -> usize {
+        (hash >> (32 - SHARD_BITS)) as usize
+    }
+
+    /// The 32 bits of a hash over 64, as the table takes its tag from the top.
+    #[inline]
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// The child of `parent` with this name.
+    #[inline]
+    pub(crate) fn child(
+        &self,
+        arena: &Arena,
+        parent: NodeId,
+        name: &[u8],
+        hash: u32,
+    ) -> Option<NodeId> {
+        self.shards[Index::shard(hash)]
+            .find(Index::spread(hash), |&id| {
+                let node = &arena[id];
+                node.hash == hash && node.parent == parent && node.name() == name
+            })
+            .copied()
+    }
+
+    /// The znode at a path that is not the root's. Found by its last component first: its
+    /// ancestors are compared only when that fits.
+    #[inline]
+    pub(crate) fn find(&self, arena: &Arena, path: &str) -> Option<NodeId> {
+        let rest = path.strip_prefix('/')?;
+        let root = arena[NodeId::ROOT].hash;
+        let hash = rest.split('/').fold(root, |hash, name| self.hash(hash, name.as_bytes()));
+        self.shards[Index::shard(hash)]
+            .find(Index::spread(hash), |&id| {
+                arena[id].hash == hash && Index::has_path(arena, id, rest)
+            })
+            .copied()
+    }
+
+    fn has_path(arena: &Arena, mut id: NodeId, rest: &str) -> bool {
+        for name in rest.rsplit('/') {
+            if id == NodeId::ROOT || arena[id].name() != name.as_bytes() {
+                return false;
+            }
+            id = arena[id].parent;
+        }
+        id == NodeId::ROOT
+    }
+
+    pub(crate) fn insert(&mut self, arena: &Arena, id: NodeId) {
+        let hash = arena[id].hash;
+        self.shards[Index::shard(hash)]
+            .insert_unique(Index::spread(hash), id, |&other| Index::spread(arena[other].hash));
+    }
+
+    pub(crate) fn remove(&mut self, arena: &Arena, id: NodeId) {
+        let hash = arena[id].hash;
+        let shard = &mut self.shards[Index::shard(hash)];
+        if let Ok(entry) = shard.find_entry(Index::spread(hash), |&other| other == id) {
+            entry.remove();
+        }
+    }
+}

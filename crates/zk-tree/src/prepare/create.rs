@@ -1,0 +1,131 @@
+//! Creates of all kinds (client-protocol 5.1 and 5.2).
+
+use super::{Preparer, Prospect};
+use crate::digest::ContentCrc;
+use zk_proto::acl::AclBytes;
+use zk_proto::request::{Create, CreateMode};
+use zk_proto::txn::{CreateContainerTxn, CreateTtlTxn, CreateTxn};
+use zk_proto::{
+    EphemeralOwner, ErrorCode, Jute, OpCode, OwnerKind, Perms, StatPersisted, Text, path,
+};
+
+impl Preparer<'_> {
+    pub(super) fn create(
+        &mut self,
+        request: &Create<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<OpCode, ErrorCode> {
+        let mode = self.check_mode(request)?;
+        let (parent_path, _) = path::split(&request.path).ok_or(ErrorCode::BadArguments)?;
+        if request.path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
+        let fixed = self.options.auth.fix_up(request.acl, self.identities)?;
+        let mut parent = self.look(parent_path)?;
+        self.allows(&parent, Perms::CREATE)?;
+        let path = if mode.is_sequential() {
+            // A signed counter; after 2^31-1 names get a minus sign and sort differently.
+            Text::Owned(format!("{}{:010}", request.path, parent.stat.cversion))
+        } else {
+            Text::Borrowed(&*request.path)
+        };
+        if !path::is_valid(&path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        if self.look(&path).is_ok() {
+            return Err(ErrorCode::NodeExists);
+        }
+        if matches!(self.kind(&parent), OwnerKind::Ephemeral(_)) {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        let length = request.data.map_or(0, <[u8]>::len);
+        if self.options.enforce_quota {
+            self.tree.check_quota(&path, 1, length as i64)?;
+        }
+        let owner = match request.op {
+            OpCode::CreateContainer => EphemeralOwner::CONTAINER,
+            OpCode::CreateTtl => {
+                EphemeralOwner::ttl(request.ttl_ms).ok_or(ErrorCode::BadArguments)?
+            }
+            _ if mode.is_ephemeral() => EphemeralOwner(self.header.client_id),
+            _ => EphemeralOwner::PERSISTENT,
+        };
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        parent.num_children += 1;
+        parent.stat.cversion = parent_cversion;
+        parent.stat.pzxid = parent.stat.pzxid.max(self.header.zxid);
+        self.put(parent_path, parent);
+        let node = self.new_node(&path, request.data, &fixed, owner);
+        self.put(&path, node);
+        write_txn(request, path, mode, &fixed, parent_cversion, out)
+    }
+
+    fn check_mode(&self, request: &Create<'_>) -> Result<CreateMode, ErrorCode> {
+        let mode = CreateMode::from_flags(request.flags).ok_or(ErrorCode::BadArguments)?;
+        if mode.is_ttl() && !self.tree.options.extended_types {
+            return Err(ErrorCode::Unimplemented);
+        }
+        let is_ttl_op = request.op == OpCode::CreateTtl;
+        if mode.is_ttl() != is_ttl_op && (mode.is_ttl() || request.ttl_ms >= 0) {
+            return Err(ErrorCode::BadArguments);
+        }
+        if is_ttl_op && mode.is_ttl() && EphemeralOwner::ttl(request.ttl_ms).is_none() {
+            return Err(ErrorCode::BadArguments);
+        }
+        Ok(mode)
+    }
+
+    fn new_node(
+        &self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: &[u8],
+        owner: EphemeralOwner,
+    ) -> Prospect {
+        let (zxid, time) = (self.header.zxid, self.header.time_ms);
+        let acl = if acl == AclBytes::OPEN.as_bytes() {
+            self.tree.acls.get(crate::AclId::OPEN).clone()
+        } else {
+            acl.into()
+        };
+        Prospect {
+            exists: true,
+            stat: StatPersisted {
+                czxid: zxid,
+                mzxid: zxid,
+                ctime: time,
+                mtime: time,
+                ephemeral_owner: owner.0,
+                pzxid: zxid,
+                ..StatPersisted::default()
+            },
+            num_children: 0,
+            acl,
+            data_len: data.map_or(0, <[u8]>::len),
+            content: ContentCrc::new(path, data),
+        }
+    }
+}
+
+fn write_txn(
+    request: &Create<'_>,
+    path: Text<'_>,
+    mode: CreateMode,
+    acl: &[u8],
+    parent_cversion: i32,
+    out: &mut Vec<u8>,
+) -> Result<OpCode, ErrorCode> {
+    let acl = AclBytes::parse(acl).map_err(|_| ErrorCode::InvalidAcl)?;
+    let data = request.data;
+    match request.op {
+        OpCode::CreateContainer => {
+            CreateContainerTxn { path, data, acl, parent_cversion }.write(out)
+        }
+        OpCode::CreateTtl if mode.is_ttl() => {
+            CreateTtlTxn { path, data, acl, parent_cversion, ttl_ms: request.ttl_ms }.write(out);
+        }
+        _ => CreateTxn { path, data, acl, ephemeral: mode.is_ephemeral(), parent_cversion }
+            .write(out),
+    }
+    Ok(request.op)
+}

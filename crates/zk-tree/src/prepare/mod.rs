@@ -1,0 +1,298 @@
+//! From requests to transactions (Apache `PrepRequestProcessor`; client-protocol 5 and 6).
+//!
+//! A write gets its zxid first and is checked then: a write that fails is a transaction too. All
+//! checks are made here, in Apache's order; applying does not check again.
+
+mod create;
+mod multi;
+mod pending;
+
+pub use multi::is_well_formed;
+pub use pending::Pending;
+
+use crate::auth::{AuthOptions, Identity};
+use crate::tree::Tree;
+use pending::Prospect;
+use zk_proto::acl::AclBytes;
+use zk_proto::request::{Request, SetAclRequest, SetDataRequest, VersionedPath};
+use zk_proto::txn::{
+    CheckVersionTxn, DIGEST_VERSION, DeleteTxn, SetAclTxn, SetDataTxn, TxnDigest, TxnHeader,
+};
+use zk_proto::{EphemeralOwner, ErrorCode, Jute, OpCode, OwnerKind, Perms, SessionId, Zxid, path};
+
+/// What preparing needs of the server's configuration.
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    /// ACL schemes.
+    pub auth: AuthOptions,
+    /// `enforceQuota`.
+    pub enforce_quota: bool,
+    /// `closeSessionTxn.enabled`: closeSession lists the ephemerals that go.
+    pub close_session_txn: bool,
+    /// `digest.enabled`: transactions carry the digest of the tree.
+    pub digest: bool,
+}
+
+impl Default for PrepareOptions {
+    fn default() -> PrepareOptions {
+        PrepareOptions {
+            auth: AuthOptions::default(),
+            enforce_quota: false,
+            close_session_txn: true,
+            digest: true,
+        }
+    }
+}
+
+/// What becomes a transaction.
+#[derive(Clone, Debug)]
+pub enum Proposal<'r, 'a> {
+    /// A client's write.
+    Request(&'r Request<'a>),
+    /// A write that is refused without a look at the tree; it becomes an error transaction.
+    Refused(ErrorCode),
+    /// A session opens, with this timeout in ms.
+    CreateSession(i32),
+    /// A session ends, by its client's wish or by expiry.
+    CloseSession,
+    /// The reaper found a container or TTL znode.
+    Reap(&'r str),
+}
+
+/// Checks requests and turns them into transactions.
+#[derive(Debug)]
+pub struct Preparer<'t> {
+    /// The tree as far as it has been applied.
+    pub tree: &'t Tree,
+    /// What is outstanding.
+    pub pending: &'t mut Pending,
+    /// The configuration.
+    pub options: &'t PrepareOptions,
+    /// Who asks.
+    pub identities: &'t [Identity],
+    /// Session, xid, zxid and time; its operation is filled in.
+    pub header: TxnHeader,
+}
+
+/// Offset of the operation in an encoded header: behind three longs and an int.
+const OP_AT: usize = 28;
+
+impl Preparer<'_> {
+    /// Appends the transaction to `out`: header, body and digest, as the log stores them. An error
+    /// becomes an error transaction; it is returned for information.
+    pub fn prepare(
+        &mut self,
+        proposal: &Proposal<'_, '_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
+        let start = out.len();
+        self.header.write(out);
+        let result = match proposal {
+            Proposal::Request(request) => self.request(request, out),
+            Proposal::Refused(code) => Err(*code),
+            Proposal::CreateSession(timeout_ms) => {
+                timeout_ms.write(out);
+                Ok(OpCode::CreateSession)
+            }
+            Proposal::CloseSession => {
+                self.close_session(out);
+                Ok(OpCode::CloseSession)
+            }
+            Proposal::Reap(path) => self.reap(path, out),
+        };
+        let (op, outcome) = match result {
+            Ok(op) => (op, Ok(())),
+            Err(code) => {
+                out.truncate(start + TxnHeader::MIN_LEN);
+                code.code().write(out);
+                (OpCode::Error, Err(code))
+            }
+        };
+        out[start + OP_AT..start + TxnHeader::MIN_LEN].copy_from_slice(&op.code().to_be_bytes());
+        if self.options.digest && outcome.is_ok() {
+            let tree_digest = self.pending.digest(self.tree) as i64;
+            TxnDigest { version: DIGEST_VERSION, tree_digest }.write(out);
+        }
+        outcome
+    }
+
+    fn request(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Result<OpCode, ErrorCode> {
+        match request {
+            Request::Create(create) => self.create(create, out),
+            Request::Delete(delete) => self.delete(delete, out),
+            Request::SetData(set) => self.set_data(set, out),
+            Request::SetAcl(set) => self.set_acl(set, out),
+            Request::Multi(multi) => self.multi(multi, out),
+            Request::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
+            _ => Err(ErrorCode::Unimplemented),
+        }
+    }
+
+    fn zxid(&self) -> Zxid {
+        Zxid(self.header.zxid)
+    }
+
+    fn session(&self) -> SessionId {
+        SessionId(self.header.client_id)
+    }
+
+    fn look(&self, path: &str) -> Result<Prospect, ErrorCode> {
+        self.pending.look(self.tree, path).ok_or(ErrorCode::NoNode)
+    }
+
+    fn put(&mut self, path: &str, node: Prospect) {
+        self.pending.put(self.tree, path, self.zxid(), node);
+    }
+
+    fn allows(&self, node: &Prospect, wanted: Perms) -> Result<(), ErrorCode> {
+        self.options.auth.allows(&node.acl, wanted, self.identities)
+    }
+
+    fn kind(&self, node: &Prospect) -> OwnerKind {
+        EphemeralOwner(node.stat.ephemeral_owner).kind(self.tree.options.extended_types)
+    }
+
+    fn delete(
+        &mut self,
+        request: &VersionedPath<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<OpCode, ErrorCode> {
+        let path = &*request.path;
+        let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
+        if path.contains('\0') || path::is_special(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let parent = self.look(parent_path)?;
+        self.allows(&parent, Perms::DELETE)?;
+        let node = self.look(path)?;
+        check_version(node.stat.version, request.version)?;
+        if node.num_children > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        self.put_deleted(path, parent_path, parent, node);
+        DeleteTxn { path: request.path.clone() }.write(out);
+        Ok(OpCode::Delete)
+    }
+
+    fn put_deleted(
+        &mut self,
+        path: &str,
+        parent_path: &str,
+        mut parent: Prospect,
+        mut node: Prospect,
+    ) {
+        parent.num_children -= 1;
+        parent.stat.pzxid = parent.stat.pzxid.max(self.header.zxid);
+        self.put(parent_path, parent);
+        node.exists = false;
+        self.put(path, node);
+    }
+
+    fn set_data(
+        &mut self,
+        request: &SetDataRequest<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<OpCode, ErrorCode> {
+        let path = &*request.path;
+        if !path::is_valid(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let mut node = self.look(path)?;
+        self.allows(&node, Perms::WRITE)?;
+        let length = request.data.map_or(0, <[u8]>::len);
+        if self.options.enforce_quota {
+            self.tree.check_quota(path, 0, length as i64 - node.data_len as i64)?;
+        }
+        let version = check_version(node.stat.version, request.version)?;
+        node.stat.version = version;
+        (node.stat.mzxid, node.stat.mtime) = (self.header.zxid, self.header.time_ms);
+        node.data_len = length;
+        node.content = crate::digest::ContentCrc::new(path, request.data);
+        self.put(path, node);
+        SetDataTxn { path: request.path.clone(), data: request.data, version }.write(out);
+        Ok(OpCode::SetData)
+    }
+
+    fn set_acl(
+        &mut self,
+        request: &SetAclRequest<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<OpCode, ErrorCode> {
+        let path = &*request.path;
+        if !path::is_valid(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let fixed = self.options.auth.fix_up(request.acl, self.identities)?;
+        let mut node = self.look(path)?;
+        self.allows(&node, Perms::ADMIN)?;
+        let version = check_version(node.stat.aversion, request.version)?;
+        node.stat.aversion = version;
+        node.acl = fixed.as_ref().into();
+        self.put(path, node);
+        let acl = AclBytes::parse(&fixed).map_err(|_| ErrorCode::InvalidAcl)?;
+        SetAclTxn { path: request.path.clone(), acl, version }.write(out);
+        Ok(OpCode::SetAcl)
+    }
+
+    fn check(
+        &mut self,
+        request: &VersionedPath<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<OpCode, ErrorCode> {
+        let path = &*request.path;
+        if !path::is_valid(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let node = self.look(path)?;
+        self.allows(&node, Perms::READ)?;
+        let version = check_version(node.stat.version, request.version)?;
+        CheckVersionTxn { path: request.path.clone(), version }.write(out);
+        Ok(OpCode::Check)
+    }
+
+    fn close_session(&mut self, out: &mut Vec<u8>) {
+        let paths = self.pending.ephemerals_of(self.tree, self.session());
+        for path in &paths {
+            let Some((parent_path, _)) = path::split(path) else { continue };
+            if let (Ok(parent), Ok(node)) = (self.look(parent_path), self.look(path)) {
+                self.put_deleted(path, parent_path, parent, node);
+            }
+        }
+        if self.options.close_session_txn {
+            (paths.len() as i32).write(out);
+            for path in &paths {
+                zk_proto::jute::put_text(out, path);
+            }
+        }
+    }
+
+    /// No session and no ACL stand behind the reaper; whatever changed since it looked is checked.
+    fn reap(&mut self, path: &str, out: &mut Vec<u8>) -> Result<OpCode, ErrorCode> {
+        let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
+        if path::is_special(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let node = self.look(path)?;
+        if node.num_children > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        if matches!(self.kind(&node), OwnerKind::Ephemeral(_) | OwnerKind::Persistent) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let parent = self.look(parent_path)?;
+        self.put_deleted(path, parent_path, parent, node);
+        DeleteTxn { path: path.into() }.write(out);
+        Ok(OpCode::DeleteContainer)
+    }
+}
+
+/// The next version, if the expected one is the actual one or -1.
+fn check_version(actual: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected != -1 && expected != actual {
+        return Err(ErrorCode::BadVersion);
+    }
+    Ok(actual.wrapping_add(1))
+}
+
+#[cfg(test)]
+mod tests;

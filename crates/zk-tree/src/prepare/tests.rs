@@ -1,0 +1,419 @@
+//! Rules of the single operations as tables, and random programs as a property.
+
+use super::*;
+use crate::{Applied, TreeOptions};
+use proptest::prelude::*;
+use zk_proto::acl::AclBytes;
+use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest};
+use zk_proto::txn::TxnEntry;
+use zk_proto::{Reader, Text};
+
+/// A standalone server's tree: transactions are applied at most `lag` behind.
+struct World {
+    tree: Tree,
+    pending: Pending,
+    options: PrepareOptions,
+    zxid: i64,
+    log: Vec<Vec<u8>>,
+    applied: usize,
+    lag: usize,
+}
+
+impl World {
+    fn new(lag: usize) -> World {
+        World {
+            tree: Tree::new(TreeOptions { extended_types: true, ..TreeOptions::default() }),
+            pending: Pending::new(1),
+            options: PrepareOptions::default(),
+            zxid: 0,
+            log: Vec::new(),
+            applied: 0,
+            lag,
+        }
+    }
+
+    fn propose(&mut self, session: i64, proposal: &Proposal<'_, '_>) -> Result<(), ErrorCode> {
+        self.zxid += 1;
+        let header = TxnHeader {
+            client_id: session,
+            cxid: 0,
+            zxid: self.zxid,
+            time_ms: self.zxid * 10,
+            op: 0,
+        };
+        let mut bytes = Vec::new();
+        let mut preparer = Preparer {
+            tree: &self.tree,
+            pending: &mut self.pending,
+            options: &self.options,
+            identities: &[],
+            header,
+        };
+        let result = preparer.prepare(proposal, &mut bytes);
+        self.log.push(bytes);
+        while self.log.len() - self.applied > self.lag {
+            self.apply_next();
+        }
+        result
+    }
+
+    fn apply_next(&mut self) -> Applied {
+        let entry = TxnEntry::read(&mut Reader::new(&self.log[self.applied])).expect("own txn");
+        let applied = self.tree.apply(&entry.header, &entry.txn, &mut ());
+        self.pending.applied(entry.zxid());
+        self.applied += 1;
+        if let Some(digest) = entry.digest {
+            assert_eq!(digest.tree_digest as u64, self.tree.digest(), "at {:?}", entry.txn);
+        }
+        applied
+    }
+
+    fn finish(&mut self) {
+        while self.applied < self.log.len() {
+            self.apply_next();
+        }
+        assert!(self.pending.is_empty());
+    }
+
+    fn request(&mut self, request: Request<'_>) -> Result<(), ErrorCode> {
+        self.propose(7, &Proposal::Request(&request))
+    }
+}
+
+fn create(path: &str, mode: CreateMode) -> Request<'_> {
+    let op = match mode {
+        CreateMode::Container => OpCode::CreateContainer,
+        mode if mode.is_ttl() => OpCode::CreateTtl,
+        _ => OpCode::Create,
+    };
+    let ttl_ms = if mode.is_ttl() { 50 } else { 0 };
+    let data = Some(&b"d"[..]);
+    Request::Create(Create {
+        op,
+        path: path.into(),
+        data,
+        acl: AclBytes::OPEN,
+        flags: mode.flags(),
+        ttl_ms,
+    })
+}
+
+fn delete(path: &str, version: i32) -> Request<'_> {
+    Request::Delete(VersionedPath { path: path.into(), version })
+}
+
+fn set<'a>(path: &'a str, data: &'a [u8], version: i32) -> Request<'a> {
+    Request::SetData(SetDataRequest { path: path.into(), data: Some(data), version })
+}
+
+#[test]
+fn an_empty_tree_has_apaches_digest() {
+    assert_eq!(World::new(0).tree.digest(), 1_371_985_504);
+}
+
+#[test]
+fn errors_come_in_apaches_order() {
+    use CreateMode::{Ephemeral, Persistent, PersistentSequential};
+    let mut w = World::new(3);
+    assert_eq!(w.request(create("/a", Persistent)), Ok(()));
+    assert_eq!(w.request(create("/a", Persistent)), Err(ErrorCode::NodeExists));
+    assert_eq!(
+        w.request(create("/x/", Persistent)),
+        Err(ErrorCode::NoNode),
+        "parent before validation"
+    );
+    assert_eq!(w.request(create("/a/", Persistent)), Err(ErrorCode::BadArguments));
+    assert_eq!(
+        w.request(create("/a/", PersistentSequential)),
+        Ok(()),
+        "the name is only the counter"
+    );
+    assert_eq!(w.request(create("nopath", Persistent)), Err(ErrorCode::BadArguments));
+    assert_eq!(w.request(create("/e", Ephemeral)), Ok(()));
+    assert_eq!(w.request(create("/e/c", Persistent)), Err(ErrorCode::NoChildrenForEphemerals));
+    assert_eq!(w.request(delete("/missing", 9)), Err(ErrorCode::NoNode));
+    assert_eq!(w.request(delete("/e", 9)), Err(ErrorCode::BadVersion));
+    assert_eq!(w.request(delete("/a", 0)), Err(ErrorCode::NotEmpty));
+    assert_eq!(w.request(delete("/zookeeper", -1)), Err(ErrorCode::BadArguments));
+    assert_eq!(w.request(set("/e", b"x", -2)), Err(ErrorCode::BadVersion));
+    assert_eq!(w.request(set("/zookeeper/config", b"x", -1)), Err(ErrorCode::NoAuth));
+    w.finish();
+    let children: Vec<_> = w.tree.get("/a").expect("/a").children().map(|c| c.path()).collect();
+    assert_eq!(children, ["/a/0000000000"]);
+}
+
+#[test]
+fn the_counter_wraps_to_a_negative_name() {
+    let mut w = World::new(0);
+    w.request(create("/q", CreateMode::Persistent)).expect("create");
+    let id = w.tree.find("/q").expect("/q");
+    w.tree.arena[id].extra_mut().cversion = i32::MAX;
+    w.tree.refresh_crc(id, "/q");
+    w.request(create("/q/n-", CreateMode::PersistentSequential)).expect("create");
+    w.request(create("/q/n-", CreateMode::PersistentSequential)).expect("create");
+    assert!(w.tree.get("/q/n-2147483647").is_some());
+    assert!(w.tree.get("/q/n--2147483648").is_some());
+}
+
+#[test]
+fn a_failed_multi_leaves_no_trace_but_its_zxid() {
+    let mut w = World::new(5);
+    w.request(create("/p", CreateMode::Persistent)).expect("create");
+    let Request::Create(in_multi) = create("/p/s-", CreateMode::PersistentSequential) else {
+        unreachable!()
+    };
+    let ops = vec![
+        MultiOp::Create(in_multi),
+        MultiOp::Check(VersionedPath { path: "/p".into(), version: 9 }),
+        MultiOp::Delete(VersionedPath { path: "/p".into(), version: -1 }),
+    ];
+    w.request(Request::Multi(MultiRequest { ops })).expect("a failed multi is no error of its own");
+    w.request(create("/p/s-", CreateMode::PersistentSequential)).expect("create");
+    w.lag = 0;
+    w.apply_next();
+    assert_eq!(
+        w.apply_next(),
+        Applied::Multi(vec![
+            Applied::Error(ErrorCode::Ok),
+            Applied::Error(ErrorCode::BadVersion),
+            Applied::Error(ErrorCode::RuntimeInconsistency),
+        ])
+    );
+    w.finish();
+    assert!(w.tree.get("/p/s-0000000000").is_some(), "the counter did not move");
+}
+
+#[test]
+fn closing_a_session_takes_pending_ephemerals_too() {
+    let mut w = World::new(10);
+    w.request(create("/p", CreateMode::Persistent)).expect("create");
+    w.request(create("/p/e1", CreateMode::Ephemeral)).expect("create");
+    w.finish();
+    w.request(create("/p/e2", CreateMode::Ephemeral)).expect("create");
+    w.request(delete("/p/e1", -1)).expect("delete");
+    w.propose(7, &Proposal::CloseSession).expect("close");
+    assert_eq!(w.request(delete("/p", -1)), Ok(()), "it has no children any more");
+    w.finish();
+    assert_eq!(w.tree.ephemeral_count(), 0);
+    assert!(w.tree.get("/p").is_none());
+}
+
+#[test]
+fn quotas_count_and_hard_ones_refuse() {
+    let mut w = World::new(0);
+    w.options.enforce_quota = true;
+    for path in ["/q", "/zookeeper/quota/q"] {
+        w.request(create(path, CreateMode::Persistent)).expect(path);
+    }
+    let limits = Request::Create(Create {
+        op: OpCode::Create,
+        path: "/zookeeper/quota/q/zookeeper_limits".into(),
+        data: Some(b"count=-1,bytes=-1=;byteHardLimit=4;countHardLimit=2"),
+        acl: AclBytes::OPEN,
+        flags: 0,
+        ttl_ms: 0,
+    });
+    w.request(limits).expect("limits");
+    w.request(create("/zookeeper/quota/q/zookeeper_stats", CreateMode::Persistent)).expect("stats");
+    assert_eq!(w.request(create("/q/1", CreateMode::Persistent)), Ok(()));
+    assert_eq!(w.request(create("/q/2", CreateMode::Persistent)), Err(ErrorCode::QuotaExceeded));
+    assert_eq!(
+        w.request(set("/q/1", b"abcd", 7)),
+        Err(ErrorCode::QuotaExceeded),
+        "before the version"
+    );
+    assert_eq!(w.request(set("/q/1", b"abc", -1)), Ok(()));
+    let (_, _, usage) = w.tree.quota_of("/q/x").expect("governed");
+    assert_eq!((usage.count, usage.bytes), (2, 4));
+    w.request(delete("/q/1", -1)).expect("delete");
+    let (_, _, usage) = w.tree.quota_of("/q").expect("governed");
+    assert_eq!((usage.count, usage.bytes), (1, 1));
+}
+
+#[test]
+fn containers_and_ttl_znodes_are_reaped_when_due() {
+    let mut w = World::new(0);
+    w.request(create("/c", CreateMode::Container)).expect("container");
+    w.request(create("/t", CreateMode::PersistentWithTtl)).expect("ttl");
+    let due = |w: &World, now, never_used| w.tree.due_for_reaping(now, never_used, 9);
+    assert_eq!(due(&w, 60, 0), Vec::<String>::new(), "never used, and the TTL is not over");
+    assert_eq!(due(&w, 71, 0), ["/t"]);
+    assert_eq!(due(&w, 40, 20), ["/c"]);
+    w.request(create("/c/x", CreateMode::Persistent)).expect("create");
+    w.request(delete("/c/x", -1)).expect("delete");
+    assert_eq!(due(&w, 0, 0), ["/c"]);
+    assert_eq!(w.propose(0, &Proposal::Reap("/c")), Ok(()));
+    assert_eq!(w.propose(0, &Proposal::Reap("/c")), Err(ErrorCode::NoNode));
+    w.request(create("/plain", CreateMode::Persistent)).expect("create");
+    assert_eq!(w.propose(0, &Proposal::Reap("/plain")), Err(ErrorCode::BadVersion));
+}
+
+/// A step of a random program over a few paths.
+#[derive(Clone, Debug)]
+enum Step {
+    Create(usize, usize, i64),
+    Delete(usize, i32),
+    Set(usize, u8),
+    Acl(usize, bool),
+    Multi(Vec<(usize, bool)>),
+    Close(i64),
+    Snapshot,
+    SnapshotSome(usize),
+}
+
+const PATHS: [&str; 10] =
+    ["/a", "/b", "/a/c", "/a/d", "/a/c/e", "/b/f", "/a/c/g", "/b/f/h", "/b/f/h/i", "/a/d/"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let path = 0..PATHS.len();
+    prop_oneof![
+        6 => (path.clone(), 0..7usize, 1..3i64).prop_map(|(p, m, s)| Step::Create(p, m, s)),
+        3 => (path.clone(), -1..2i32).prop_map(|(p, v)| Step::Delete(p, v)),
+        3 => (path.clone(), any::<u8>()).prop_map(|(p, d)| Step::Set(p, d)),
+        1 => (path.clone(), any::<bool>()).prop_map(|(p, open)| Step::Acl(p, open)),
+        2 => prop::collection::vec((path, any::<bool>()), 1..4).prop_map(Step::Multi),
+        1 => (1..3i64).prop_map(Step::Close),
+        1 => Just(Step::Snapshot),
+        3 => (1..4usize).prop_map(Step::SnapshotSome),
+    ]
+}
+
+fn propose(w: &mut World, step: &Step) {
+    let result = match step {
+        Step::Create(path, mode, session) => {
+            let request = create(PATHS[*path], CreateMode::ALL[*mode]);
+            w.propose(*session, &Proposal::Request(&request))
+        }
+        Step::Delete(path, version) => w.request(delete(PATHS[*path], *version)),
+        Step::Set(path, data) => w.request(set(PATHS[*path], &[*data], -1)),
+        Step::Acl(path, open) => {
+            let list = zk_proto::acl::encode(&[zk_proto::Acl::new(Perms::ALL, "ip", "0.0.0.0/0")]);
+            let acl =
+                if *open { AclBytes::OPEN } else { AclBytes::parse(&list).expect("own list") };
+            w.request(Request::SetAcl(SetAclRequest {
+                path: PATHS[*path].into(),
+                acl,
+                version: -1,
+            }))
+        }
+        Step::Multi(parts) => {
+            let ops = parts.iter().map(|(path, is_create)| {
+                match (is_create, create(PATHS[*path], CreateMode::Persistent)) {
+                    (true, Request::Create(create)) => MultiOp::Create(create),
+                    _ => MultiOp::Delete(VersionedPath {
+                        path: Text::Borrowed(PATHS[*path]),
+                        version: -1,
+                    }),
+                }
+            });
+            w.request(Request::Multi(MultiRequest { ops: ops.collect() }))
+        }
+        Step::Close(session) => w.propose(*session, &Proposal::CloseSession),
+        Step::Snapshot | Step::SnapshotSome(_) => Ok(()),
+    };
+    let _ = result;
+}
+
+/// Path, data, ACL, stat and number of children.
+type Portrait = (String, Option<Vec<u8>>, Vec<u8>, zk_proto::StatPersisted, i32);
+
+/// Everything about a tree that must be the same on another server.
+fn picture(tree: &Tree) -> Vec<Portrait> {
+    let mut list = Vec::new();
+    let mut todo = vec![tree.root()];
+    while let Some(node) = todo.pop() {
+        let data = node.data().map(<[u8]>::to_vec);
+        list.push((
+            node.path(),
+            data,
+            node.acl().to_vec(),
+            node.stat_persisted(),
+            node.num_children(),
+        ));
+        todo.extend(node.children());
+    }
+    list.sort_by(|a, b| a.0.cmp(&b.0));
+    list
+}
+
+fn load(head: &crate::SnapshotHead, nodes: &[u8]) -> Tree {
+    use zk_proto::snapshot::{AclRecord, NodeRecord};
+    let mut tree = Tree::without_nodes(TreeOptions { extended_types: true, hash_seed: 99 });
+    let acls = Vec::<AclRecord<'_>>::read(&mut Reader::new(&head.acls)).expect("own list");
+    let mut r = Reader::new(nodes);
+    while !r.is_empty() {
+        let node = NodeRecord::read(&mut r).expect("own record");
+        let acl =
+            acls.iter().find(|acl| acl.id == node.acl_id).map_or(AclBytes::OPEN, |acl| acl.acl);
+        assert!(
+            tree.load(&node.path, node.data, acl.as_bytes(), node.stat),
+            "{} has a parent",
+            node.path
+        );
+    }
+    tree
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// The digest that prepare foresees is the one that apply reaches (checked at every step), the
+    /// log replayed gives the same tree, and a snapshot is the tree of the moment it began.
+    #[test]
+    fn random_programs(steps in prop::collection::vec(step(), 1..60), lag in 0..6usize) {
+        let mut w = World::new(lag);
+        let mut snapshot: Option<(crate::SnapshotHead, Vec<u8>, Vec<_>, u64)> = None;
+        for step in &steps {
+            propose(&mut w, step);
+            match step {
+                Step::Snapshot => {
+                    if let Some(head) = w.tree.begin_snapshot() {
+                        snapshot = Some((head, Vec::new(), picture(&w.tree), w.tree.digest()));
+                    }
+                }
+                Step::SnapshotSome(count) => {
+                    if let Some((_, nodes, _, _)) = &mut snapshot {
+                        w.tree.snapshot_some(*count, nodes);
+                    }
+                }
+                _ => {}
+            }
+        }
+        w.finish();
+        if let Some((head, mut nodes, before, digest)) = snapshot {
+            while w.tree.snapshot_some(2, &mut nodes) {}
+            let loaded = load(&head, &nodes);
+            prop_assert_eq!(picture(&loaded), before);
+            prop_assert_eq!(loaded.digest(), digest);
+            prop_assert_eq!(head.digest.digest as u64, digest);
+        }
+        let mut replayed = Tree::new(w.tree.options());
+        for bytes in &w.log {
+            let entry = TxnEntry::read(&mut Reader::new(bytes)).expect("own txn");
+            replayed.apply(&entry.header, &entry.txn, &mut ());
+        }
+        prop_assert_eq!(picture(&replayed), picture(&w.tree));
+        prop_assert_eq!(replayed.digest(), w.tree.digest());
+        prop_assert_eq!(replayed.data_bytes(), w.tree.data_bytes());
+    }
+
+    /// Replaying any part of the log again changes nothing: fuzzy snapshots of Apache's load.
+    #[test]
+    fn replay_converges(steps in prop::collection::vec(step(), 1..50), from in 0..50usize) {
+        let mut w = World::new(0);
+        for step in &steps {
+            propose(&mut w, step);
+        }
+        // What a fuzzy snapshot is: a tree some way ahead of its name.
+        let mut again = Tree::new(w.tree.options());
+        let entries: Vec<_> = w.log.iter().map(|b| TxnEntry::read(&mut Reader::new(b)).expect("own txn")).collect();
+        for entry in &entries {
+            again.apply(&entry.header, &entry.txn, &mut ());
+        }
+        for entry in entries.iter().skip(from) {
+            again.apply(&entry.header, &entry.txn, &mut ());
+        }
+        let names = |tree: &Tree| picture(tree).into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
+        prop_assert_eq!(names(&again), names(&w.tree));
+    }
+}

@@ -1,0 +1,490 @@
+//! Watches: who waits for what, and who is told (client-protocol 10).
+//!
+//! Two registries as in Apache, *data* and *child*, here as two sets of modes per watcher of a
+//! path. Watches belong to a connection and end with it.
+
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
+
+/// A client connection, numbered by the server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnId(pub u64);
+
+/// A set of watch modes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Modes(u8);
+
+impl Modes {
+    const STANDARD: Modes = Modes(1);
+    const PERSISTENT: Modes = Modes(2);
+    const RECURSIVE: Modes = Modes(4);
+    const ALL: Modes = Modes(7);
+
+    fn has(self, other: Modes) -> bool {
+        self.0 & other.0 != 0
+    }
+    fn add(&mut self, other: Modes) {
+        self.0 |= other.0;
+    }
+    /// Whether anything was there to remove.
+    fn remove(&mut self, other: Modes) -> bool {
+        let had = self.has(other);
+        self.0 &= !other.0;
+        had
+    }
+}
+
+/// Which registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Data,
+    Child,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watcher {
+    conn: ConnId,
+    data: Modes,
+    child: Modes,
+}
+
+impl Watcher {
+    fn modes(&mut self, kind: Kind) -> &mut Modes {
+        match kind {
+            Kind::Data => &mut self.data,
+            Kind::Child => &mut self.child,
+        }
+    }
+    fn is_idle(&self) -> bool {
+        self.data.0 | self.child.0 == 0
+    }
+}
+
+/// Number of a watched path.
+type PathNo = u32;
+
+#[derive(Debug)]
+struct Watched {
+    path: Box<str>,
+    /// By connection.
+    watchers: Vec<Watcher>,
+}
+
+/// All watches of a member.
+#[derive(Debug)]
+pub struct Watches {
+    numbers: HashMap<Box<str>, PathNo, foldhash::fast::FixedState>,
+    watched: Vec<Watched>,
+    free: Vec<PathNo>,
+    by_conn: HashMap<ConnId, BTreeSet<PathNo>, foldhash::fast::FixedState>,
+    /// Paths with a recursive watch; without any, no ancestors are looked at.
+    recursive: usize,
+    data_watches: usize,
+}
+
+impl Watches {
+    /// No watches; the seed is for the hashes.
+    #[must_use]
+    pub fn new(seed: u64) -> Watches {
+        Watches {
+            numbers: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            watched: Vec::new(),
+            free: Vec::new(),
+            by_conn: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            recursive: 0,
+            data_watches: 0,
+        }
+    }
+
+    /// Whether nobody watches anything.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// A one-shot watch on a znode's data, or on its creation.
+    pub fn add_data(&mut self, path: &str, conn: ConnId) {
+        self.add(path, conn, Some(Modes::STANDARD), None);
+    }
+
+    /// A one-shot watch on a znode's children.
+    pub fn add_child(&mut self, path: &str, conn: ConnId) {
+        self.add(path, conn, None, Some(Modes::STANDARD));
+    }
+
+    /// A watch that stays.
+    pub fn add_persistent(&mut self, path: &str, conn: ConnId, mode: AddWatchMode) {
+        match mode {
+            AddWatchMode::Persistent => {
+                self.add(path, conn, Some(Modes::PERSISTENT), Some(Modes::PERSISTENT));
+            }
+            AddWatchMode::PersistentRecursive => self.add(path, conn, Some(Modes::RECURSIVE), None),
+        }
+    }
+
+    fn add(&mut self, path: &str, conn: ConnId, data: Option<Modes>, child: Option<Modes>) {
+        let number = self.number(path);
+        let watchers = &mut self.watched[number as usize].watchers;
+        let at = match watchers.binary_search_by_key(&conn, |watcher| watcher.conn) {
+            Ok(at) => at,
+            Err(at) => {
+                watchers
+                    .insert(at, Watcher { conn, data: Modes::default(), child: Modes::default() });
+                self.by_conn.entry(conn).or_default().insert(number);
+                at
+            }
+        };
+        let watcher = &mut watchers[at];
+        if let Some(modes) = data {
+            self.data_watches += usize::from(watcher.data.0 == 0);
+            self.recursive +=
+                usize::from(modes == Modes::RECURSIVE && !watcher.data.has(Modes::RECURSIVE));
+            watcher.data.add(modes);
+        }
+        if let Some(modes) = child {
+            watcher.child.add(modes);
+        }
+    }
+
+    fn number(&mut self, path: &str) -> PathNo {
+        if let Some(&number) = self.numbers.get(path) {
+            return number;
+        }
+        let entry = Watched { path: path.into(), watchers: Vec::new() };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.watched[number as usize] = entry;
+                number
+            }
+            None => {
+                self.watched.push(entry);
+                (self.watched.len() - 1) as PathNo
+            }
+        };
+        self.numbers.insert(path.into(), number);
+        number
+    }
+
+    /// Removes modes of one watcher; says whether there was one. Tidies up what becomes empty.
+    fn take(&mut self, number: PathNo, conn: ConnId, kind: Kind, modes: Modes) -> bool {
+        let watchers = &mut self.watched[number as usize].watchers;
+        let Ok(at) = watchers.binary_search_by_key(&conn, |watcher| watcher.conn) else {
+            return false;
+        };
+        let watcher = &mut watchers[at];
+        let before = watcher.data;
+        let had = watcher.modes(kind).remove(modes);
+        self.data_watches -= usize::from(before.0 != 0 && watcher.data.0 == 0);
+        self.recursive -=
+            usize::from(before.has(Modes::RECURSIVE) && !watcher.data.has(Modes::RECURSIVE));
+        if watcher.is_idle() {
+            watchers.remove(at);
+            if let Some(paths) = self.by_conn.get_mut(&conn) {
+                paths.remove(&number);
+                if paths.is_empty() {
+                    self.by_conn.remove(&conn);
+                }
+            }
+            self.drop_if_unwatched(number);
+        }
+        had
+    }
+
+    fn drop_if_unwatched(&mut self, number: PathNo) {
+        let watched = &mut self.watched[number as usize];
+        if watched.watchers.is_empty() {
+            let path = std::mem::take(&mut watched.path);
+            watched.watchers = Vec::new();
+            self.numbers.remove(&path);
+            self.free.push(number);
+        }
+    }
+
+    /// A znode was created.
+    pub fn created(&mut self, path: &str, tell: &mut impl FnMut(ConnId, EventType, &str)) {
+        self.fire(Kind::Data, path, EventType::NodeCreated, &mut Vec::new(), tell);
+        self.fire_parent(path, tell);
+    }
+
+    /// A znode was deleted; nobody is told twice.
+    pub fn deleted(&mut self, path: &str, tell: &mut impl FnMut(ConnId, EventType, &str)) {
+        let mut told = Vec::new();
+        self.fire(Kind::Data, path, EventType::NodeDeleted, &mut told, tell);
+        self.fire(Kind::Child, path, EventType::NodeDeleted, &mut told, tell);
+        self.fire_parent(path, tell);
+    }
+
+    /// A znode's data was set.
+    pub fn data_changed(&mut self, path: &str, tell: &mut impl FnMut(ConnId, EventType, &str)) {
+        self.fire(Kind::Data, path, EventType::NodeDataChanged, &mut Vec::new(), tell);
+    }
+
+    fn fire_parent(&mut self, path: &str, tell: &mut impl FnMut(ConnId, EventType, &str)) {
+        let parent = match zk_proto::path::split(path) {
+            Some(("", _)) => "/",
+            Some((parent, _)) => parent,
+            None => return,
+        };
+        self.fire(Kind::Child, parent, EventType::NodeChildrenChanged, &mut Vec::new(), tell);
+    }
+
+    /// Tells everybody who waits for `event` at `path`, but those in `told`.
+    fn fire(
+        &mut self,
+        kind: Kind,
+        path: &str,
+        event: EventType,
+        told: &mut Vec<ConnId>,
+        tell: &mut impl FnMut(ConnId, EventType, &str),
+    ) {
+        let already = told.len();
+        if let Some(&number) = self.numbers.get(path) {
+            let mut one_shot = Vec::new();
+            for watcher in &mut self.watched[number as usize].watchers {
+                let modes = *watcher.modes(kind);
+                if modes.has(Modes::STANDARD) {
+                    one_shot.push(watcher.conn);
+                }
+                let skip = event == EventType::NodeChildrenChanged && modes == Modes::RECURSIVE;
+                if modes.has(Modes::ALL) && !skip && !told[..already].contains(&watcher.conn) {
+                    told.push(watcher.conn);
+                }
+            }
+            for conn in one_shot {
+                self.take(number, conn, kind, Modes::STANDARD);
+            }
+        }
+        if self.recursive > 0 && kind == Kind::Data {
+            self.collect_recursive(path, told);
+        }
+        for &conn in &told[already..] {
+            tell(conn, event, path);
+        }
+    }
+
+    /// Adds the connections with a recursive watch on an ancestor.
+    fn collect_recursive(&self, path: &str, told: &mut Vec<ConnId>) {
+        let mut seen: BTreeSet<ConnId> = told.iter().copied().collect();
+        let mut at = path;
+        while at != "/" {
+            at = match zk_proto::path::split(at) {
+                Some(("", _)) => "/",
+                Some((parent, _)) => parent,
+                None => return,
+            };
+            let Some(&number) = self.numbers.get(at) else { continue };
+            for watcher in &self.watched[number as usize].watchers {
+                if watcher.data.has(Modes::RECURSIVE) && seen.insert(watcher.conn) {
+                    told.push(watcher.conn);
+                }
+            }
+        }
+    }
+
+    /// Removes watches of a connection; false if there were none (client-protocol 10.5).
+    pub fn remove(&mut self, path: &str, conn: ConnId, which: WatcherType) -> bool {
+        let Some(&number) = self.numbers.get(path) else { return false };
+        match which {
+            WatcherType::Children => self.take(number, conn, Kind::Child, Modes::STANDARD),
+            WatcherType::Data => self.take(number, conn, Kind::Data, Modes::STANDARD),
+            WatcherType::Any => self.remove_both(path, conn, Modes::ALL),
+            WatcherType::Persistent => self.remove_both(path, conn, Modes::PERSISTENT),
+            WatcherType::PersistentRecursive => self.remove_both(path, conn, Modes::RECURSIVE),
+        }
+    }
+
+    fn remove_both(&mut self, path: &str, conn: ConnId, modes: Modes) -> bool {
+        let mut had = false;
+        for kind in [Kind::Data, Kind::Child] {
+            // The first removal may have dropped the path, and another may have its number.
+            if let Some(&number) = self.numbers.get(path) {
+                had |= self.take(number, conn, kind, modes);
+            }
+        }
+        had
+    }
+
+    /// Whether a connection has such watches.
+    #[must_use]
+    pub fn contains(&self, path: &str, conn: ConnId, which: WatcherType) -> bool {
+        let Some(&number) = self.numbers.get(path) else { return false };
+        let watchers = &self.watched[number as usize].watchers;
+        let Ok(at) = watchers.binary_search_by_key(&conn, |watcher| watcher.conn) else {
+            return false;
+        };
+        let Watcher { data, child, .. } = watchers[at];
+        match which {
+            WatcherType::Children => child.has(Modes::STANDARD),
+            WatcherType::Data => data.has(Modes::STANDARD),
+            WatcherType::Any => true,
+            WatcherType::Persistent => data.has(Modes::PERSISTENT) || child.has(Modes::PERSISTENT),
+            WatcherType::PersistentRecursive => {
+                data.has(Modes::RECURSIVE) || child.has(Modes::RECURSIVE)
+            }
+        }
+    }
+
+    /// Forgets a connection.
+    pub fn remove_connection(&mut self, conn: ConnId) {
+        for number in self.by_conn.get(&conn).cloned().unwrap_or_default() {
+            self.take(number, conn, Kind::Child, Modes::ALL);
+            let path = self.watched[number as usize].path.clone();
+            if self.numbers.get(&path) == Some(&number) {
+                self.take(number, conn, Kind::Data, Modes::ALL);
+            }
+        }
+    }
+
+    /// Data watches, watched paths and watching connections, as `wchs` counts them.
+    #[must_use]
+    pub fn counts(&self) -> WatchCounts {
+        let data_paths =
+            self.watched.iter().filter(|w| w.watchers.iter().any(|w| w.data.0 != 0)).count();
+        let children: usize =
+            self.watched.iter().map(|w| w.watchers.iter().filter(|w| w.child.0 != 0).count()).sum();
+        WatchCounts {
+            connections: self.by_conn.len(),
+            paths: data_paths,
+            data: self.data_watches,
+            total: self.data_watches + children,
+        }
+    }
+
+    /// Data watches by path, for `wchp` and `wchc`.
+    #[must_use]
+    pub fn by_path(&self) -> BTreeMap<&str, Vec<ConnId>> {
+        let mut paths = BTreeMap::new();
+        for watched in &self.watched {
+            let conns: Vec<_> =
+                watched.watchers.iter().filter(|w| w.data.0 != 0).map(|w| w.conn).collect();
+            if !conns.is_empty() {
+                paths.insert(&*watched.path, conns);
+            }
+        }
+        paths
+    }
+}
+
+/// See [`Watches::counts`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WatchCounts {
+    /// Connections with watches.
+    pub connections: usize,
+    /// Paths with data watches.
+    pub paths: usize,
+    /// Data watches.
+    pub data: usize,
+    /// Data and child watches: Apache's metric `watch_count`.
+    pub total: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ConnId = ConnId(1);
+    const B: ConnId = ConnId(2);
+
+    fn told(run: impl FnOnce(&mut dyn FnMut(ConnId, EventType, &str))) -> Vec<(u64, i32, String)> {
+        let mut list = Vec::new();
+        run(&mut |conn, event, path| list.push((conn.0, event.code(), path.to_string())));
+        list
+    }
+    fn created(w: &mut Watches, path: &str) -> Vec<(u64, i32, String)> {
+        told(|mut tell| w.created(path, &mut tell))
+    }
+    fn deleted(w: &mut Watches, path: &str) -> Vec<(u64, i32, String)> {
+        told(|mut tell| w.deleted(path, &mut tell))
+    }
+    fn set(w: &mut Watches, path: &str) -> Vec<(u64, i32, String)> {
+        told(|mut tell| w.data_changed(path, &mut tell))
+    }
+    fn is(list: &[(u64, i32, String)], want: &[(u64, i32, &str)]) {
+        let list: Vec<_> = list.iter().map(|(c, e, p)| (*c, *e, p.as_str())).collect();
+        assert_eq!(list, want);
+    }
+
+    #[test]
+    fn one_shot_watches_fire_once() {
+        let mut w = Watches::new(1);
+        w.add_data("/a", A);
+        w.add_data("/a", A);
+        w.add_child("/", B);
+        is(&created(&mut w, "/a"), &[(1, 1, "/a"), (2, 4, "/")]);
+        is(&created(&mut w, "/a"), &[]);
+        assert!(w.is_empty());
+    }
+
+    #[test]
+    fn a_deletion_is_told_once_to_each() {
+        let mut w = Watches::new(1);
+        w.add_data("/a", A);
+        w.add_child("/a", A);
+        w.add_child("/a", B);
+        is(&deleted(&mut w, "/a"), &[(1, 2, "/a"), (2, 2, "/a")]);
+        assert!(w.is_empty());
+    }
+
+    #[test]
+    fn persistent_watches_stay() {
+        let mut w = Watches::new(1);
+        w.add_persistent("/a", A, AddWatchMode::Persistent);
+        w.add_data("/a", A);
+        is(&set(&mut w, "/a"), &[(1, 3, "/a")]);
+        is(&set(&mut w, "/a"), &[(1, 3, "/a")]);
+        is(&created(&mut w, "/a/b"), &[(1, 4, "/a")]);
+        assert!(!w.contains("/a", A, WatcherType::Data));
+        assert!(w.remove("/a", A, WatcherType::Persistent));
+        assert!(w.is_empty());
+    }
+
+    #[test]
+    fn recursive_watches_cover_the_subtree_by_components() {
+        let mut w = Watches::new(1);
+        w.add_persistent("/r", A, AddWatchMode::PersistentRecursive);
+        w.add_persistent("/", A, AddWatchMode::PersistentRecursive);
+        is(&created(&mut w, "/r/x/y"), &[(1, 1, "/r/x/y")]);
+        is(&set(&mut w, "/r"), &[(1, 3, "/r")]);
+        assert!(w.remove("/", A, WatcherType::Any));
+        is(&created(&mut w, "/rx"), &[]);
+        is(&deleted(&mut w, "/r"), &[(1, 2, "/r")]);
+    }
+
+    #[test]
+    fn a_child_watch_works_beside_a_recursive_one() {
+        let mut w = Watches::new(1);
+        w.add_persistent("/r", A, AddWatchMode::PersistentRecursive);
+        w.add_child("/r", A);
+        is(&created(&mut w, "/r/x"), &[(1, 1, "/r/x"), (1, 4, "/r")]);
+        is(&created(&mut w, "/r/y"), &[(1, 1, "/r/y")]);
+    }
+
+    #[test]
+    fn a_connection_takes_its_watches_along() {
+        let mut w = Watches::new(1);
+        for path in ["/a", "/b"] {
+            w.add_data(path, A);
+            w.add_child(path, A);
+            w.add_persistent(path, B, AddWatchMode::PersistentRecursive);
+        }
+        w.remove_connection(A);
+        assert_eq!(w.counts(), WatchCounts { connections: 1, paths: 2, data: 2, total: 2 });
+        w.remove_connection(B);
+        assert!(w.is_empty());
+        assert_eq!(w.counts(), WatchCounts::default());
+        assert_eq!(w.recursive, 0);
+    }
+
+    #[test]
+    fn types_one_and_two_touch_only_one_shot_watches() {
+        let mut w = Watches::new(1);
+        w.add_persistent("/a", A, AddWatchMode::Persistent);
+        assert!(!w.remove("/a", A, WatcherType::Data));
+        assert!(!w.remove("/a", A, WatcherType::Children));
+        assert!(!w.remove("/a", B, WatcherType::Any));
+        assert!(w.remove("/a", A, WatcherType::Any));
+        assert!(!w.remove("/a", A, WatcherType::Any));
+    }
+}
