@@ -1,1 +1,31 @@
-//! The request pipeline: tree, sessions and log wired together; pure
+//! The request pipeline of a member: tree, sessions and log wired together.
+//!
+//! It knows in which order things happen: a write gets its zxid, is checked, goes to the log, is
+//! applied when it is committed, fires its watches and is answered; a session's reads wait behind
+//! its own writes. **Invariant:** no I/O, no clock, no threads, no randomness. Inputs are method
+//! calls with the time in them, outputs are [`Effects`], which the driver carries out in order.
+//! The server drives it with sockets and disks, the simulator with neither.
+//!
+//! **The durability rule:** nothing that depends on a transaction (its answer, its events, a read
+//! that shows it) comes out as an effect before the driver reported the transaction as logged.
+//!
+//! Read first: [`Core`] (the pipeline), [`Effects`] (what it wants done), [`Reader`] (reads,
+//! which do not need the pipeline when their session has no write under way).
+//!
+//! Tested by `cargo test -p zk-core`, and by the simulator, which crashes it at every effect.
+//!
+//! Mirrors `PrepRequestProcessor`, `SyncRequestProcessor` and `FinalRequestProcessor` of Apache
+//! ZooKeeper 3.9, with a quorum of one.
+
+mod commit;
+mod connect;
+mod effects;
+mod options;
+mod pipeline;
+mod read;
+mod submit;
+
+pub use effects::{Effect, Effects, Span};
+pub use options::{Admission, CoreOptions, Times};
+pub use pipeline::{Core, CoreCounters};
+pub use read::{Reader, WatchAccess};

@@ -1,0 +1,214 @@
+//! What is on disk is applied, its watches fire, its client is answered (Apache
+//! `FinalRequestProcessor`).
+
+use crate::effects::Effects;
+use crate::pipeline::{Answer, ConnState, Connection, Core, Work};
+use crate::read::WatchAccess;
+use hashbrown::HashMap;
+use zk_proto::request::MultiHeader;
+use zk_proto::response::{MultiResult, ReplyHeader};
+use zk_proto::txn::{Txn, TxnEntry};
+use zk_proto::watch::{EventType, STATE_SYNC_CONNECTED};
+use zk_proto::{ErrorCode, Jute, OpCode, Perms, Reader, Text, Zxid};
+use zk_tree::auth::AuthOptions;
+use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Tree};
+
+impl Core {
+    /// Everything up to `zxid` is on disk: with a quorum of one, it is committed.
+    pub fn logged(
+        &mut self,
+        tree: &mut Tree,
+        watches: &mut impl WatchAccess,
+        now_ms: i64,
+        zxid: Zxid,
+        fx: &mut Effects,
+    ) {
+        self.committed = self.committed.max(zxid);
+        while let Some(work) = self.queue.front() {
+            if matches!(work, Work::Txn { zxid, .. } if *zxid > self.committed) {
+                return;
+            }
+            match self.queue.pop_front() {
+                Some(Work::Txn { zxid, txn, answer }) => {
+                    self.apply(tree, watches, now_ms, zxid, &txn, answer, fx);
+                }
+                Some(Work::Request { conn, frame }) => {
+                    self.read_now(tree, watches, conn, &frame, fx)
+                }
+                Some(Work::Ready { conn, frame, close }) => {
+                    fx.ready(conn, &frame);
+                    if close {
+                        fx.close(conn);
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the whole context of one transaction")]
+    fn apply(
+        &mut self,
+        tree: &mut Tree,
+        watches: &mut impl WatchAccess,
+        now_ms: i64,
+        zxid: Zxid,
+        bytes: &[u8],
+        answer: Answer,
+        fx: &mut Effects,
+    ) {
+        let entry = TxnEntry::read(&mut Reader::with_limits(bytes, self.options.limits))
+            .expect("prepare encoded this transaction within the limits of its request");
+        let mut firing =
+            Firing { watches, conns: &self.conns, auth: &self.options.prepare.auth, fx };
+        let applied = tree.apply(&entry.header, &entry.txn, &mut firing);
+        self.pending.applied(zxid);
+        if entry.digest.is_some_and(|digest| digest.tree_digest as u64 != tree.digest()) {
+            self.counters.digest_mismatches += 1;
+        }
+        self.follow_sessions(&entry, answer, now_ms, fx);
+        self.answer_txn(&entry, &applied, answer, tree, fx);
+    }
+
+    /// Sessions open and close when their transactions are applied.
+    fn follow_sessions(
+        &mut self,
+        entry: &TxnEntry<'_>,
+        answer: Answer,
+        now_ms: i64,
+        fx: &mut Effects,
+    ) {
+        let session = entry.session();
+        match (&entry.txn, answer) {
+            (Txn::CreateSession(timeout_ms), Answer::Session { conn, read_only_byte }) => {
+                // Nobody may be there any more; then the session lives its time and expires.
+                let owner = self.conns.contains_key(&conn).then_some(conn);
+                self.sessions.open(session, *timeout_ms, owner, now_ms);
+                self.establish(conn, session, *timeout_ms, read_only_byte, fx);
+            }
+            (Txn::CreateSession(timeout_ms), _) => {
+                self.sessions.open(session, *timeout_ms, None, now_ms);
+            }
+            (Txn::CloseSession(_), answer) => {
+                self.options.passwords.closed(session);
+                let owner = self.sessions.close(session).and_then(|s| s.owner);
+                // Expired, or closed on another connection: no word, only the end.
+                if !matches!(answer, Answer::Request { .. })
+                    && let Some(conn) = owner
+                    && let Some(connection) =
+                        self.conns.get_mut(&conn).filter(|c| c.session == session)
+                {
+                    connection.state = ConnState::Closing;
+                    fx.close(conn);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn answer_txn(
+        &self,
+        entry: &TxnEntry<'_>,
+        applied: &Applied,
+        answer: Answer,
+        tree: &Tree,
+        fx: &mut Effects,
+    ) {
+        let Answer::Request { conn, xid, op } = answer else { return };
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        let code = match applied {
+            Applied::Error(code) => *code,
+            _ => ErrorCode::Ok,
+        };
+        fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |out| match applied {
+            Applied::Done | Applied::Error(_) => {}
+            Applied::Stat(stat) => {
+                if let Some(path) = created_path(&entry.txn) {
+                    path.write(out);
+                }
+                if op != OpCode::Create {
+                    stat.write(out);
+                }
+            }
+            Applied::Multi(parts) => write_multi(&entry.txn, parts, out),
+        });
+        if op == OpCode::CloseSession {
+            fx.close(conn);
+        }
+    }
+}
+
+fn created_path<'t>(txn: &'t Txn<'_>) -> Option<&'t Text<'t>> {
+    match txn {
+        Txn::Create(body) | Txn::Create2(body) => Some(&body.path),
+        Txn::CreateContainer(body) => Some(&body.path),
+        Txn::CreateTtl(body) => Some(&body.path),
+        _ => None,
+    }
+}
+
+fn write_multi(txn: &Txn<'_>, parts: &[Applied], out: &mut Vec<u8>) {
+    let Txn::Multi(txns) = txn else { return };
+    let failed = txn.is_failure();
+    for (txn, applied) in txns.iter().zip(parts) {
+        let result = match applied {
+            Applied::Error(code) => MultiResult::Error(code.code()),
+            _ if failed => MultiResult::Error(0),
+            Applied::Stat(stat) => match (txn, created_path(txn)) {
+                (Txn::Create(_), Some(path)) => MultiResult::Create(path.clone()),
+                (_, Some(path)) => MultiResult::Create2(path.clone(), *stat),
+                (_, None) => MultiResult::SetData(*stat),
+            },
+            Applied::Done if matches!(txn, Txn::Check(_)) => MultiResult::Check,
+            Applied::Done | Applied::Multi(_) => MultiResult::Delete,
+        };
+        result.write(out);
+    }
+    MultiHeader::END.write(out);
+}
+
+/// Turns changes into notifications for those who wait and may know.
+struct Firing<'a, W> {
+    watches: &'a mut W,
+    conns: &'a HashMap<ConnId, Connection, foldhash::fast::FixedState>,
+    auth: &'a AuthOptions,
+    fx: &'a mut Effects,
+}
+
+impl<W: WatchAccess> Observe for Firing<'_, W> {
+    fn changed(&mut self, change: Change<'_>) {
+        let Firing { watches, conns, auth, fx } = self;
+        watches.with(|watches| {
+            if watches.is_empty() {
+                return;
+            }
+            let mut tell = |conn: ConnId, event: EventType, path: &str| {
+                let Some(connection) = conns.get(&conn) else { return };
+                let acl = if event == EventType::NodeChildrenChanged {
+                    change.parent_acl
+                } else {
+                    change.acl
+                };
+                // A path is a secret too (CVE-2024-23944).
+                if auth.allows(acl, Perms::READ, &connection.identities).is_ok() {
+                    fx.frame(conn, false, |out| put_notification(out, change.zxid.0, event, path));
+                }
+            };
+            match change.kind {
+                ChangeKind::Created => watches.created(change.path, &mut tell),
+                ChangeKind::Deleted => watches.deleted(change.path, &mut tell),
+                ChangeKind::DataChanged => watches.data_changed(change.path, &mut tell),
+            }
+        });
+    }
+}
+
+/// Header and body of a notification.
+pub(crate) fn put_notification(out: &mut Vec<u8>, zxid: i64, event: EventType, path: &str) {
+    ReplyHeader { xid: zk_proto::Xid::NOTIFICATION.0, zxid, err: 0 }.write(out);
+    event.code().write(out);
+    STATE_SYNC_CONNECTED.write(out);
+    zk_proto::jute::put_text(out, path);
+}

@@ -1,0 +1,118 @@
+//! Handshakes: new sessions and renewals (client-protocol 2.2).
+
+use crate::effects::{Effect, Effects};
+use crate::options::{Admission, Times};
+use crate::pipeline::{Answer, ConnState, Core};
+use zk_proto::connect::{ConnectRequest, ConnectResponse};
+use zk_proto::{Jute, Reader, SessionId};
+use zk_tree::{ConnId, Proposal, Tree};
+
+impl Core {
+    /// A connection's first frame.
+    pub fn handshake(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        conn: ConnId,
+        frame: &[u8],
+        fx: &mut Effects,
+    ) {
+        self.counters.connect_requests += 1;
+        let request = ConnectRequest::read(&mut Reader::with_limits(frame, self.options.limits));
+        let Some(connection) = self.conns.get_mut(&conn).filter(|c| c.state == ConnState::New)
+        else {
+            return fx.close(conn);
+        };
+        let request = match request {
+            Ok(request) if self.admission == Admission::Serving => request,
+            _ => return fx.close(conn),
+        };
+        // A client that has seen more than we have would go back in time.
+        if request.last_zxid_seen > tree.last_zxid().0 {
+            connection.state = ConnState::Closing;
+            return fx.close(conn);
+        }
+        let timeout_ms = request
+            .timeout_ms
+            .max(self.options.min_session_timeout_ms)
+            .min(self.options.max_session_timeout_ms);
+        if request.session_id == SessionId::NONE {
+            self.open_session(tree, now, conn, timeout_ms, request.read_only.is_some(), fx);
+        } else {
+            self.renew_session(now, conn, timeout_ms, &request, fx);
+        }
+    }
+
+    fn open_session(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        conn: ConnId,
+        timeout_ms: i32,
+        read_only_byte: bool,
+        fx: &mut Effects,
+    ) {
+        let session = self.ids.next(|id| self.sessions.get(id).is_some());
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.session = session;
+            connection.state = ConnState::Opening;
+        }
+        let answer = Answer::Session { conn, read_only_byte };
+        self.propose(tree, now, session, 0, &[], &Proposal::CreateSession(timeout_ms), answer, fx);
+    }
+
+    fn renew_session(
+        &mut self,
+        now: Times,
+        conn: ConnId,
+        timeout_ms: i32,
+        request: &ConnectRequest<'_>,
+        fx: &mut Effects,
+    ) {
+        let session = request.session_id;
+        self.counters.renewals += 1;
+        let before = self.sessions.get(session).and_then(|s| s.owner);
+        let known = self.options.passwords.accepts(session, request.password.unwrap_or_default())
+            && self.sessions.renew(session, conn, now.monotonic_ms);
+        if !known {
+            if let Some(connection) = self.conns.get_mut(&conn) {
+                connection.state = ConnState::Closing;
+            }
+            let response = ConnectResponse::expired(request.read_only);
+            fx.frame(conn, true, |out| response.write(out));
+            return fx.close(conn);
+        }
+        if let Some(old) = before.filter(|&old| old != conn)
+            && let Some(connection) = self.conns.get_mut(&old)
+        {
+            connection.state = ConnState::Closing;
+            fx.close(old);
+        }
+        // The table keeps the timeout that the session was opened with; the client is told the one
+        // that this connection asked for, as by Apache.
+        self.establish(conn, session, timeout_ms, request.read_only.is_some(), fx);
+    }
+
+    /// Tells a client that it has its session.
+    pub(crate) fn establish(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        timeout_ms: i32,
+        read_only_byte: bool,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.conns.get_mut(&conn) else { return };
+        connection.session = session;
+        connection.state = ConnState::Live;
+        let response = ConnectResponse {
+            protocol_version: 0,
+            timeout_ms,
+            session_id: session,
+            password: self.options.passwords.of(session),
+            read_only: read_only_byte.then_some(false),
+        };
+        fx.frame(conn, true, |out| response.write(out));
+        fx.list.push(Effect::Established { conn, session, timeout_ms });
+    }
+}

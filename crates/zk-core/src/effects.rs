@@ -1,0 +1,129 @@
+//! What the pipeline wants done. Effects are data: a driver carries them out in order, a simulator
+//! may stop between any two.
+
+use std::sync::Arc;
+use zk_proto::response::ReplyHeader;
+use zk_proto::{Jute, SessionId, Zxid};
+use zk_tree::ConnId;
+use zk_tree::auth::Identity;
+
+/// A part of [`Effects::bytes`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// One thing to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Append a transaction to the log, and report it by [`Core::logged`](crate::Core::logged)
+    /// once it is on disk.
+    Append {
+        /// Its zxid.
+        zxid: Zxid,
+        /// Header, body and digest.
+        txn: Span,
+    },
+    /// Send a frame to a connection.
+    Send {
+        /// To whom.
+        conn: ConnId,
+        /// The frame, length included.
+        frame: Span,
+        /// Whether this answers a request that was submitted (and not a notification).
+        is_reply: bool,
+    },
+    /// A connection now has its session; from here on it may send requests.
+    Established {
+        /// Which connection.
+        conn: ConnId,
+        /// Its session.
+        session: SessionId,
+        /// The negotiated timeout in ms.
+        timeout_ms: i32,
+    },
+    /// A connection's identities changed.
+    Identities {
+        /// Which connection.
+        conn: ConnId,
+        /// All of them.
+        identities: Arc<[Identity]>,
+        /// Whether they satisfy `enforce.auth`.
+        admitted: bool,
+    },
+    /// Close a connection, after what was sent to it has gone out.
+    Close {
+        /// Which connection.
+        conn: ConnId,
+    },
+}
+
+/// Effects in order, with the bytes that they refer to.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What to do, in order.
+    pub list: Vec<Effect>,
+    /// Frames and transactions.
+    pub bytes: Vec<u8>,
+}
+
+impl Effects {
+    /// No effects.
+    #[must_use]
+    pub fn new() -> Effects {
+        Effects::default()
+    }
+
+    /// The bytes of a span.
+    #[must_use]
+    pub fn get(&self, span: Span) -> &[u8] {
+        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// Makes room for the next turn; keeps the allocations.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+    }
+
+    pub(crate) fn span_from(&self, start: usize) -> Span {
+        Span { start: start as u32, end: self.bytes.len() as u32 }
+    }
+
+    pub(crate) fn append(&mut self, zxid: Zxid, txn: Span) {
+        self.list.push(Effect::Append { zxid, txn });
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId) {
+        self.list.push(Effect::Close { conn });
+    }
+
+    /// A frame of a reply header and a body.
+    pub(crate) fn reply(
+        &mut self,
+        conn: ConnId,
+        header: ReplyHeader,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.frame(conn, true, |out| {
+            header.write(out);
+            body(out);
+        });
+    }
+
+    pub(crate) fn frame(&mut self, conn: ConnId, is_reply: bool, body: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        zk_proto::jute::put_frame(&mut self.bytes, body);
+        let frame = self.span_from(start);
+        self.list.push(Effect::Send { conn, frame, is_reply });
+    }
+
+    /// A frame that is ready.
+    pub(crate) fn ready(&mut self, conn: ConnId, frame: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frame);
+        let frame = self.span_from(start);
+        self.list.push(Effect::Send { conn, frame, is_reply: true });
+    }
+}

@@ -1,0 +1,47 @@
+//! What the pipeline is told from outside: configuration, time, admission.
+
+use zk_session::password::Passwords;
+use zk_tree::PrepareOptions;
+
+/// Configuration of a member's pipeline.
+#[derive(Clone)]
+pub struct CoreOptions {
+    /// How writes are checked.
+    pub prepare: PrepareOptions,
+    /// `tickTime` in ms.
+    pub tick_ms: u32,
+    /// `minSessionTimeout` in ms.
+    pub min_session_timeout_ms: i32,
+    /// `maxSessionTimeout` in ms.
+    pub max_session_timeout_ms: i32,
+    /// The top byte of new session ids: myid, 1 when standalone.
+    pub server_id: u8,
+    /// How session passwords are made (DESIGN R2).
+    pub passwords: Passwords,
+    /// `enforce.auth.schemes`, if it is enabled: a connection must have one of them.
+    pub enforced_schemes: Option<Vec<String>>,
+    /// The most bytes that the answer to one multiRead may have (RELIABILITY T11).
+    pub max_response_bytes: usize,
+    /// The longest string or buffer in a request.
+    pub limits: zk_proto::Limits,
+    /// Seed of the hash tables.
+    pub hash_seed: u64,
+}
+
+/// Now, by both clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// A clock that never jumps: sessions live by it.
+    pub monotonic_ms: i64,
+    /// Wall clock since the Unix epoch: znodes are stamped with it.
+    pub wall_ms: i64,
+}
+
+/// Whether clients are served (DESIGN R1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// Everything; only now may a client be told that its session is gone.
+    Serving,
+    /// Nothing: connections are closed without an answer.
+    Closed,
+}

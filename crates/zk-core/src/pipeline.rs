@@ -1,0 +1,255 @@
+//! The pipeline's state: who is connected, what is under way.
+
+use crate::effects::Effects;
+use crate::options::{Admission, CoreOptions, Times};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use zk_proto::txn::TxnHeader;
+use zk_proto::{ErrorCode, OpCode, SessionId, Zxid};
+use zk_session::ids::SessionIds;
+use zk_session::tracker::SessionTable;
+use zk_tree::auth::Identity;
+use zk_tree::{ConnId, Pending, Preparer, Proposal, Tree};
+
+/// A member's request pipeline, with a quorum of one.
+///
+/// The driver calls [`Core::connected`], [`Core::handshake`], [`Core::submit`],
+/// [`Core::disconnected`] for its connections, [`Core::logged`] for its log and [`Core::tick`] for
+/// its clock, each under one lock, and carries out the [`Effects`] in order before that lock is
+/// given to another caller. The tree is the driver's: it is read while requests are prepared and
+/// written only by [`Core::logged`].
+pub struct Core {
+    pub(crate) options: CoreOptions,
+    pub(crate) admission: Admission,
+    pub(crate) sessions: SessionTable<ConnId>,
+    pub(crate) ids: SessionIds,
+    pub(crate) conns: HashMap<ConnId, Connection, foldhash::fast::FixedState>,
+    pub(crate) pending: Pending,
+    /// Everything that must happen in order behind the transactions under way.
+    pub(crate) queue: VecDeque<Work>,
+    pub(crate) last_proposed: Zxid,
+    pub(crate) committed: Zxid,
+    pub(crate) counters: CoreCounters,
+}
+
+/// What the pipeline counts for the metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CoreCounters {
+    /// Transactions whose digest was not the tree's afterwards (Apache `digest_mismatches_count`).
+    pub digest_mismatches: u64,
+    /// Sessions that expired (`stale_sessions_expired`).
+    pub sessions_expired: u64,
+    /// Connect requests (`connection_request_count`).
+    pub connect_requests: u64,
+    /// Renewals (`connection_revalidate_count`).
+    pub renewals: u64,
+    /// Auth packets that failed (`auth_failed_count`).
+    pub auth_failures: u64,
+}
+
+/// What is known of a client's connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) session: SessionId,
+    pub(crate) state: ConnState,
+    pub(crate) identities: Arc<[Identity]>,
+    pub(crate) admitted: bool,
+    pub(crate) peer: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ConnState {
+    /// No connect request yet.
+    New,
+    /// Its session is being opened.
+    Opening,
+    /// It may send requests.
+    Live,
+    /// Nothing that it sends counts any more.
+    Closing,
+}
+
+/// Something that waits for the transactions before it.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A transaction on its way to the log.
+    Txn { zxid: Zxid, txn: Box<[u8]>, answer: Answer },
+    /// A request that changes nothing, behind a write of its own session.
+    Request { conn: ConnId, frame: Box<[u8]> },
+    /// An answer that only has to wait for its turn.
+    Ready { conn: ConnId, frame: Box<[u8]>, close: bool },
+}
+
+/// Who waits for a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// Nobody.
+    None,
+    /// A connection that opens a session.
+    Session { conn: ConnId, read_only_byte: bool },
+    /// A request.
+    Request { conn: ConnId, xid: i32, op: OpCode },
+}
+
+impl Core {
+    /// The pipeline of a member that has recovered `tree` and `sessions` (with their timeouts in
+    /// ms). Every session starts anew with its full timeout.
+    #[must_use]
+    pub fn new(
+        options: CoreOptions,
+        tree: &Tree,
+        sessions: impl IntoIterator<Item = (SessionId, i32)>,
+        now: Times,
+    ) -> Core {
+        let mut table = SessionTable::new(options.tick_ms);
+        table.restore(sessions, now.monotonic_ms);
+        Core {
+            ids: SessionIds::new(options.server_id, now.wall_ms.max(0) as u64),
+            admission: Admission::Serving,
+            sessions: table,
+            conns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(options.hash_seed)),
+            pending: Pending::new(options.hash_seed),
+            queue: VecDeque::new(),
+            last_proposed: tree.last_zxid(),
+            committed: tree.last_zxid(),
+            counters: CoreCounters::default(),
+            options,
+        }
+    }
+
+    /// Opens or closes the member to clients.
+    pub fn set_admission(&mut self, admission: Admission) {
+        self.admission = admission;
+    }
+
+    /// The zxid of the newest transaction that was given out.
+    #[must_use]
+    pub fn last_proposed(&self) -> Zxid {
+        self.last_proposed
+    }
+
+    /// How many requests are under way.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Sessions and their expiry.
+    #[must_use]
+    pub fn sessions(&self) -> &SessionTable<ConnId> {
+        &self.sessions
+    }
+
+    /// The connection that holds a session.
+    #[must_use]
+    pub fn session_of(&self, conn: ConnId) -> Option<SessionId> {
+        self.conns.get(&conn).map(|c| c.session)
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counters(&self) -> CoreCounters {
+        self.counters
+    }
+
+    /// A client connected, from `peer`.
+    pub fn connected(
+        &mut self,
+        conn: ConnId,
+        peer: Option<IpAddr>,
+        identities: Vec<Identity>,
+    ) -> Arc<[Identity]> {
+        let identities: Arc<[Identity]> = peer
+            .map(|ip| Identity::new("ip", ip.to_string()))
+            .into_iter()
+            .chain(identities)
+            .collect();
+        let admitted = self.is_admitted(&identities);
+        let connection = Connection {
+            session: SessionId::NONE,
+            state: ConnState::New,
+            identities: identities.clone(),
+            admitted,
+            peer,
+        };
+        self.conns.insert(conn, connection);
+        identities
+    }
+
+    /// A connection is gone; its session was last heard at `heard_ms` of the monotonic clock, and
+    /// lives on. The driver removes the connection's watches.
+    pub fn disconnected(&mut self, conn: ConnId, heard_ms: i64) {
+        if let Some(connection) = self.conns.remove(&conn) {
+            self.sessions.touch(connection.session, heard_ms);
+        }
+    }
+
+    /// Whether `enforce.auth` lets a connection with these identities in.
+    pub(crate) fn is_admitted(&self, identities: &[Identity]) -> bool {
+        self.options.enforced_schemes.as_ref().is_none_or(|schemes| {
+            identities
+                .iter()
+                .any(|identity| schemes.iter().any(|scheme| *scheme == identity.scheme))
+        })
+    }
+
+    /// Expires sessions; `heard_ms` tells when a connection last sent something, if it is still
+    /// there.
+    pub fn tick(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        mut heard_ms: impl FnMut(ConnId) -> Option<i64>,
+        fx: &mut Effects,
+    ) {
+        let mut expired = Vec::new();
+        self.sessions.expire_due(
+            now.monotonic_ms,
+            |_, conn| conn.and_then(&mut heard_ms),
+            &mut expired,
+        );
+        for session in expired {
+            self.counters.sessions_expired += 1;
+            self.propose(tree, now, session, 0, &[], &Proposal::CloseSession, Answer::None, fx);
+        }
+    }
+
+    /// Reaps a container or TTL znode that was found due.
+    pub fn reap(&mut self, tree: &Tree, now: Times, path: &str, fx: &mut Effects) {
+        self.propose(tree, now, SessionId::NONE, 0, &[], &Proposal::Reap(path), Answer::None, fx);
+    }
+
+    /// Gives a transaction its zxid, checks it and sends it to the log.
+    #[expect(clippy::too_many_arguments, reason = "all of it goes into the transaction")]
+    pub(crate) fn propose(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        session: SessionId,
+        cxid: i32,
+        identities: &[Identity],
+        proposal: &Proposal<'_, '_>,
+        answer: Answer,
+        fx: &mut Effects,
+    ) {
+        let zxid = self.last_proposed.next();
+        self.last_proposed = zxid;
+        let header =
+            TxnHeader { client_id: session.0, cxid, zxid: zxid.0, time_ms: now.wall_ms, op: 0 };
+        let start = fx.bytes.len();
+        let mut preparer = Preparer {
+            tree,
+            pending: &mut self.pending,
+            options: &self.options.prepare,
+            identities,
+            header,
+        };
+        // An error is a transaction too; the answer is made when it is applied.
+        let _: Result<(), ErrorCode> = preparer.prepare(proposal, &mut fx.bytes);
+        let span = fx.span_from(start);
+        self.queue.push_back(Work::Txn { zxid, txn: fx.get(span).into(), answer });
+        fx.append(zxid, span);
+    }
+}

@@ -1,0 +1,321 @@
+//! Requests that change nothing (client-protocol 9, 6.4, 10.5 to 10.7).
+//!
+//! They need the tree as it is, not the pipeline. A driver may answer them on any number of
+//! threads while nothing else of the same connection is under way. The answer must be in the
+//! connection's output before the tree changes again: a watch that a read leaves must not fire in
+//! front of the read's own answer.
+
+use crate::commit::put_notification;
+use zk_proto::request::{
+    AddWatchRequest, GetEphemeralsRequest, MultiHeader, MultiOp, MultiRequest, PathRequest,
+    ReadRequest, Request, RequestHeader, SetWatches2, WatchesRequest,
+};
+use zk_proto::response::{ClientInfo, MultiResult, ReplyHeader};
+use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
+use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, SessionId, Text};
+use zk_tree::auth::{self, AuthOptions, Identity};
+use zk_tree::{ConnId, NodeRef, Tree, Watches};
+
+/// How to get at the watches: only requests that leave or look for one do.
+pub trait WatchAccess {
+    /// Runs `f` on the watches, alone.
+    fn with<R>(&mut self, f: impl FnOnce(&mut Watches) -> R) -> R;
+}
+
+impl WatchAccess for Watches {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Watches) -> R) -> R {
+        f(self)
+    }
+}
+
+/// Answers the requests of one connection that change nothing.
+pub struct Reader<'a, W> {
+    /// The tree; it does not change while this lives.
+    pub tree: &'a Tree,
+    /// The watches.
+    pub watches: &'a mut W,
+    /// ACL schemes.
+    pub auth: &'a AuthOptions,
+    /// Who asks.
+    pub conn: ConnId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its identities.
+    pub identities: &'a [Identity],
+    /// Bounds of what is in a request.
+    pub limits: Limits,
+    /// The most bytes that the answer to a multiRead may have.
+    pub max_response_bytes: usize,
+}
+
+/// How an answer ends: with its body in place, or with an error and no body.
+type Outcome = Result<(), ErrorCode>;
+
+impl<W: WatchAccess> Reader<'_, W> {
+    /// Appends the frames that answer a request, given without its length: catch-up events, then
+    /// the reply. Returns the number of events.
+    pub fn answer(&mut self, frame: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut r = zk_proto::Reader::with_limits(frame, self.limits);
+        let Ok(header) = RequestHeader::read(&mut r) else { return 0 };
+        let request = OpCode::from_code(header.op)
+            .ok_or(ErrorCode::Unimplemented)
+            .and_then(|op| Request::read(op, &mut r).map_err(|_| ErrorCode::MarshallingError));
+        let mut events = 0;
+        if let Ok(Some(Request::SetWatches(body) | Request::SetWatches2(body))) = &request {
+            events = self.set_watches(body, out);
+        }
+        let zxid = self.tree.last_zxid().0;
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        ReplyHeader::new(header.xid, zxid, ErrorCode::Ok).write(out);
+        let body_at = out.len();
+        let outcome = match request {
+            Ok(Some(request)) => self.body(&request, out),
+            Ok(None) => Err(ErrorCode::Unimplemented),
+            Err(code) => Err(code),
+        };
+        if let Err(code) = outcome {
+            // A failed multiRead keeps the results so far.
+            if !(header.op == OpCode::MultiRead.code() && code == ErrorCode::MarshallingError) {
+                out.truncate(body_at);
+            }
+            out[body_at - 4..body_at].copy_from_slice(&code.code().to_be_bytes());
+        }
+        let length = (out.len() - start - 4) as i32;
+        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        events
+    }
+
+    fn body(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Outcome {
+        match request {
+            Request::GetData(body) => self.get_data(body, out),
+            Request::Exists(body) => self.exists(body, out),
+            Request::GetChildren(body) => self.get_children(body, false, out),
+            Request::GetChildren2(body) => self.get_children(body, true, out),
+            Request::GetAcl(body) => self.get_acl(body, out),
+            Request::GetAllChildrenNumber(body) => self.count_descendants(body, out),
+            Request::GetEphemerals(body) => self.get_ephemerals(body, out),
+            Request::Sync(body) => {
+                body.path.write(out);
+                Ok(())
+            }
+            Request::MultiRead(body) => self.multi_read(body, out),
+            Request::CheckWatches(body) => self.find_watches(body, false),
+            Request::RemoveWatches(body) => self.find_watches(body, true),
+            Request::AddWatch(body) => self.add_watch(body, out),
+            Request::WhoAmI => {
+                self.who_am_i(out);
+                Ok(())
+            }
+            Request::Ping | Request::SetWatches(_) | Request::SetWatches2(_) => Ok(()),
+            _ => Err(ErrorCode::Unimplemented),
+        }
+    }
+
+    fn node(&self, path: &str) -> Result<NodeRef<'_>, ErrorCode> {
+        self.tree.get(path).ok_or(ErrorCode::NoNode)
+    }
+
+    /// A znode that the connection may do one of `wanted` with.
+    fn allowed(&self, path: &str, wanted: Perms) -> Result<NodeRef<'_>, ErrorCode> {
+        let node = self.node(path)?;
+        if !node.is_open() {
+            self.auth.allows(node.acl(), wanted, self.identities)?;
+        }
+        Ok(node)
+    }
+
+    fn get_data(&mut self, request: &ReadRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        let node = self.allowed(&request.path, Perms::READ)?;
+        zk_proto::jute::put_buffer(out, node.data());
+        node.stat().write(out);
+        if request.watch {
+            self.watches.with(|watches| watches.add_data(&request.path, self.conn));
+        }
+        Ok(())
+    }
+
+    fn exists(&mut self, request: &ReadRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        if request.path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
+        let outcome = match self.allowed(&request.path, Perms::READ) {
+            Ok(node) => {
+                node.stat().write(out);
+                Ok(())
+            }
+            Err(ErrorCode::NoAuth) => return Err(ErrorCode::NoAuth),
+            Err(code) => Err(code),
+        };
+        if request.watch {
+            self.watches.with(|watches| watches.add_data(&request.path, self.conn));
+        }
+        outcome
+    }
+
+    fn get_children(
+        &mut self,
+        request: &ReadRequest<'_>,
+        with_stat: bool,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let node = self.allowed(&request.path, Perms::READ)?;
+        put_children(node, out);
+        if with_stat {
+            node.stat().write(out);
+        }
+        if request.watch {
+            self.watches.with(|watches| watches.add_child(&request.path, self.conn));
+        }
+        Ok(())
+    }
+
+    fn get_acl(&self, request: &PathRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        let node = self.allowed(&request.path, Perms::READ.union(Perms::ADMIN))?;
+        if self.auth.allows(node.acl(), Perms::ADMIN, self.identities).is_ok() {
+            out.extend_from_slice(node.acl());
+        } else {
+            out.extend_from_slice(&auth::mask_digests(node.acl()));
+        }
+        node.stat().write(out);
+        Ok(())
+    }
+
+    fn count_descendants(&self, request: &PathRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        let node = self.allowed(&request.path, Perms::READ)?;
+        i32::try_from(node.descendants()).unwrap_or(i32::MAX).write(out);
+        Ok(())
+    }
+
+    fn get_ephemerals(&self, request: &GetEphemeralsRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        let prefix = request.prefix.as_deref().unwrap_or_default();
+        let all = prefix.trim().is_empty() || prefix == "/";
+        let paths: Vec<Text<'_>> = self
+            .tree
+            .ephemerals_of(self.session)
+            .filter(|path| all || path.starts_with(prefix))
+            .map(Text::Owned)
+            .collect();
+        paths.write(out);
+        Ok(())
+    }
+
+    fn multi_read(&self, request: &MultiRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        let start = out.len();
+        let mut outcome = Ok(());
+        for op in &request.ops {
+            let at = out.len();
+            let result = match op {
+                MultiOp::GetData(body) => self.allowed(&body.path, Perms::READ).map(|node| {
+                    MultiResult::GetData(node.data(), node.stat()).write(out);
+                }),
+                MultiOp::GetChildren(body) => self.allowed(&body.path, Perms::READ).map(|node| {
+                    MultiHeader { op: OpCode::GetChildren.code(), done: false, err: 0 }.write(out);
+                    put_children(node, out);
+                }),
+                _ => {
+                    outcome = Err(ErrorCode::MarshallingError);
+                    break;
+                }
+            };
+            if let Err(code) = result {
+                MultiResult::Error(code.code()).write(out);
+            }
+            // One small request must not cost any amount of memory (RELIABILITY T11).
+            if out.len() - start > self.max_response_bytes {
+                out.truncate(at);
+                return Err(ErrorCode::BadArguments);
+            }
+        }
+        MultiHeader::END.write(out);
+        outcome
+    }
+
+    fn find_watches(&mut self, request: &WatchesRequest<'_>, remove: bool) -> Outcome {
+        let which =
+            WatcherType::from_code(request.watcher_type).ok_or(ErrorCode::MarshallingError)?;
+        let conn = self.conn;
+        let found = self.watches.with(|watches| {
+            if remove {
+                watches.remove(&request.path, conn, which)
+            } else {
+                watches.contains(&request.path, conn, which)
+            }
+        });
+        if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+    }
+
+    fn add_watch(&mut self, request: &AddWatchRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        let mode = AddWatchMode::from_code(request.mode).ok_or(ErrorCode::MarshallingError)?;
+        // No znode has a null path: nobody will ever be told.
+        if let Some(path) = &request.path {
+            let conn = self.conn;
+            self.watches.with(|watches| watches.add_persistent(path, conn, mode));
+        }
+        0i32.write(out);
+        Ok(())
+    }
+
+    fn who_am_i(&self, out: &mut Vec<u8>) {
+        let infos: Vec<ClientInfo<'_>> = self
+            .identities
+            .iter()
+            .map(|identity| ClientInfo {
+                auth_scheme: Text::Borrowed(&*identity.scheme),
+                user: Text::Borrowed(identity.user()),
+            })
+            .collect();
+        infos.write(out);
+    }
+
+    /// Restores watches after a reconnect; what changed since `relative_zxid` is told at once.
+    fn set_watches(&mut self, request: &SetWatches2<'_>, out: &mut Vec<u8>) -> usize {
+        let (tree, conn, since) = (self.tree, self.conn, request.relative_zxid);
+        let mut events = 0;
+        let mut tell = |event: EventType, path: &str| {
+            events += 1;
+            zk_proto::jute::put_frame(out, |out| put_notification(out, -1, event, path));
+        };
+        self.watches.with(|watches| {
+            for path in &request.data {
+                match tree.get(path) {
+                    None => tell(EventType::NodeDeleted, path),
+                    Some(node) if node.stat().mzxid > since => {
+                        tell(EventType::NodeDataChanged, path)
+                    }
+                    Some(_) => watches.add_data(path, conn),
+                }
+            }
+            for path in &request.exist {
+                match tree.get(path) {
+                    None => watches.add_data(path, conn),
+                    Some(_) => tell(EventType::NodeCreated, path),
+                }
+            }
+            for path in &request.child {
+                match tree.get(path) {
+                    None => tell(EventType::NodeDeleted, path),
+                    Some(node) if node.stat().pzxid > since => {
+                        tell(EventType::NodeChildrenChanged, path)
+                    }
+                    Some(_) => watches.add_child(path, conn),
+                }
+            }
+            for path in &request.persistent {
+                watches.add_persistent(path, conn, AddWatchMode::Persistent);
+            }
+            for path in &request.persistent_recursive {
+                watches.add_persistent(path, conn, AddWatchMode::PersistentRecursive);
+            }
+        });
+        events
+    }
+}
+
+/// Count and names, without a list in between.
+fn put_children(node: NodeRef<'_>, out: &mut Vec<u8>) {
+    node.num_children().write(out);
+    for child in node.children() {
+        zk_proto::jute::put_buffer(out, Some(child.name()));
+    }
+}

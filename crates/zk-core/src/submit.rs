@@ -1,0 +1,198 @@
+//! Requests on their way in: what each becomes, and behind what it waits.
+
+use crate::effects::{Effect, Effects};
+use crate::options::Times;
+use crate::pipeline::{Answer, ConnState, Core, Work};
+use crate::read::{Reader, WatchAccess};
+use zk_proto::request::{AuthPacket, Request, RequestHeader};
+use zk_proto::response::ReplyHeader;
+use zk_proto::{ErrorCode, Jute, OpCode};
+use zk_tree::auth::{AuthOutcome, Identity};
+use zk_tree::{ConnId, Proposal, Tree, is_well_formed};
+
+impl Core {
+    /// A request of a live connection: its frame without the length. Reads need not come here
+    /// while nothing else of their connection is under way (see [`Reader`]).
+    pub fn submit(
+        &mut self,
+        tree: &Tree,
+        watches: &mut impl WatchAccess,
+        now: Times,
+        conn: ConnId,
+        frame: &[u8],
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.conns.get(&conn) else { return };
+        if connection.state != ConnState::Live {
+            return;
+        }
+        let mut r = zk_proto::Reader::with_limits(frame, self.options.limits);
+        let Ok(header) = RequestHeader::read(&mut r) else { return self.drop_connection(conn, fx) };
+        let op = OpCode::from_code(header.op).filter(|op| op.is_client_request());
+        let Some(op) = op else {
+            let reply = ReplyHeader::new(header.xid, -1, ErrorCode::Unimplemented);
+            return self.answer_and_close(conn, reply, fx);
+        };
+        if !connection.admitted && !matches!(op, OpCode::Auth | OpCode::Sasl) {
+            let reply = ReplyHeader::new(header.xid, 0, ErrorCode::SessionClosedRequireSaslAuth);
+            return self.answer_and_close(conn, reply, fx);
+        }
+        // Apache drops such a request in silence, and its client waits for ever.
+        if self.sessions.get(connection.session).is_none() {
+            return self.drop_connection(conn, fx);
+        }
+        match Request::read(op, &mut r) {
+            Ok(Some(Request::Auth(packet))) => self.auth(conn, header, &packet, fx),
+            Ok(Some(Request::Multi(multi))) if !is_well_formed(&multi) => {
+                self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx);
+            }
+            Ok(Some(request)) if op.is_write() => {
+                self.write(tree, now, conn, header.xid, &request, fx)
+            }
+            Ok(Some(_)) if self.queue.is_empty() => {
+                self.read_now(tree, watches, conn, frame, fx);
+            }
+            Ok(Some(_)) => self.queue.push_back(Work::Request { conn, frame: frame.into() }),
+            Ok(None) | Err(_) => {
+                self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        conn: ConnId,
+        xid: i32,
+        request: &Request<'_>,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.conns.get_mut(&conn) else { return };
+        let (session, identities) = (connection.session, connection.identities.clone());
+        let answer = Answer::Request { conn, xid, op: request.opcode() };
+        let closing = self.sessions.get(session).is_none_or(|s| s.is_closing);
+        let proposal = match request {
+            Request::CloseSession => {
+                connection.state = ConnState::Closing;
+                if !self.sessions.set_closing(session) {
+                    return;
+                }
+                Proposal::CloseSession
+            }
+            _ if closing => Proposal::Refused(ErrorCode::SessionExpired),
+            request => Proposal::Request(request),
+        };
+        self.propose(tree, now, session, xid, &identities, &proposal, answer, fx);
+    }
+
+    /// An answer without a body, in its turn.
+    fn refuse(&mut self, tree: &Tree, conn: ConnId, xid: i32, code: ErrorCode, fx: &mut Effects) {
+        // The zxid of a refusal is not tied to what the request would have seen.
+        let header = ReplyHeader::new(xid, tree.last_zxid().0, code);
+        self.answer(conn, header, false, fx);
+    }
+
+    fn answer_and_close(&mut self, conn: ConnId, header: ReplyHeader, fx: &mut Effects) {
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.state = ConnState::Closing;
+        }
+        self.answer(conn, header, true, fx);
+    }
+
+    fn drop_connection(&mut self, conn: ConnId, fx: &mut Effects) {
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.state = ConnState::Closing;
+        }
+        fx.close(conn);
+    }
+
+    fn answer(&mut self, conn: ConnId, header: ReplyHeader, close: bool, fx: &mut Effects) {
+        let mut frame = Vec::new();
+        zk_proto::jute::put_frame(&mut frame, |out| header.write(out));
+        self.answer_frame(conn, &frame, close, fx);
+    }
+
+    /// An answer that was made outside (SASL), in its turn. With `close` the connection ends.
+    pub fn answer_frame(&mut self, conn: ConnId, frame: &[u8], close: bool, fx: &mut Effects) {
+        if !self.queue.is_empty() {
+            self.queue.push_back(Work::Ready { conn, frame: frame.into(), close });
+            return;
+        }
+        fx.ready(conn, frame);
+        if close {
+            fx.close(conn);
+        }
+    }
+
+    /// Identities count at once, for every request read later; the answer keeps its turn (Apache's
+    /// may overtake earlier answers, on which kazoo trips).
+    fn auth(
+        &mut self,
+        conn: ConnId,
+        header: RequestHeader,
+        packet: &AuthPacket<'_>,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.conns.get(&conn) else { return };
+        let scheme = packet.scheme.as_deref().unwrap_or_default();
+        match self.options.prepare.auth.authenticate(scheme, packet.auth, connection.peer) {
+            AuthOutcome::Granted(granted) => {
+                self.add_identities(conn, granted, fx);
+                self.answer(conn, ReplyHeader::new(header.xid, 0, ErrorCode::Ok), false, fx);
+            }
+            AuthOutcome::Failed => {
+                self.counters.auth_failures += 1;
+                let reply = ReplyHeader::new(header.xid, 0, ErrorCode::AuthFailed);
+                self.answer_and_close(conn, reply, fx);
+            }
+            AuthOutcome::CloseSilently => self.drop_connection(conn, fx),
+        }
+    }
+
+    /// Adds identities to a connection; those that it has stay once.
+    pub fn add_identities(&mut self, conn: ConnId, granted: Vec<Identity>, fx: &mut Effects) {
+        let Some(connection) = self.conns.get(&conn) else { return };
+        let mut all = connection.identities.to_vec();
+        for identity in granted {
+            if !all.contains(&identity) {
+                all.push(identity);
+            }
+        }
+        let identities: std::sync::Arc<[Identity]> = all.into();
+        let admitted = self.is_admitted(&identities);
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.identities = identities.clone();
+            connection.admitted = admitted;
+        }
+        fx.list.push(Effect::Identities { conn, identities, admitted });
+    }
+
+    /// Carries out a request that changes nothing.
+    pub(crate) fn read_now(
+        &mut self,
+        tree: &Tree,
+        watches: &mut impl WatchAccess,
+        conn: ConnId,
+        frame: &[u8],
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.conns.get(&conn) else { return };
+        let start = fx.bytes.len();
+        let mut reader = Reader {
+            tree,
+            watches,
+            auth: &self.options.prepare.auth,
+            conn,
+            session: connection.session,
+            identities: &connection.identities,
+            limits: self.options.limits,
+            max_response_bytes: self.options.max_response_bytes,
+        };
+        // Catch-up events of a setWatches are in the same bytes, in front of the answer.
+        reader.answer(frame, &mut fx.bytes);
+        let frame = fx.span_from(start);
+        // Catch-up events of a setWatches are in the same bytes, in front of the answer.
+        fx.list.push(Effect::Send { conn, frame, is_reply: true });
+    }
+}
