@@ -1,10 +1,9 @@
 //! Four-letter words, the oldest way to ask a server how it is.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Connection, Error};
 
 /// Sends a word and returns everything the server says before it closes the connection.
 pub fn four_letter_word(
@@ -12,10 +11,7 @@ pub fn four_letter_word(
     word: &[u8],
     timeout: Duration,
 ) -> Result<Vec<u8>, Error> {
-    let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.write_all(word)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let mut connection = Connection::open(addr)?;
+    connection.send(word)?;
+    connection.read_to_end(timeout)
 }
