@@ -1,0 +1,16 @@
+//! The transaction log (disk-formats 3): reading it strictly, writing it safely, cutting it.
+
+mod frame;
+mod mark;
+mod reader;
+mod scan;
+mod writer;
+
+pub use frame::{EOR, FRAME_LEN, HEADER_LEN, Sealed, put_frame, seal_frames};
+pub use mark::Mark;
+pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
+pub use scan::{Beyond, scan_beyond};
+pub use writer::{Committed, LogError, LogOptions, LogWriter};
+
+pub(crate) use mark::crc32;
+pub(crate) use reader::FileSource;

@@ -1,0 +1,385 @@
+//! Reads a log file record by record and says exactly what stops it.
+//!
+//! Stricter than Apache's `FileTxnIterator`, which takes a wrong end-of-record byte or a zero
+//! length for the end of the file wherever they stand: here the caller learns which of them it was
+//! and decides with what it knows beside the file.
+
+use super::frame::{EOR, FRAME_HEAD, FRAME_LEN, HEADER_LEN, MIN_PAYLOAD, zxid_of};
+use super::mark::Mark;
+use crate::disk::{Access, Disk, DiskFile, read_full};
+use crate::window::Window;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use zk_proto::jute::Limits;
+use zk_proto::snapshot::FileHeader;
+use zk_proto::txn::{self, TxnEntry};
+use zk_proto::{DecodeError, Jute, Reader, Zxid};
+
+/// Why a file cannot be a transaction log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HeaderDamage {
+    /// Length 0: a crash just after the file was made.
+    #[error("the file is empty")]
+    Empty,
+    /// Nothing but zeros.
+    #[error("the file holds nothing but zeros")]
+    Blank,
+    /// Fewer bytes than a header has.
+    #[error("the header is cut: {len} of 16 bytes")]
+    Short {
+        /// The file's length.
+        len: u64,
+    },
+    /// Not `ZKLG`.
+    #[error("the magic number is {0:#010x}, not ZKLG")]
+    Magic(i32),
+    /// Not version 2, the only one there is.
+    #[error("the format version is {0}, not 2")]
+    Version(i32),
+    /// Apache writes 0 and never looks.
+    #[error("it belongs to database {0:#x}, not to this one (0)")]
+    WrongDatabase(i64),
+}
+
+/// What is wrong where a record should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Damage {
+    /// The file ends within the record.
+    #[error("the file ends {missing} bytes before the record does")]
+    Cut {
+        /// How many bytes are missing.
+        missing: u64,
+    },
+    /// A length that no record has.
+    #[error("unreasonable record length {0}")]
+    Length(i32),
+    /// The payload is not what was written, or the checksum is not.
+    #[error("checksum {computed:#010x} where {stored:#x} is stored")]
+    Checksum {
+        /// As stored.
+        stored: u64,
+        /// Of the payload.
+        computed: u32,
+    },
+    /// The payload has its checksum, but the byte behind it is not 0x42.
+    #[error("end-of-record byte {0:#04x} where 0x42 belongs; the record itself is whole")]
+    EndOfRecord(u8),
+}
+
+/// What stands at the reader's position.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Step<'a> {
+    /// A whole record with a right checksum.
+    Record(Record<'a>),
+    /// The end for every reader: a length of 0, or the end of the file. What comes behind is to be
+    /// looked at with [`scan_beyond`](super::scan_beyond).
+    End,
+    /// Something else; the reader stays where it is.
+    Damage(Damage),
+}
+
+/// A record as it lies in the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    /// Where its frame begins in the file.
+    pub offset: u64,
+    /// Where its frame ends.
+    pub end: u64,
+    /// Its zxid.
+    pub zxid: Zxid,
+    /// Adler-32 of the payload.
+    pub checksum: u32,
+    /// The encoded [`TxnEntry`].
+    pub payload: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The transaction in it.
+    pub fn entry(&self, limits: Limits) -> Result<TxnEntry<'a>, DecodeError> {
+        TxnEntry::read(&mut Reader::with_limits(self.payload, limits))
+    }
+}
+
+/// What opening a log gave.
+#[derive(Debug)]
+pub enum OpenLog {
+    /// A log, ready to be read.
+    Log(LogReader),
+    /// Not a log.
+    Damaged(HeaderDamage),
+}
+
+/// Reads one log file from its beginning.
+#[derive(Debug)]
+pub struct LogReader {
+    window: Window<FileSource>,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    mark: Option<Mark>,
+    max_payload: usize,
+    /// Bytes of the record that was given last.
+    given: usize,
+}
+
+impl LogReader {
+    /// Opens the log of this name and reads its header and its mark. Records longer than
+    /// `max_payload` bytes are taken for damage.
+    pub fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        name: Zxid,
+        max_payload: usize,
+    ) -> io::Result<OpenLog> {
+        let file: Arc<dyn DiskFile> = Arc::from(disk.open(path, Access::Read)?);
+        let len = file.len()?;
+        let mark = Mark::read(&*file, name)?;
+        let window = Window::new(FileSource::new(file.clone(), 0, len));
+        let mut reader = LogReader { window, file, len, mark, max_payload, given: 0 };
+        Ok(match reader.check_header()? {
+            None => OpenLog::Log(reader),
+            Some(damage) => OpenLog::Damaged(damage),
+        })
+    }
+
+    fn check_header(&mut self) -> io::Result<Option<HeaderDamage>> {
+        let head = self.window.peek(HEADER_LEN as usize)?;
+        if head.is_empty() {
+            return Ok(Some(HeaderDamage::Empty));
+        }
+        let Ok(header) = FileHeader::read(&mut Reader::new(head)) else {
+            return Ok(Some(HeaderDamage::Short { len: self.len }));
+        };
+        Ok(match header {
+            FileHeader { magic: 0, version: 0, dbid: 0 } if self.is_blank()? => {
+                Some(HeaderDamage::Blank)
+            }
+            FileHeader { magic, .. } if magic != txn::MAGIC => Some(HeaderDamage::Magic(magic)),
+            FileHeader { version, .. } if version != txn::VERSION => {
+                Some(HeaderDamage::Version(version))
+            }
+            FileHeader { dbid, .. } if dbid != 0 => Some(HeaderDamage::WrongDatabase(dbid)),
+            _ => {
+                self.window.consume(HEADER_LEN as usize);
+                None
+            }
+        })
+    }
+
+    fn is_blank(&mut self) -> io::Result<bool> {
+        let beyond = super::scan_beyond(self.file.clone(), 0, self.len, Zxid::ZERO, 0)?;
+        Ok(beyond.first_nonzero.is_none())
+    }
+
+    /// The file, to look at other parts of it.
+    #[must_use]
+    pub fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.file
+    }
+
+    /// The file's length in bytes, padding included.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "an empty file is no log")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The durable mark in the file, if it has one.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
+    /// Where the next record begins, or where reading stopped.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.window.position() + self.given as u64
+    }
+
+    /// How far there can be records at all: up to the slots of the mark, or to the file's end.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.mark.map_or(self.len, |mark| mark.zeroed_to)
+    }
+
+    /// The next record, or what stands in its place.
+    #[inline]
+    pub fn step(&mut self) -> io::Result<Step<'_>> {
+        self.window.consume(std::mem::take(&mut self.given));
+        let offset = self.window.position();
+        let head = self.window.peek(FRAME_HEAD)?;
+        if head.len() < FRAME_HEAD {
+            let missing = (FRAME_HEAD - head.len()) as u64;
+            let zeros = head.iter().all(|byte| *byte == 0);
+            return Ok(if zeros { Step::End } else { Step::Damage(Damage::Cut { missing }) });
+        }
+        let (stored, length) = (be64(head), be32(&head[8..]) as i32);
+        if length == 0 {
+            return Ok(Step::End);
+        }
+        let Some(length) = usize::try_from(length)
+            .ok()
+            .filter(|length| (MIN_PAYLOAD..=self.max_payload).contains(length))
+        else {
+            return Ok(Step::Damage(Damage::Length(length)));
+        };
+        let frame_len = length + FRAME_LEN;
+        let have = self.window.peek(frame_len)?.len();
+        if have < frame_len {
+            return Ok(Step::Damage(Damage::Cut { missing: (frame_len - have) as u64 }));
+        }
+        let frame = &self.window.ready()[..frame_len];
+        let payload = &frame[FRAME_HEAD..frame_len - 1];
+        let checksum = simd_adler32::adler32(&payload);
+        if u64::from(checksum) != stored {
+            return Ok(Step::Damage(Damage::Checksum { stored, computed: checksum }));
+        }
+        if frame[frame_len - 1] != EOR {
+            return Ok(Step::Damage(Damage::EndOfRecord(frame[frame_len - 1])));
+        }
+        let Some(zxid) = zxid_of(payload) else {
+            return Ok(Step::Damage(Damage::Length(length as i32)));
+        };
+        self.given = frame_len;
+        Ok(Step::Record(Record { offset, end: offset + frame_len as u64, zxid, checksum, payload }))
+    }
+}
+
+fn be64(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+fn be32(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+/// A part of a file as a stream.
+#[derive(Debug)]
+pub(crate) struct FileSource {
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    end: u64,
+}
+
+impl FileSource {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, at: u64, end: u64) -> FileSource {
+        FileSource { file, at, end }
+    }
+}
+
+impl Read for FileSource {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let want = (buf.len() as u64).min(self.end.saturating_sub(self.at)) as usize;
+        let n = read_full(&*self.file, &mut buf[..want], self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{put_frame, seal_frames};
+    use super::*;
+    use crate::sim::SimDisk;
+    use crate::testing::{self, LOG_HEADER};
+
+    fn reader(bytes: &[u8]) -> LogReader {
+        match open(bytes) {
+            OpenLog::Log(reader) => reader,
+            OpenLog::Damaged(damage) => panic!("{damage}"),
+        }
+    }
+
+    fn open(bytes: &[u8]) -> OpenLog {
+        let disk = SimDisk::new(512);
+        disk.plant(Path::new("/log.1"), bytes);
+        LogReader::open(&disk, Path::new("/log.1"), Zxid(1), 1 << 20).unwrap()
+    }
+
+    /// A log of transactions 1 to 3, with 100 zeros behind.
+    fn log() -> (Vec<u8>, Vec<u64>) {
+        let (mut bytes, mut offsets) = (LOG_HEADER.to_vec(), vec![16]);
+        for zxid in 1..=3 {
+            let mut frame = Vec::new();
+            put_frame(&mut frame, &testing::set_data(zxid, b"data"));
+            seal_frames(&mut frame).unwrap();
+            bytes.extend(frame);
+            offsets.push(bytes.len() as u64);
+        }
+        bytes.extend([0; 100]);
+        (bytes, offsets)
+    }
+
+    /// How many records come before the end or the damage.
+    fn read(bytes: &[u8]) -> (u64, Option<Damage>) {
+        let mut reader = reader(bytes);
+        let mut records = 0;
+        loop {
+            match reader.step().unwrap() {
+                Step::Record(record) => {
+                    records += 1;
+                    assert_eq!(record.zxid, Zxid(records));
+                    record.entry(Limits::default()).unwrap();
+                }
+                Step::End => return (records as u64, None),
+                Step::Damage(damage) => return (records as u64, Some(damage)),
+            }
+        }
+    }
+
+    #[test]
+    fn records_come_in_order_and_the_end_is_a_zero_length_or_the_files_end() {
+        let (bytes, offsets) = log();
+        assert_eq!(read(&bytes), (3, None));
+        assert_eq!(read(&bytes[..offsets[3] as usize]), (3, None));
+        assert_eq!(read(&bytes[..offsets[3] as usize + 5]), (3, None), "padding may be cut");
+        let mut reader = reader(&bytes);
+        for offset in &offsets {
+            assert_eq!(reader.position(), *offset);
+            let _ = reader.step().unwrap();
+        }
+    }
+
+    #[test]
+    fn each_kind_of_damage_is_named() {
+        let (bytes, offsets) = log();
+        let second = offsets[1] as usize;
+        let flip = |at: usize, with: u8| {
+            let mut bad = bytes.clone();
+            bad[at] ^= with;
+            read(&bad)
+        };
+        assert!(matches!(flip(second + 7, 1), (1, Some(Damage::Checksum { .. }))));
+        assert!(matches!(flip(second, 1), (1, Some(Damage::Checksum { .. }))));
+        assert!(matches!(flip(second + 20, 1), (1, Some(Damage::Checksum { .. }))));
+        assert!(matches!(flip(second + 8, 0x80), (1, Some(Damage::Length(_)))));
+        assert!(matches!(flip(second + 9, 0x7f), (1, Some(Damage::Length(_)))));
+        let end = offsets[2] as usize;
+        assert_eq!(flip(end - 1, 0x42), (1, Some(Damage::EndOfRecord(0))));
+        assert_eq!(read(&bytes[..end - 3]), (1, Some(Damage::Cut { missing: 3 })));
+        let mut zeroed = bytes.clone();
+        zeroed[second + 8..second + 12].fill(0);
+        assert_eq!(read(&zeroed), (1, None), "to be told by what stands behind");
+    }
+
+    #[test]
+    fn what_is_no_log_is_said() {
+        let (bytes, _) = log();
+        let damaged = |bytes: &[u8]| match open(bytes) {
+            OpenLog::Log(_) => None,
+            OpenLog::Damaged(damage) => Some(damage),
+        };
+        assert_eq!(damaged(&bytes), None);
+        assert_eq!(damaged(b""), Some(HeaderDamage::Empty));
+        assert_eq!(damaged(&[0; 4000]), Some(HeaderDamage::Blank));
+        assert_eq!(damaged(&bytes[..15]), Some(HeaderDamage::Short { len: 15 }));
+        let with = |at: usize, value: u8| {
+            let mut bad = bytes.clone();
+            bad[at] = value;
+            damaged(&bad)
+        };
+        assert_eq!(with(3, 0x48), Some(HeaderDamage::Magic(0x5a4b_4c48)));
+        assert_eq!(with(7, 3), Some(HeaderDamage::Version(3)));
+        assert_eq!(with(15, 9), Some(HeaderDamage::WrongDatabase(9)));
+    }
+}
