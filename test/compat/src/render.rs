@@ -84,6 +84,13 @@ fn sorted(names: Vec<Text<'_>>) -> String {
     format!("[{}]", names.join(" "))
 }
 
+/// Whether a frame is the answer to a handshake; a reply with a xid, zxid and error that happen to
+/// look like one does not occur.
+#[must_use]
+pub fn is_handshake(frame: &[u8]) -> bool {
+    matches!(frame.len(), 36 | 37) && frame[..4] == [0; 4] && frame[16..20] == [0, 0, 0, 16]
+}
+
 /// The answer to a handshake.
 #[must_use]
 pub fn handshake(frame: &[u8], symbols: &Symbols) -> String {

@@ -147,14 +147,23 @@ impl Run<'_> {
             Incoming::Closed => return Ok(vec!["closed".to_owned()]),
             Incoming::Silence => return Ok(vec!["no answer".to_owned()]),
         };
-        if let Ok(response) = ConnectResponse::read(&mut Reader::new(&frame)) {
+        let came = self.session_opened(name, &frame);
+        Ok(self.finish(vec![came]))
+    }
+
+    /// The answer to a handshake, wanted or not.
+    fn session_opened(&mut self, name: &str, frame: &[u8]) -> Came {
+        if let (Ok(response), Some(wire)) =
+            (ConnectResponse::read(&mut Reader::new(frame)), self.wires.get_mut(name))
+        {
             let id = response.session_id;
             wire.has_session = id != SessionId::NONE;
             if wire.has_session && self.symbols.session(id) == "unknown" {
                 self.symbols.add_session(name, response);
             }
         }
-        Ok(vec![render::handshake(&frame, &self.symbols)])
+        let lines = vec![render::handshake(frame, &self.symbols)];
+        Came::Reply { op: 0, ok: true, zxid: 0, lines }
     }
 
     fn handshake_bytes(&self, handshake: &Handshake) -> Vec<u8> {
@@ -300,6 +309,9 @@ impl Run<'_> {
         };
         if let Some((zxid, line)) = render::event(&frame, &self.symbols) {
             return Ok(Came::Event(zxid, line));
+        }
+        if render::is_handshake(&frame) {
+            return Ok(self.session_opened(name, &frame));
         }
         let mut r = Reader::new(&frame);
         let (Ok(xid), Ok(zxid), Ok(err)) = (r.i32(), r.i64(), r.i32()) else {

@@ -16,7 +16,7 @@ fn run(engine: Engine) -> Result<(), Box<dyn Error>> {
     let filtered = std::env::var_os("ZKFLEET_CASE").is_some();
     if engine == Engine::Apache39 && std::env::var_os("ZKFLEET_BLESS").is_some() {
         assert!(!filtered, "ZKFLEET_BLESS writes whole files and wants every case");
-        suite::bless(&records)?;
+        suite::bless(&suite::load_golden()?, &records, &files)?;
     }
     let mut report = suite::differences(engine, &rules, &suite::load_golden()?, &records);
     if !filtered {
