@@ -14,19 +14,22 @@ use zk_tree::auth::AuthOptions;
 use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Tree};
 
 impl Core {
-    /// Everything up to `zxid` is on disk: with a quorum of one, it is committed.
+    /// Everything up to `zxid` is on disk: with a quorum of one, it is committed. Does at most
+    /// `most` pieces of work, so that reads get their turns, and says whether there is more.
     pub fn logged(
         &mut self,
         tree: &mut Tree,
         watches: &mut impl WatchAccess,
         now_ms: i64,
         zxid: Zxid,
+        most: usize,
         fx: &mut Effects,
-    ) {
+    ) -> bool {
         self.committed = self.committed.max(zxid);
-        while let Some(work) = self.queue.front() {
-            if matches!(work, Work::Txn { zxid, .. } if *zxid > self.committed) {
-                return;
+        for _ in 0..most {
+            match self.queue.front() {
+                Some(Work::Txn { zxid, .. }) if *zxid > self.committed => return false,
+                _ => {}
             }
             match self.queue.pop_front() {
                 Some(Work::Txn { zxid, txn, answer }) => {
@@ -41,9 +44,10 @@ impl Core {
                         fx.close(conn);
                     }
                 }
-                None => return,
+                None => return false,
             }
         }
+        !self.queue.is_empty()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the whole context of one transaction")]

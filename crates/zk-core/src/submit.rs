@@ -192,7 +192,6 @@ impl Core {
         // Catch-up events of a setWatches are in the same bytes, in front of the answer.
         reader.answer(frame, &mut fx.bytes);
         let frame = fx.span_from(start);
-        // Catch-up events of a setWatches are in the same bytes, in front of the answer.
         fx.list.push(Effect::Send { conn, frame, is_reply: true });
     }
 }

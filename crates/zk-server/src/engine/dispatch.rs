@@ -1,0 +1,84 @@
+//! Carrying out the pipeline's effects.
+
+use super::{Engine, Gate};
+use crate::net::conn::{Conn, ConnState, NO_DEADLINE, Phase};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use zk_core::Effect;
+
+/// With more connections to write to than this, their own threads do it.
+const FLUSH_HERE: usize = 2;
+
+impl Engine {
+    /// Carries out what the pipeline wants, in order, under the pipeline's lock. The connections
+    /// with new output are returned, to be flushed when the locks are given back.
+    pub(super) fn dispatch(&self, gate: &mut Gate) -> Vec<Arc<Conn>> {
+        let Gate { conns, fx, dirty, .. } = gate;
+        for effect in &fx.list {
+            match effect {
+                Effect::Append { zxid, txn } => self.log.append(*zxid, fx.get(*txn)),
+                Effect::Send { conn, frame, is_reply } => {
+                    let Some(conn) = conns.get(conn) else { continue };
+                    let mut state = conn.state.lock();
+                    state.output().extend_from_slice(fx.get(*frame));
+                    if *is_reply {
+                        state.in_flight = state.in_flight.saturating_sub(1);
+                    }
+                    note(conn, &mut state, dirty);
+                }
+                Effect::Established { conn, session, timeout_ms } => {
+                    let Some(conn) = conns.get(conn) else { continue };
+                    let mut state = conn.state.lock();
+                    state.session = *session;
+                    state.timeout_ms = *timeout_ms;
+                    state.phase = Phase::Live;
+                    state.in_flight = 0;
+                    state.is_paused = true;
+                    conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
+                    note(conn, &mut state, dirty);
+                }
+                Effect::Identities { conn, identities, admitted } => {
+                    let Some(conn) = conns.get(conn) else { continue };
+                    let mut state = conn.state.lock();
+                    state.identities = identities.clone();
+                    state.admitted = *admitted;
+                }
+                Effect::Close { conn } => {
+                    let Some(conn) = conns.get(conn) else { continue };
+                    let mut state = conn.state.lock();
+                    if state.phase != Phase::Dead {
+                        state.phase = Phase::Closing;
+                    }
+                    note(conn, &mut state, dirty);
+                }
+            }
+        }
+        fx.clear();
+        std::mem::take(dirty)
+    }
+}
+
+fn note(conn: &Arc<Conn>, state: &mut ConnState, dirty: &mut Vec<Arc<Conn>>) {
+    if !std::mem::replace(&mut state.is_dirty, true) {
+        dirty.push(conn.clone());
+    }
+}
+
+/// Sends what the effects left in the outputs: here when it is little, since that saves the way to
+/// another thread, else by the connections' own threads.
+pub(super) fn flush(dirty: Vec<Arc<Conn>>) {
+    let here = dirty.len() <= FLUSH_HERE;
+    for conn in dirty {
+        let closing = {
+            let mut state = conn.state.lock();
+            state.is_dirty = false;
+            state.phase == Phase::Closing || state.is_paused
+        };
+        if here {
+            conn.flush();
+        }
+        if !here || closing {
+            conn.wake();
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The engine: the pipeline, the tree and the connections under their locks.
+//!
+//! One lock holds the pipeline (who is next), one the tree (what is), and each connection has its
+//! own. They are always taken in this order: pipeline, tree, connection, watches. Reads take the
+//! tree's lock shared, for a batch of requests, and write their answers into the connection's
+//! output while they hold it: so a watch that a read leaves never fires before the read's answer.
+//! No lock is held over a system call that can wait.
+
+#![expect(clippy::iter_over_hash_type, reason = "connections are told to end in no particular order")]
+
+mod dispatch;
+mod requests;
+
+pub(crate) use requests::Hangup;
+
+use crate::net::conn::{Conn, NO_DEADLINE};
+use std::collections::HashMap;
+use parking_lot::{Mutex, RwLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::net::tcp::OwnedWriteHalf;
+use zk_core::{Admission, Core, CoreOptions, Effects, Times, WatchAccess};
+use zk_proto::{SessionId, Zxid};
+use zk_tree::auth::{AuthOptions, Identity};
+use zk_tree::{ConnId, SnapshotHead, Tree, Watches};
+
+/// Where transactions go to become durable. The log reports back by [`Engine::logged`].
+pub trait TxnLog: Send + Sync {
+    /// Queues a transaction; must not wait for the disk.
+    fn append(&self, zxid: Zxid, txn: &[u8]);
+}
+
+/// What the engine itself is told by the configuration.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// The pipeline's part.
+    pub core: CoreOptions,
+    /// The longest frame of a client, `jute.maxbuffer`.
+    pub max_frame_bytes: usize,
+    /// How long a client may take to send its connect request, in ms.
+    pub handshake_deadline_ms: i64,
+    /// `maxClientCnxns`: connections from one address; 0 for no limit.
+    pub max_client_cnxns: usize,
+    /// `maxCnxns`: all connections; 0 for no limit.
+    pub max_cnxns: usize,
+}
+
+/// A running member, without its sockets and files.
+pub struct Engine {
+    pub(crate) gate: Mutex<Gate>,
+    pub(crate) tree: RwLock<Tree>,
+    pub(crate) watches: Mutex<Watches>,
+    pub(crate) auth: AuthOptions,
+    pub(crate) options: EngineOptions,
+    log: Box<dyn TxnLog>,
+    started: Instant,
+    /// The log failed: nothing is acknowledged any more, reads go on.
+    is_poisoned: AtomicBool,
+}
+
+/// What the pipeline's lock holds.
+pub(crate) struct Gate {
+    pub(crate) core: Core,
+    pub(crate) conns: HashMap<ConnId, Arc<Conn>>,
+    per_address: HashMap<std::net::IpAddr, usize>,
+    next_conn: u64,
+    fx: Effects,
+    /// Connections with new output.
+    dirty: Vec<Arc<Conn>>,
+}
+
+/// The watches behind their lock.
+pub(crate) struct SharedWatches<'a>(pub(crate) &'a Mutex<Watches>);
+
+impl WatchAccess for SharedWatches<'_> {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Watches) -> R) -> R {
+        f(&mut self.0.lock())
+    }
+}
+
+/// How many transactions are applied before waiting readers get the tree.
+const APPLY_TURN: usize = 64;
+
+impl Engine {
+    /// An engine on a recovered tree and its sessions.
+    #[must_use]
+    pub fn new(
+        options: EngineOptions,
+        tree: Tree,
+        sessions: Vec<(SessionId, i32)>,
+        log: Box<dyn TxnLog>,
+    ) -> Arc<Engine> {
+        let started = Instant::now();
+        let core = Core::new(options.core.clone(), &tree, sessions, times(started));
+        Arc::new(Engine {
+            gate: Mutex::new(Gate {
+                core,
+                conns: HashMap::new(),
+                per_address: HashMap::new(),
+                next_conn: 1,
+                fx: Effects::new(),
+                dirty: Vec::new(),
+            }),
+            tree: RwLock::new(tree),
+            watches: Mutex::new(Watches::new(options.core.hash_seed)),
+            auth: options.core.prepare.auth.clone(),
+            options,
+            log,
+            started,
+            is_poisoned: AtomicBool::new(false),
+        })
+    }
+
+    /// Now, by both clocks.
+    pub(crate) fn times(&self) -> Times {
+        times(self.started)
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.started.elapsed().as_millis() as i64
+    }
+
+    /// Takes a new connection in; `None` if one of the limits says no.
+    pub(crate) fn connect(
+        &self,
+        peer: SocketAddr,
+        socket: Option<OwnedWriteHalf>,
+        identities: Vec<Identity>,
+    ) -> Option<Arc<Conn>> {
+        let now_ms = self.now_ms();
+        let mut gate = self.gate.lock();
+        let total = gate.conns.len();
+        let count = gate.per_address.entry(peer.ip()).or_default();
+        let over = |limit: usize, count: usize| limit != 0 && count >= limit;
+        if over(self.options.max_client_cnxns, *count) || over(self.options.max_cnxns, total) {
+            return None;
+        }
+        *count += 1;
+        let id = ConnId(gate.next_conn);
+        gate.next_conn += 1;
+        let identities = gate.core.connected(id, Some(peer.ip()), identities);
+        let admitted = self.options.core.enforced_schemes.as_ref().is_none_or(|schemes| {
+            identities
+                .iter()
+                .any(|identity| schemes.iter().any(|scheme| *scheme == identity.scheme))
+        });
+        let deadline_ms = now_ms + self.options.handshake_deadline_ms;
+        let conn = Arc::new(Conn::new(id, peer, socket, identities, admitted, now_ms, deadline_ms));
+        gate.conns.insert(id, conn.clone());
+        Some(conn)
+    }
+
+    /// A connection has ended.
+    pub(crate) fn disconnect(&self, conn: &Conn) {
+        let mut gate = self.gate.lock();
+        gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
+        gate.conns.remove(&conn.id);
+        let ip = conn.peer.ip();
+        if let Some(count) = gate.per_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                gate.per_address.remove(&ip);
+            }
+        }
+        drop(gate);
+        self.watches.lock().remove_connection(conn.id);
+    }
+
+    /// Everything up to `zxid` is on disk. Called by the log, on the log's thread.
+    pub fn logged(&self, zxid: Zxid) {
+        loop {
+            let mut gate = self.gate.lock();
+            let mut tree = self.tree.write();
+            let Gate { core, fx, .. } = &mut *gate;
+            let now_ms = self.now_ms();
+            let more = core.logged(
+                &mut tree,
+                &mut SharedWatches(&self.watches),
+                now_ms,
+                zxid,
+                APPLY_TURN,
+                fx,
+            );
+            let dirty = self.dispatch(&mut gate);
+            drop(tree);
+            drop(gate);
+            dispatch::flush(dirty);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// The log cannot write any more: all connections are closed, since no write would be
+    /// answered, and nobody new is let in.
+    pub fn poison(&self) {
+        self.is_poisoned.store(true, Ordering::Release);
+        let mut gate = self.gate.lock();
+        gate.core.set_admission(Admission::Closed);
+        for conn in gate.conns.values() {
+            conn.kill();
+        }
+    }
+
+    /// Expires sessions, and closes connections that are past their deadline.
+    pub(crate) fn tick(&self) {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        let tree = self.tree.read();
+        let Gate { core, conns, fx, .. } = &mut *gate;
+        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
+        core.tick(&tree, now, heard, fx);
+        for conn in conns.values() {
+            let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
+            if deadline_ms != NO_DEADLINE && deadline_ms < now.monotonic_ms {
+                conn.kill();
+            }
+        }
+        let dirty = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        dispatch::flush(dirty);
+    }
+
+    /// Reaps containers and TTL znodes that are due, at most `most` of them.
+    pub(crate) fn reap(&self, max_never_used_ms: i64, most: usize) -> usize {
+        let now = self.times();
+        let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
+        for path in &due {
+            let mut gate = self.gate.lock();
+            let tree = self.tree.read();
+            let Gate { core, fx, .. } = &mut *gate;
+            core.reap(&tree, now, path, fx);
+            let dirty = self.dispatch(&mut gate);
+            drop(tree);
+            drop(gate);
+            dispatch::flush(dirty);
+        }
+        due.len()
+    }
+
+    /// Begins a snapshot: its head, and the sessions of that moment.
+    pub(crate) fn begin_snapshot(&self) -> Option<(SnapshotHead, Vec<(SessionId, i32)>)> {
+        let gate = self.gate.lock();
+        let head = self.tree.write().begin_snapshot()?;
+        Some((head, gate.core.sessions().to_sorted()))
+    }
+
+    /// Closes every connection.
+    pub(crate) fn close_all(&self) {
+        let mut gate = self.gate.lock();
+        gate.core.set_admission(Admission::Closed);
+        for conn in gate.conns.values() {
+            conn.kill();
+        }
+    }
+}
+
+fn times(started: Instant) -> Times {
+    Times {
+        monotonic_ms: started.elapsed().as_millis() as i64,
+        wall_ms: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64),
+    }
+}

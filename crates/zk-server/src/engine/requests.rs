@@ -1,0 +1,173 @@
+//! What a connection has sent: frames are cut, reads answered here, everything else goes to the
+//! pipeline.
+
+use super::{Engine, Gate, SharedWatches, dispatch};
+use crate::net::conn::{Conn, OUTPUT_HIGH_WATER, Phase};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use zk_core::Reader;
+use zk_proto::OpCode;
+
+/// The connection must end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hangup;
+
+/// How many answers may be made before a waiting writer gets the tree.
+const READ_TURN: usize = 128;
+
+/// The first whole frame of `input`, without its length; `None` if there is no whole one.
+fn first_frame(input: &[u8], max_bytes: usize) -> Result<Option<&[u8]>, Hangup> {
+    let Some((length, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
+    match usize::try_from(i32::from_be_bytes(*length)) {
+        Ok(length) if length <= max_bytes => Ok(rest.get(..length)),
+        _ => Err(Hangup),
+    }
+}
+
+/// Operations that need only the tree, and no order among sessions.
+fn is_plain_read(frame: &[u8]) -> bool {
+    let Some(op) = frame.get(4..8).and_then(|op| op.first_chunk::<4>()) else { return false };
+    matches!(
+        OpCode::from_code(i32::from_be_bytes(*op)),
+        Some(
+            OpCode::GetData
+                | OpCode::Exists
+                | OpCode::Ping
+                | OpCode::GetChildren
+                | OpCode::GetChildren2
+                | OpCode::GetAcl
+                | OpCode::MultiRead
+                | OpCode::SetWatches
+                | OpCode::SetWatches2
+                | OpCode::AddWatch
+                | OpCode::CheckWatches
+                | OpCode::RemoveWatches
+                | OpCode::GetEphemerals
+                | OpCode::GetAllChildrenNumber
+                | OpCode::WhoAmI
+        )
+    )
+}
+
+impl Engine {
+    /// Handles what has been received; returns how many bytes of it are done with. Stops early
+    /// when the connection has too much under way.
+    pub(crate) fn input(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
+        let phase = conn.state.lock().phase;
+        match phase {
+            Phase::Live => self.requests(conn, input),
+            Phase::Fresh => match first_frame(input, self.options.max_frame_bytes)? {
+                Some(frame) => {
+                    self.handshake(conn, frame);
+                    Ok(4 + frame.len())
+                }
+                None => Ok(0),
+            },
+            Phase::Connecting => Ok(0),
+            // A closing connection has said its last word.
+            Phase::Closing | Phase::Dead => Ok(input.len()),
+        }
+    }
+
+    fn requests(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
+        conn.heard_ms.store(self.now_ms(), Ordering::Relaxed);
+        let mut at = 0;
+        loop {
+            let before = at;
+            at += self.answer_reads(conn, &input[at..])?;
+            if first_frame(&input[at..], self.options.max_frame_bytes)?.is_some() {
+                at += self.submit(conn, &input[at..])?;
+            }
+            if at == before {
+                return Ok(at);
+            }
+        }
+    }
+
+    /// A connect request.
+    fn handshake(&self, conn: &Arc<Conn>, frame: &[u8]) {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        conn.state.lock().phase = Phase::Connecting;
+        let tree = self.tree.read();
+        let Gate { core, fx, .. } = &mut *gate;
+        core.handshake(&tree, now, conn.id, frame, fx);
+        let dirty = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        dispatch::flush(dirty);
+    }
+
+    /// Answers the reads at the beginning of `input`, unless a write of the connection is under
+    /// way: then they must wait behind it.
+    fn answer_reads(&self, conn: &Conn, input: &[u8]) -> Result<usize, Hangup> {
+        match first_frame(input, self.options.max_frame_bytes)? {
+            Some(frame) if is_plain_read(frame) => {}
+            _ => return Ok(0),
+        }
+        let tree = self.tree.read();
+        let mut state = conn.state.lock();
+        if state.in_flight > 0 || state.phase != Phase::Live || !state.admitted {
+            return Ok(0);
+        }
+        let mut watches = SharedWatches(&self.watches);
+        let identities = state.identities.clone();
+        let mut reader = Reader {
+            tree: &tree,
+            watches: &mut watches,
+            auth: &self.auth,
+            conn: conn.id,
+            session: state.session,
+            identities: &identities,
+            limits: self.options.core.limits,
+            max_response_bytes: self.options.core.max_response_bytes,
+        };
+        let mut at = 0;
+        for _ in 0..READ_TURN {
+            let Some(frame) = first_frame(&input[at..], self.options.max_frame_bytes)? else {
+                break;
+            };
+            if !is_plain_read(frame) || state.unsent() > OUTPUT_HIGH_WATER {
+                break;
+            }
+            reader.answer(frame, state.output());
+            at += 4 + frame.len();
+        }
+        Ok(at)
+    }
+
+    /// Gives the requests in `input` to the pipeline.
+    fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        let tree = self.tree.read();
+        let mut watches = SharedWatches(&self.watches);
+        let mut at = 0;
+        let mut hangup = Ok(());
+        loop {
+            let frame = match first_frame(&input[at..], self.options.max_frame_bytes) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    hangup = Err(error);
+                    break;
+                }
+            };
+            {
+                let mut state = conn.state.lock();
+                if !state.may_read() {
+                    break;
+                }
+                state.in_flight += 1;
+            }
+            at += 4 + frame.len();
+            let Gate { core, fx, .. } = &mut *gate;
+            core.submit(&tree, &mut watches, now, conn.id, frame, fx);
+        }
+        let dirty = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        dispatch::flush(dirty);
+        hangup.map(|()| at)
+    }
+}

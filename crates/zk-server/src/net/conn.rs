@@ -1,0 +1,251 @@
+//! One client connection as all threads see it: its output, and what decides where a request goes.
+//!
+//! An idle connection holds no buffers: input is read into the worker's scratch space, output is
+//! allocated when there is some.
+
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::task::{Context, Waker};
+use tokio::net::tcp::OwnedWriteHalf;
+use zk_proto::SessionId;
+use zk_tree::ConnId;
+use zk_tree::auth::Identity;
+
+/// More unsent output than this, and no more requests are read from the connection.
+pub(crate) const OUTPUT_HIGH_WATER: usize = 1 << 20;
+
+/// A connection.
+pub(crate) struct Conn {
+    pub(crate) id: ConnId,
+    pub(crate) peer: SocketAddr,
+    /// The socket, when other threads may write to it; a TLS stream is written by its task alone.
+    pub(crate) socket: Option<OwnedWriteHalf>,
+    pub(crate) state: Mutex<ConnState>,
+    /// When it last sent something, ms of the engine's monotonic clock.
+    pub(crate) heard_ms: AtomicI64,
+    /// It is closed at this time, unless it does what it must before; [`NO_DEADLINE`] for never.
+    pub(crate) deadline_ms: AtomicI64,
+    pub(crate) stats: ConnStats,
+}
+
+/// No deadline.
+pub(crate) const NO_DEADLINE: i64 = i64::MAX;
+
+/// What the connection commands report (Apache `ServerStats` of a connection).
+#[derive(Debug, Default)]
+pub(crate) struct ConnStats {
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
+}
+
+/// The part behind the lock.
+pub(crate) struct ConnState {
+    /// Frames to send, in order.
+    output: Vec<u8>,
+    /// How much of `output` has gone out.
+    sent: usize,
+    /// Somebody is writing what was in `output`.
+    is_writing: bool,
+    /// Requests given to the pipeline and not answered yet. While there are any, reads go there
+    /// too, behind them.
+    pub(crate) in_flight: u32,
+    pub(crate) phase: Phase,
+    pub(crate) session: SessionId,
+    pub(crate) timeout_ms: i32,
+    pub(crate) identities: Arc<[Identity]>,
+    pub(crate) admitted: bool,
+    /// The task stopped reading until there is room again.
+    pub(crate) is_paused: bool,
+    /// It is on the list of connections to flush.
+    pub(crate) is_dirty: bool,
+    waker: Option<Waker>,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Nothing received yet: a connect request or a four-letter word comes next.
+    Fresh,
+    /// The connect request is under way; what follows waits.
+    Connecting,
+    /// Requests are served.
+    Live,
+    /// What is in the output still goes out, then it ends.
+    Closing,
+    /// It ends now.
+    Dead,
+}
+
+/// How a flush went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flush {
+    /// Everything is out, or somebody else is at it.
+    Done,
+    /// The socket takes no more for now.
+    Blocked,
+    /// The connection is broken.
+    Broken,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        id: ConnId,
+        peer: SocketAddr,
+        socket: Option<OwnedWriteHalf>,
+        identities: Arc<[Identity]>,
+        admitted: bool,
+        now_ms: i64,
+        deadline_ms: i64,
+    ) -> Conn {
+        Conn {
+            id,
+            peer,
+            socket,
+            state: Mutex::new(ConnState {
+                output: Vec::new(),
+                sent: 0,
+                is_writing: false,
+                in_flight: 0,
+                phase: Phase::Fresh,
+                session: SessionId::NONE,
+                timeout_ms: 0,
+                identities,
+                admitted,
+                is_paused: false,
+                is_dirty: false,
+                waker: None,
+            }),
+            heard_ms: AtomicI64::new(now_ms),
+            deadline_ms: AtomicI64::new(deadline_ms),
+            stats: ConnStats::default(),
+        }
+    }
+
+    /// Makes the connection's task look at it again.
+    pub(crate) fn wake(&self) {
+        let waker = self.state.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ends the connection at once, unsent output and all.
+    pub(crate) fn kill(&self) {
+        self.state.lock().phase = Phase::Dead;
+        self.wake();
+    }
+
+    /// Says that nothing more will be written; false if that cannot be said.
+    pub(crate) fn shutdown_write(&self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        socket2::SockRef::from(socket.as_ref()).shutdown(std::net::Shutdown::Write).is_ok()
+    }
+
+    /// Writes what there is, from whatever thread. No lock is held over the system call.
+    pub(crate) fn flush(&self) -> Flush {
+        let Some(socket) = &self.socket else {
+            self.wake();
+            return Flush::Done;
+        };
+        loop {
+            let (bytes, mut from) = {
+                let mut state = self.state.lock();
+                if state.is_writing || state.output.is_empty() {
+                    return Flush::Done;
+                }
+                state.is_writing = true;
+                (std::mem::take(&mut state.output), std::mem::take(&mut state.sent))
+            };
+            let outcome = write_all(socket, &bytes, &mut from);
+            let mut state = self.state.lock();
+            state.is_writing = false;
+            match outcome {
+                Flush::Done if state.output.is_empty() => {
+                    let resume =
+                        std::mem::take(&mut state.is_paused) || state.phase == Phase::Closing;
+                    drop(state);
+                    if resume {
+                        self.wake();
+                    }
+                    return Flush::Done;
+                }
+                Flush::Done => {}
+                Flush::Blocked => {
+                    // What came meanwhile goes behind what is left.
+                    let newer = std::mem::replace(&mut state.output, bytes);
+                    state.output.extend_from_slice(&newer);
+                    state.sent = from;
+                    drop(state);
+                    self.wake();
+                    return Flush::Blocked;
+                }
+                Flush::Broken => {
+                    state.phase = Phase::Dead;
+                    drop(state);
+                    self.wake();
+                    return Flush::Broken;
+                }
+            }
+        }
+    }
+}
+
+fn write_all(socket: &OwnedWriteHalf, bytes: &[u8], from: &mut usize) -> Flush {
+    while *from < bytes.len() {
+        match socket.try_write(&bytes[*from..]) {
+            Ok(0) => return Flush::Broken,
+            Ok(n) => *from += n,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flush::Blocked,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return Flush::Broken,
+        }
+    }
+    Flush::Done
+}
+
+impl ConnState {
+    /// Where frames for the client are appended.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Bytes that have not gone out.
+    pub(crate) fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Whether there is something to write, and nobody at it.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.is_writing && !self.output.is_empty()
+    }
+
+    /// Whether everything has gone out.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.is_writing && self.output.is_empty()
+    }
+
+    /// Takes the output, for a stream that only its task can write.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// The task of `cx` is woken by [`Conn::wake`].
+    pub(crate) fn register(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Whether another request may be read: its answer must find room.
+    pub(crate) fn may_read(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Live)
+            && self.unsent() < OUTPUT_HIGH_WATER
+            && self.in_flight < MAX_IN_FLIGHT
+    }
+}
+
+/// Requests of one connection under way at a time; beyond it the socket is not read.
+pub(crate) const MAX_IN_FLIGHT: u32 = 4096;

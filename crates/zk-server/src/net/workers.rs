@@ -1,0 +1,118 @@
+//! The threads that serve connections: each has an event loop of its own and keeps the connections
+//! that it is given.
+
+use super::plain;
+use crate::engine::Engine;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+/// The worker threads, and their way to stop.
+pub struct Workers {
+    threads: Vec<std::thread::JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+type Arrival = (std::net::TcpStream, SocketAddr);
+
+impl Workers {
+    /// Starts `count` workers; the first also accepts on `listeners`.
+    pub fn start(
+        engine: &Arc<Engine>,
+        count: usize,
+        listeners: Vec<StdListener>,
+    ) -> io::Result<Workers> {
+        let (stop, stopped) = watch::channel(false);
+        let mut senders = Vec::new();
+        let mut threads = Vec::new();
+        let mut inboxes = Vec::new();
+        for _ in 0..count.max(1) {
+            let (sender, inbox) = mpsc::unbounded_channel();
+            senders.push(sender);
+            inboxes.push(inbox);
+        }
+        let mut listeners = Some(listeners);
+        for (number, inbox) in inboxes.into_iter().enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (engine, stopped) = (engine.clone(), stopped.clone());
+            let listeners = listeners.take().unwrap_or_default();
+            let senders = if listeners.is_empty() { Vec::new() } else { senders.clone() };
+            let body = move || runtime.block_on(worker(engine, inbox, stopped, listeners, senders));
+            threads.push(std::thread::Builder::new().name(format!("zk-io-{number}")).spawn(body)?);
+        }
+        Ok(Workers { threads, stop })
+    }
+
+    /// Stops accepting, ends all connections and waits for the threads.
+    pub fn stop(self) {
+        let _ = self.stop.send(true);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn worker(
+    engine: Arc<Engine>,
+    mut inbox: mpsc::UnboundedReceiver<Arrival>,
+    mut stopped: watch::Receiver<bool>,
+    listeners: Vec<StdListener>,
+    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+) {
+    for listener in listeners {
+        tokio::spawn(accept(listener, senders.clone()));
+    }
+    drop(senders);
+    loop {
+        tokio::select! {
+            arrival = inbox.recv() => {
+                let Some((stream, peer)) = arrival else { return };
+                welcome(&engine, stream, peer);
+            }
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Accepts for ever, handing connections out in turn.
+async fn accept(listener: StdListener, senders: Vec<mpsc::UnboundedSender<Arrival>>) {
+    let listener =
+        match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen");
+                return;
+            }
+        };
+    let mut next = 0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Ok(stream) = stream.into_std() else { continue };
+                next = (next + 1) % senders.len();
+                if senders[next].send((stream, peer)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, as a rule: the others go on being served.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn welcome(engine: &Arc<Engine>, stream: std::net::TcpStream, peer: SocketAddr) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    // Answers are written in one piece and must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let (read, write) = stream.into_split();
+    let Some(conn) = engine.connect(peer, Some(write), Vec::new()) else {
+        tracing::warn!(%peer, "too many connections, see maxClientCnxns and maxCnxns");
+        return;
+    };
+    tokio::spawn(plain::serve(engine.clone(), conn, read));
+}
