@@ -20,10 +20,13 @@ pub mod log;
 pub mod manifest;
 pub mod names;
 mod reserve;
+pub mod restore;
 pub mod sim;
+pub mod snapshot;
 #[cfg(test)]
 mod testing;
 mod window;
 
 pub use error::FileError;
 pub use names::Compression;
+pub use restore::Restore;

@@ -9,7 +9,7 @@ use crate::error::{Doing, FileError};
 use std::path::Path;
 
 /// The file's name in the log directory.
-pub const RESERVE: &str = "zkfleet.reserve";
+pub(crate) const RESERVE: &str = "zkfleet.reserve";
 
 /// Makes sure that `bytes` bytes are set aside in a log directory.
 pub(crate) fn keep(disk: &dyn Disk, dir: &Path, bytes: u64) -> Result<(), FileError> {

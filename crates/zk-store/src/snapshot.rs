@@ -1,0 +1,11 @@
+//! Snapshots (disk-formats 2): read as a stream with all seals checked, written so that a file
+//! under a snapshot's name is always whole.
+
+mod reader;
+mod snappy;
+mod source;
+mod writer;
+
+pub use reader::{SnapshotDamage, SnapshotError, SnapshotInfo, read_snapshot};
+pub use source::ReadOptions;
+pub use writer::{SnapshotFile, SnapshotOptions, SnapshotWriter};
