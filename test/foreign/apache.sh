@@ -36,6 +36,10 @@ dir=${ZKFLEET_FOREIGN:-$HOME/.cache/zkfleet-foreign}/apache-$version
     exit 2
 }
 classpath=$(<"$dir/classpath")
+# Without a terminal zkCli shall not edit lines, and so print prompts and echoes.
+if [ "$verb" = cli ] && [ ! -t 0 ] && [[ $classpath =~ ^(.*:)?[^:]*/jline-[^:]*:(.*)$ ]]; then
+    classpath=${BASH_REMATCH[1]}${BASH_REMATCH[2]}
+fi
 java=java
 [ -z "${JAVA_HOME:-}" ] || java=$JAVA_HOME/bin/java
 level=${ZK_LOG:-WARN}
