@@ -1,0 +1,171 @@
+//! Several servers in turn, round after round (A B C A B C ...), on the same loads, with the same
+//! zoo.cfg; then medians, ratios and goals.
+
+pub mod about;
+pub mod goals;
+pub mod jobs;
+pub mod report;
+pub mod results;
+pub mod server;
+pub mod snapshots;
+pub mod znodes;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::loads::Check;
+use crate::metric::{Metric, Values};
+use crate::run::{self, Timing};
+use crate::spec::Spec;
+use jobs::Job;
+use results::{Results, Run};
+use server::{Host, Running, Server};
+
+/// What an unwarmed JVM must have done before it is measured. Apache's own code is the same for
+/// all reads and for all writes, so a few kinds are enough.
+const WARM_UP: [&str; 5] =
+    ["mixed50-16x32", "set-64x1", "createdelete-16x8", "multi10-4x4", "churn-8"];
+
+/// What to compare, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// In the order of each round.
+    pub servers: Vec<Server>,
+    /// In the order of each round.
+    pub jobs: Vec<Job>,
+    /// How often.
+    pub rounds: u32,
+    /// Of each load.
+    pub timing: Timing,
+    /// How long a JVM is warmed up after its start.
+    pub jvm_warm: Duration,
+    /// How servers are started.
+    pub host: Host,
+    /// Where results.json and results.md go; written again after every round.
+    pub out: PathBuf,
+}
+
+/// Measures, and writes the results.
+pub fn compare(options: &Options) -> Result<Results> {
+    let mut results = Results { about: about::about(options)?, runs: Vec::new() };
+    for round in 1..=options.rounds {
+        for server in &options.servers {
+            let mut turn = Turn { options, server, round, results: &mut results, running: None };
+            turn.run();
+        }
+        results.about.load_average_after = crate::proc::load_average()?;
+        results.write(&options.out)?;
+    }
+    Ok(results)
+}
+
+/// One server in one round.
+struct Turn<'a> {
+    options: &'a Options,
+    server: &'a Server,
+    round: u32,
+    results: &'a mut Results,
+    running: Option<Running>,
+}
+
+impl Turn<'_> {
+    /// Jobs that need a server of their own come after those that share one. A job that fails is
+    /// written down and the others go on, on a new server.
+    fn run(&mut self) {
+        let jobs = self.options.jobs.iter().filter(|job| job.applies_to(self.server));
+        let (own, shared): (Vec<Job>, Vec<Job>) = jobs.partition(|job| job.needs_own_server());
+        for job in shared {
+            let outcome = self.shared(&job);
+            if outcome.is_err() {
+                self.running = None;
+            }
+            self.note(&job, outcome);
+        }
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+        for job in own {
+            let outcome = self.own(&job);
+            self.note(&job, outcome);
+        }
+    }
+
+    fn shared(&mut self, job: &Job) -> Result<Values> {
+        let Job::Load(spec) = job else {
+            return Err(Error::BadLoad { name: job.to_string(), why: "it needs its own server" });
+        };
+        if self.running.as_mut().is_none_or(|running| !running.is_alive()) {
+            self.running = None;
+            let mut running = Running::start(&self.options.host, self.server, &[])?;
+            running.first_answer("/")?;
+            self.warm_up(&running)?;
+            self.running = Some(running);
+        }
+        let running = self.running.as_ref().expect("started above");
+        let timing = match spec.kind.pace() {
+            // Its tail needs samples: at 500 a second three seconds would say nothing of p99.9.
+            Some(crate::spec::Pace::Open { .. }) => {
+                Timing { measured: self.options.timing.measured * 3, ..self.options.timing }
+            }
+            _ => self.options.timing,
+        };
+        run::run(spec, &running.target(), &timing)
+    }
+
+    fn own(&mut self, job: &Job) -> Result<Values> {
+        let host = &self.options.host;
+        match job {
+            Job::Empty => {
+                let mut running = Running::start(host, self.server, &[])?;
+                let first = running.first_answer("/")?;
+                let mut values = Values::default();
+                values.put(Metric::FirstAnswerMs, first.as_secs_f64() * 1e3);
+                values.put(Metric::RssMb, running.rss_mb()?);
+                running.stop();
+                Ok(values)
+            }
+            Job::Znodes { count } => znodes::run_all(host, self.server, *count),
+            Job::Load(spec) => {
+                let mut running = Running::start(host, self.server, &[])?;
+                running.first_answer("/")?;
+                let values = run::run(spec, &running.target(), &self.options.timing)?;
+                running.stop();
+                Ok(values)
+            }
+        }
+    }
+
+    fn warm_up(&self, running: &Running) -> Result<()> {
+        if !self.server.is_java() {
+            return Ok(());
+        }
+        let each = self.options.jvm_warm / WARM_UP.len() as u32;
+        let timing = Timing { warm: Duration::ZERO, measured: each };
+        for name in WARM_UP {
+            run::run(&name.parse::<Spec>()?, &running.target(), &timing)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, job: &Job, outcome: Result<Values>) {
+        let (values, failed) = match outcome {
+            Ok(values) => (values, None),
+            Err(error) => (Values::default(), Some(error.to_string())),
+        };
+        let run = Run {
+            load: job.to_string(),
+            server: self.server.name.clone(),
+            round: self.round,
+            values,
+            failed,
+        };
+        eprintln!("{}", report::progress(&run, self.options.rounds));
+        self.results.runs.push(run);
+    }
+}
+
+/// What is checked of a server's answers.
+fn check_of(server: &Server) -> Check {
+    if server.keeps_nothing() { Check::Framing } else { Check::Content }
+}

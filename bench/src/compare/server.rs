@@ -1,0 +1,321 @@
+//! Servers as processes: ours, Apache's and the floor, on one zoo.cfg.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::compare::check_of;
+use crate::error::{Error, Result};
+use crate::metric::megabytes;
+use crate::net::free_port;
+use crate::proc::{Pid, rss_bytes};
+use crate::run::Target;
+
+/// A million znodes from a log take Apache many seconds.
+const START_DEADLINE: Duration = Duration::from_secs(180);
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A server to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// As in the report.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A zkfleet binary.
+    Zkfleet(PathBuf),
+    /// Apache ZooKeeper of a version.
+    Apache(String),
+    /// The server of this crate that keeps nothing.
+    Floor,
+}
+
+/// How servers are started on this machine.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The script that prints an Apache server's command (`test/foreign/apache.sh`).
+    pub apache_script: PathBuf,
+    /// The most memory of the Java heap, e.g. `2g`.
+    pub heap: String,
+    /// Further lines of every zoo.cfg, `key=value`.
+    pub config: Vec<String>,
+    /// Where data directories are made; on the disk whose fdatasync is to be measured.
+    pub dir: PathBuf,
+}
+
+/// A server that runs, with its files. Dropping it kills it and removes them.
+pub struct Running {
+    server: Server,
+    child: Child,
+    addr: SocketAddr,
+    started: Instant,
+    dir: Rc<TempDir>,
+}
+
+impl Server {
+    /// By its name on the command line; `ours` is the binary of that name.
+    pub fn parse(name: &str, ours: &Path) -> Result<Server> {
+        let kind = match (name, name.split_once('=')) {
+            ("ours", _) => Kind::Zkfleet(ours.to_owned()),
+            ("floor", _) => Kind::Floor,
+            (_, Some((name, path))) => {
+                let kind = Kind::Zkfleet(path.into());
+                return Ok(Server { name: name.to_owned(), kind });
+            }
+            _ => match name.strip_prefix("apache-") {
+                Some(version) => Kind::Apache(version.to_owned()),
+                None => return Err(Error::BadServer { name: name.to_owned() }),
+            },
+        };
+        Ok(Server { name: name.to_owned(), kind })
+    }
+
+    /// Whether a JIT must have seen the code before it is fast.
+    #[must_use]
+    pub fn is_java(&self) -> bool {
+        matches!(self.kind, Kind::Apache(_))
+    }
+
+    /// Whether it forgets what it is told.
+    #[must_use]
+    pub fn keeps_nothing(&self) -> bool {
+        self.kind == Kind::Floor
+    }
+
+    fn command(&self, host: &Host, dir: &Path, port: u16) -> Result<Command> {
+        let config = dir.join("zoo.cfg");
+        Ok(match &self.kind {
+            Kind::Zkfleet(path) => {
+                let mut command = Command::new(absolute(path)?);
+                command.arg("server").arg(config);
+                command
+            }
+            Kind::Apache(version) => apache_command(host, version, &config)?,
+            Kind::Floor => {
+                let this = std::env::current_exe().map_err(Error::io("find this program"))?;
+                let mut command = Command::new(this);
+                command.args(["floor", "--listen", &format!("127.0.0.1:{port}"), "--file"]);
+                command.arg(dir.join("floor.log"));
+                command
+            }
+        })
+    }
+}
+
+/// The zoo.cfg that all servers get.
+#[must_use]
+pub fn zoo_cfg(dir: &Path, port: u16, further: &[String]) -> String {
+    let mut text = format!(
+        "tickTime=2000\n\
+         dataDir={}\n\
+         clientPort={port}\n\
+         clientPortAddress=127.0.0.1\n\
+         maxClientCnxns=0\n\
+         forceSync=yes\n\
+         admin.enableServer=false\n",
+        dir.join("data").display()
+    );
+    for line in further {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The script prints the command, one argument a line: run directly, its process is java's.
+fn apache_command(host: &Host, version: &str, config: &Path) -> Result<Command> {
+    let script = &host.apache_script;
+    let output = Command::new(absolute(script)?)
+        .args([version, "command"])
+        .arg(config)
+        .env("ZK_HEAP", &host.heap)
+        .output()
+        .map_err(Error::io(format!("run {}", script.display())))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut arguments = text.lines();
+    match arguments.next() {
+        Some(program) if output.status.success() => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            Ok(command)
+        }
+        _ => Err(Error::Server {
+            server: format!("apache-{version}"),
+            what: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            log: script.clone(),
+        }),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(Error::io(format!(
+        "find {} (ours: cargo build --release -p zkfleet; Apache: test/foreign/setup.sh)",
+        path.display()
+    )))
+}
+
+impl Running {
+    /// Starts a server on a new directory.
+    pub fn start(host: &Host, server: &Server, further: &[String]) -> Result<Running> {
+        fs::create_dir_all(&host.dir).map_err(Error::io(format!("make {}", host.dir.display())))?;
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{}-", server.name))
+            .tempdir_in(&host.dir)
+            .map_err(Error::io(format!("make a directory in {}", host.dir.display())))?;
+        Running::start_in(host, server, further, Rc::new(dir))
+    }
+
+    fn start_in(
+        host: &Host,
+        server: &Server,
+        further: &[String],
+        dir: Rc<TempDir>,
+    ) -> Result<Running> {
+        let port = free_port()?;
+        let lines: Vec<String> = host.config.iter().chain(further).cloned().collect();
+        let config = dir.path().join("zoo.cfg");
+        fs::create_dir_all(dir.path().join("data")).map_err(Error::io("make dataDir"))?;
+        fs::write(&config, zoo_cfg(dir.path(), port, &lines))
+            .map_err(Error::io("write zoo.cfg"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("log"))
+            .map_err(Error::io("make the server's log"))?;
+        let errors = log.try_clone().map_err(Error::io("make the server's log"))?;
+        let mut command = server.command(host, dir.path(), port)?;
+        command.stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(dir.path());
+        let started = Instant::now();
+        let child = command.spawn().map_err(Error::io(format!("start {}", server.name)))?;
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Running { server: server.clone(), child, addr, started, dir })
+    }
+
+    /// Kills the server (as a crash does) and starts it again on its files.
+    pub fn restart(mut self, host: &Host, further: &[String]) -> Result<Running> {
+        self.kill();
+        Running::start_in(host, &self.server, further, Rc::clone(&self.dir))
+    }
+
+    /// Waits until the server answers for `path`; returns the time since its start.
+    pub fn first_answer(&mut self, path: &str) -> Result<Duration> {
+        let (addr, started) = (self.addr, self.started);
+        let at = Client::first_answer(addr, path, START_DEADLINE, || self.check_alive())?;
+        Ok(at - started)
+    }
+
+    /// The load's view of it.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target { addr: self.addr, pid: Some(self.pid()), check: check_of(&self.server) }
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid(self.child.id())
+    }
+
+    /// Its resident memory in MB.
+    pub fn rss_mb(&self) -> Result<f64> {
+        rss_bytes(self.pid()).map(megabytes)
+    }
+
+    /// Where snapshots and logs are.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data/version-2")
+    }
+
+    /// Whether its process runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.ended(status)),
+            Err(e) => Err(Error::io("look after the server")(e)),
+        }
+    }
+
+    fn ended(&self, status: ExitStatus) -> Error {
+        // The directory goes away with this value, so the end of the log is told here.
+        let log = self.dir.path().join("log");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(5).collect();
+        let tail: Vec<&str> = lines.into_iter().rev().collect();
+        let what = format!("ended with {status}, saying: {}", tail.join(" / "));
+        Error::Server { server: self.server.name.clone(), what, log }
+    }
+
+    /// Asks it to end, and kills it when it does not.
+    pub fn stop(mut self) {
+        if let Some(pid) = self.rustix_pid() {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while self.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn kill(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn rustix_pid(&self) -> Option<rustix::process::Pid> {
+        rustix::process::Pid::from_raw(i32::try_from(self.child.id()).ok()?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_have_names() {
+        let parse = |name| Server::parse(name, Path::new("z")).map(|server| server.kind);
+        assert_eq!(parse("ours").unwrap(), Kind::Zkfleet("z".into()));
+        assert_eq!(parse("before=old/zkfleet").unwrap(), Kind::Zkfleet("old/zkfleet".into()));
+        assert_eq!(parse("apache-3.9.4").unwrap(), Kind::Apache("3.9.4".to_owned()));
+        assert_eq!(parse("floor").unwrap(), Kind::Floor);
+        assert!(parse("theirs").is_err());
+    }
+
+    #[test]
+    fn a_server_that_ends_by_itself_is_told_with_its_last_words() {
+        let host = Host {
+            apache_script: PathBuf::new(),
+            heap: String::new(),
+            config: Vec::new(),
+            dir: std::env::temp_dir(),
+        };
+        let server = Server::parse("ours", Path::new("/bin/ls")).unwrap();
+        let mut running = Running::start(&host, &server, &[]).unwrap();
+        let error = running.first_answer("/").unwrap_err().to_string();
+        assert!(error.contains("ours ended") && error.contains("server"), "{error}");
+    }
+}

@@ -1,0 +1,199 @@
+//! The command line of the benchmarks.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use zkfleet_bench::compare::jobs::Job;
+use zkfleet_bench::compare::report::markdown;
+use zkfleet_bench::compare::results::Results;
+use zkfleet_bench::compare::server::{Host, Server};
+use zkfleet_bench::compare::{Options, compare};
+use zkfleet_bench::error::Result;
+use zkfleet_bench::floor::Floor;
+use zkfleet_bench::loads::Check;
+use zkfleet_bench::metric::{Metric, Values};
+use zkfleet_bench::proc::{self, Pid};
+use zkfleet_bench::run::{Target, Timing, run};
+use zkfleet_bench::spec::{GRAMMAR, Spec};
+
+/// Loads for ZooKeeper servers, and a comparison of ours with Apache's.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one load on a server and print its figures.
+    Run(RunArgs),
+    /// Print what loads there are.
+    Loads,
+    /// Measure several servers in turn and print a table with ratios and goals.
+    Compare(CompareArgs),
+    /// Print the table of a results.json again.
+    Report {
+        /// The file.
+        results: PathBuf,
+    },
+    /// Serve without keeping anything: the physical floor of this machine.
+    Floor {
+        /// Where to listen; the port may be 0.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// Make every batch of writes durable in this file before answering.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The server's client address.
+    #[arg(long)]
+    server: SocketAddr,
+    /// The load, e.g. get-16x32, open-set-500, preload-1000000 (see loads).
+    #[arg(long)]
+    load: Spec,
+    /// Seconds that are measured.
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    seconds: Duration,
+    /// Seconds before them.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    warm: Duration,
+    /// The server's process, to read its processor time and memory.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// The server keeps nothing (floor): check only that answers fit their requests.
+    #[arg(long)]
+    framing_only: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct CompareArgs {
+    /// The servers, in the order of a round: ours, NAME=PATH of another zkfleet binary,
+    /// apache-VERSION, floor.
+    #[arg(long, value_delimiter = ',', default_value = "ours,apache-3.8.0,apache-3.9.4,floor")]
+    servers: Vec<String>,
+    /// The loads: all, bar (what issue 2 asks for), or names; besides those of `loads` also
+    /// empty and znodes-N.
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    loads: Vec<String>,
+    /// How often each server has its turn.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds measured of each load; open loops take three times as long.
+    #[arg(long, default_value = "4", value_parser = seconds)]
+    seconds: Duration,
+    /// Seconds before them.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    warm: Duration,
+    /// Seconds that a JVM works before its first load.
+    #[arg(long, default_value = "20", value_parser = seconds)]
+    jvm_warm: Duration,
+    /// The most memory of a JVM's heap.
+    #[arg(long, default_value = "2g")]
+    heap: String,
+    /// Further lines of every zoo.cfg.
+    #[arg(long, value_name = "KEY=VALUE")]
+    cfg: Vec<String>,
+    /// Our server.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/zkfleet"))]
+    ours: PathBuf,
+    /// The script that knows how to start Apache's servers.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../test/foreign/apache.sh"))]
+    apache_script: PathBuf,
+    /// Where servers keep their files meanwhile: its disk is what is measured.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench/data"))]
+    dir: PathBuf,
+    /// Where results.json and results.md are written, after every round.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))]
+    out: PathBuf,
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|e| e.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+fn main() -> ExitCode {
+    proc::raise_file_limit();
+    let done = match Cli::parse().command {
+        Command::Run(args) => one(&args),
+        Command::Loads => {
+            println!("{GRAMMAR}");
+            Ok(())
+        }
+        Command::Compare(args) => several(args),
+        Command::Report { results } => {
+            Results::read(&results).map(|results| println!("{}", markdown(&results)))
+        }
+        Command::Floor { listen, file } => {
+            Floor::bind(listen, file.as_deref()).and_then(|mut floor| {
+                println!("{}", floor.addr());
+                floor.run(&AtomicBool::new(false))
+            })
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zkfleet-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn several(args: CompareArgs) -> Result<()> {
+    let servers = args.servers.iter().map(|name| Server::parse(name, &args.ours));
+    let options = Options {
+        servers: servers.collect::<Result<_>>()?,
+        jobs: Job::list(&args.loads)?,
+        rounds: args.rounds,
+        timing: Timing { warm: args.warm, measured: args.seconds },
+        jvm_warm: args.jvm_warm,
+        host: Host {
+            apache_script: args.apache_script,
+            heap: args.heap,
+            config: args.cfg,
+            dir: args.dir,
+        },
+        out: args.out,
+    };
+    let results = compare(&options)?;
+    println!("{}", markdown(&results));
+    Ok(())
+}
+
+fn one(args: &RunArgs) -> Result<()> {
+    let target = Target {
+        addr: args.server,
+        pid: args.pid.map(Pid),
+        check: if args.framing_only { Check::Framing } else { Check::Content },
+    };
+    let timing = Timing { warm: args.warm, measured: args.seconds };
+    let values = run(&args.load, &target, &timing)?;
+    if args.json {
+        println!("{}", json(&args.load, &values));
+    } else {
+        println!("{}", args.load);
+        for &metric in Metric::ALL {
+            if let Some(value) = values.get(metric) {
+                println!("  {:<24}{value:>14.2}", metric.label());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn json(load: &Spec, values: &Values) -> serde_json::Value {
+    serde_json::json!({ "load": load.to_string(), "values": values })
+}
