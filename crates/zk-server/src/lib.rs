@@ -3,12 +3,18 @@
 //! It knows how bytes come and go. **Invariant:** it decides nothing about znodes, sessions or
 //! order: that is zk-core's; here is only how its effects are carried out.
 //!
-//! Read first: [`Engine`] (the pipeline, the tree and the connections under their locks).
+//! Read first: [`Server`] (how a member starts and stops), `engine` (the pipeline, the tree and
+//! the connections under their locks), `net` (sockets and threads).
 //!
 //! Tested by `cargo test -p zk-server`, and against Apache ZooKeeper by `test/compat`.
 
-pub mod engine;
+pub mod admin;
+pub mod config;
+mod engine;
+mod inspect;
 mod net;
+mod server;
+mod storage;
+pub mod tls;
 
-pub use engine::{Engine, EngineOptions, TxnLog};
-pub use net::Workers;
+pub use server::{Server, StartError};

@@ -1,0 +1,383 @@
+//! The HTTP server of operators: commands, `/metrics`, snapshots and restores (operations 4, 5).
+//!
+//! Differs from Apache in: a wrong verb is 405 instead of a stack trace, requests that a foreign
+//! web page makes a browser send are refused, and failures carry their reason in the field `error`.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::command::{self, COMMANDS, Command};
+use super::facts::{Authorization, Inspect};
+use super::json::Json;
+use super::payload::{self, Payload};
+use super::prometheus;
+use super::rate::RateLimiter;
+use crate::config::AdminSettings;
+
+/// Connections at once: operators and collectors are few.
+const MAX_CONNECTIONS: usize = 64;
+/// Commands at once: each may walk the whole tree.
+const MAX_COMMANDS: usize = 2;
+/// Rest after an accept that failed, for instance because files ran out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+const JSON: &str = "application/json";
+
+/// Serves operators over HTTP.
+pub struct AdminServer {
+    settings: AdminSettings,
+    server: Arc<dyn Inspect>,
+    snapshots: RateLimiter,
+    restores: RateLimiter,
+    commands: Semaphore,
+}
+
+/// What a listener shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Surface {
+    Everything,
+    Metrics,
+}
+
+type Answer = Response<Payload>;
+type Fields = Vec<(String, Json)>;
+
+impl AdminServer {
+    /// A server that asks `server`.
+    #[must_use]
+    pub fn new(settings: AdminSettings, server: Arc<dyn Inspect>) -> Arc<AdminServer> {
+        let interval = Duration::from_millis(settings.rate_interval_ms.into());
+        Arc::new(AdminServer {
+            settings,
+            server,
+            snapshots: RateLimiter::new(interval),
+            restores: RateLimiter::new(interval),
+            commands: Semaphore::new(MAX_COMMANDS),
+        })
+    }
+
+    /// Serves commands and `/metrics` until the future is dropped, which closes all connections.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        self.accept(listener, Surface::Everything).await;
+    }
+
+    /// Serves `/metrics` alone, for the listener that `metricsProvider.httpPort` asks for.
+    pub async fn serve_metrics(self: Arc<Self>, listener: TcpListener) {
+        self.accept(listener, Surface::Metrics).await;
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, surface: Surface) {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            if connections.len() >= MAX_CONNECTIONS {
+                connections.join_next().await;
+            }
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    connections.spawn(self.clone().connection(stream, peer, surface));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin server cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, surface: Surface) {
+        let idle = Duration::from_millis(self.settings.idle_timeout_ms.into());
+        let service = service_fn(|request| {
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.answer(request, peer, surface).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle)
+            .max_buf_size(64 << 10)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = served.await {
+            tracing::debug!(%peer, %error, "an admin connection ended");
+        }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        surface: Surface,
+    ) -> Answer {
+        let is_cross_site =
+            request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        if is_cross_site {
+            return plain(StatusCode::FORBIDDEN, "requests of other sites are refused\n");
+        }
+        if ![Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "use GET, or POST for restore\n");
+        }
+        let path = request.uri().path().to_owned();
+        if path == "/metrics" && request.method() != Method::POST {
+            return self.metrics().await;
+        }
+        if surface == Surface::Metrics {
+            return plain(StatusCode::NOT_FOUND, "only /metrics is here\n");
+        }
+        match path.strip_prefix(self.settings.command_url.as_str()) {
+            Some("" | "/") => self.index(),
+            Some(rest) if rest.starts_with('/') => self.command(&rest[1..], request, peer).await,
+            _ => {
+                let url = &self.settings.command_url;
+                plain(StatusCode::NOT_FOUND, &format!("commands are at {url}\n"))
+            }
+        }
+    }
+
+    fn index(&self) -> Answer {
+        let url = &self.settings.command_url;
+        let links = COMMANDS.iter().map(|(_, names)| names[0]);
+        let links = links.map(|name| format!("<a href=\"{url}/{name}\">{name}</a>\n<br/>\n"));
+        let page = links.collect::<String>();
+        answer(StatusCode::OK, "text/html; charset=utf-8", Payload::text(page))
+    }
+
+    async fn metrics(self: Arc<Self>) -> Answer {
+        let text = self.blocking(|admin| prometheus::text(&*admin.server)).await;
+        match text {
+            Some(text) => answer(StatusCode::OK, prometheus::CONTENT_TYPE, Payload::text(text)),
+            None => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be had\n"),
+        }
+    }
+
+    async fn command(
+        self: Arc<Self>,
+        name: &str,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Answer {
+        let Some((command, primary)) = command::find(name) else {
+            let error = format!("Unknown command: {name}");
+            return json(StatusCode::OK, name, Vec::new(), Some(&error));
+        };
+        if command.needs_authorization()
+            && let Err((status, error)) = self.clone().authorize(&request, peer).await
+        {
+            return json(status, name, Vec::new(), Some(error));
+        }
+        let arguments = arguments(request.uri().query().unwrap_or_default());
+        let is_post = request.method() == Method::POST;
+        if is_post != (command == Command::Restore) {
+            let verb = if is_post { "GET" } else { "POST" };
+            let error = format!("{primary} must be asked for with {verb}");
+            return json(StatusCode::METHOD_NOT_ALLOWED, primary, Vec::new(), Some(&error));
+        }
+        match command {
+            Command::Snapshot => self.snapshot(&arguments).await,
+            Command::Restore => self.restore(request.into_body()).await,
+            command => {
+                let run =
+                    move |admin: &AdminServer| command::run(command, &arguments, &*admin.server);
+                match self.blocking(run).await {
+                    Some(Ok(fields)) => json(StatusCode::OK, primary, fields, None),
+                    Some(Err(error)) => json(StatusCode::OK, primary, Vec::new(), Some(&error)),
+                    None => failed(primary, "the command could not be run"),
+                }
+            }
+        }
+    }
+
+    /// Checks the header `Authorization: <scheme> [data]`.
+    async fn authorize(
+        self: Arc<Self>,
+        request: &Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<(), (StatusCode, &'static str)> {
+        const NOT_AUTHENTICATED: (StatusCode, &str) =
+            (StatusCode::UNAUTHORIZED, "Not authenticated");
+        if !self.server.is_serving() {
+            return Err((StatusCode::OK, super::text::NOT_SERVING));
+        }
+        let Some(header) = request.headers().get(AUTHORIZATION) else {
+            return Err((StatusCode::UNAUTHORIZED, "Auth info is missing for the command"));
+        };
+        let text = header.to_str().map_err(|_| NOT_AUTHENTICATED)?;
+        let mut words = text.split(' ').map(str::to_owned);
+        let (scheme, auth) = (words.next().unwrap_or_default(), words.next());
+        if words.next().is_some() {
+            return Err(NOT_AUTHENTICATED);
+        }
+        let check = move |admin: &AdminServer| {
+            admin.server.authorize(&scheme, auth.as_ref().map(|auth| auth.as_bytes()), peer.ip())
+        };
+        match self.blocking(check).await {
+            Some(Authorization::Granted) => Ok(()),
+            Some(Authorization::NotAuthenticated) => Err(NOT_AUTHENTICATED),
+            Some(Authorization::NotAuthorized) => Err((StatusCode::FORBIDDEN, "Not authorized")),
+            None => Err((StatusCode::INTERNAL_SERVER_ERROR, "Error occurred during auth")),
+        }
+    }
+
+    /// The refusal of a snapshot or restore that must not start.
+    fn refusal(&self, name: &str, enabled: bool, limiter: &RateLimiter) -> Option<Answer> {
+        let refuse = |status, error: &str| Some(json(status, name, Vec::new(), Some(error)));
+        if !enabled {
+            let error = format!("admin.{name}.enabled is false");
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, &error);
+        }
+        if !self.server.config().storage.snapshot_has_zxid {
+            let error = "serializeLastProcessedZxid.enabled must be true for this";
+            return refuse(StatusCode::INTERNAL_SERVER_ERROR, error);
+        }
+        if !limiter.allows(Instant::now()) {
+            let error = format!("{name} ran less than {} ms ago", self.settings.rate_interval_ms);
+            return refuse(StatusCode::TOO_MANY_REQUESTS, &error);
+        }
+        None
+    }
+
+    async fn snapshot(self: Arc<Self>, arguments: &[(String, String)]) -> Answer {
+        const NAME: &str = "snapshot";
+        let enabled = self.settings.snapshot_enabled;
+        if let Some(refusal) = self.refusal(NAME, enabled, &self.snapshots) {
+            if refusal.status() == StatusCode::TOO_MANY_REQUESTS {
+                self.server.metrics().snapshot_rate_limited_count.add(1);
+            }
+            return refusal;
+        }
+        let streaming = arguments.iter().find(|(name, _)| name == "streaming");
+        let streaming = streaming.is_none_or(|(_, value)| value.eq_ignore_ascii_case("true"));
+        let taken = match self.blocking(|admin| admin.server.snapshot()).await {
+            Some(Ok(taken)) if taken.len > 0 => taken,
+            Some(Ok(_)) => return self.snapshot_failed("the snapshot is empty"),
+            Some(Err(error)) => return self.snapshot_failed(&error.to_string()),
+            None => return self.snapshot_failed("the snapshot could not be taken"),
+        };
+        let (zxid, len) = (taken.zxid, taken.len);
+        let mut response = if streaming {
+            let content = Payload::stream(taken.content);
+            answer(StatusCode::OK, "application/octet-stream", content)
+        } else {
+            json(StatusCode::OK, NAME, Vec::new(), None)
+        };
+        // Digits and letters are always valid in a header.
+        if let Ok(value) = HeaderValue::from_str(&zxid.to_string()) {
+            response.headers_mut().insert("last_zxid", value);
+        }
+        response.headers_mut().insert("snapshot_size", HeaderValue::from(len));
+        response
+    }
+
+    fn snapshot_failed(&self, error: &str) -> Answer {
+        self.server.metrics().snapshot_error_count.add(1);
+        tracing::warn!(error, "an operator's snapshot failed");
+        failed("snapshot", error)
+    }
+
+    async fn restore(self: Arc<Self>, body: Incoming) -> Answer {
+        const NAME: &str = "restore";
+        let enabled = self.settings.restore_enabled;
+        if let Some(refusal) = self.refusal(NAME, enabled, &self.restores) {
+            if refusal.status() == StatusCode::TOO_MANY_REQUESTS {
+                self.server.metrics().restore_rate_limited_count.add(1);
+            }
+            return refusal;
+        }
+        let (mut reader, pump) = payload::reader(body);
+        let run = self.blocking(move |admin: &AdminServer| admin.server.restore(&mut reader));
+        let error = match tokio::join!(run, pump).0 {
+            Some(Ok(zxid)) => {
+                let fields = vec![("last_zxid".to_owned(), Json::Int(zxid.0))];
+                return json(StatusCode::OK, NAME, fields, None);
+            }
+            Some(Err(error)) => error.to_string(),
+            None => "the snapshot could not be restored".to_owned(),
+        };
+        self.server.metrics().restore_error_count.add(1);
+        tracing::warn!(error, "an operator's restore failed");
+        failed(NAME, &error)
+    }
+
+    /// Runs something on a thread for blocking work, few at once; `None` if it panicked.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&AdminServer) -> T + Send + 'static,
+    ) -> Option<T> {
+        let _permit = self.commands.acquire().await.ok()?;
+        let admin = self.clone();
+        tokio::task::spawn_blocking(move || work(&admin)).await.ok()
+    }
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Payload) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Answer {
+    answer(status, "text/plain; charset=utf-8", Payload::text(text.to_owned()))
+}
+
+fn json(status: StatusCode, command: &str, fields: Fields, error: Option<&str>) -> Answer {
+    answer(status, JSON, Payload::text(command::body(fields, command, error)))
+}
+
+fn failed(command: &str, error: &str) -> Answer {
+    json(StatusCode::INTERNAL_SERVER_ERROR, command, Vec::new(), Some(error))
+}
+
+/// The arguments of a query; the first of equal names counts, as in Apache.
+fn arguments(query: &str) -> Vec<(String, String)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (percent_decoded(name), percent_decoded(value))
+        })
+        .collect()
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = |digit: &u8| (*digit as char).to_digit(16);
+        rest = after;
+        match (first, after) {
+            (b'%', [high, low, tail @ ..]) if hex(high).is_some() && hex(low).is_some() => {
+                out.push((hex(high).unwrap_or(0) << 4 | hex(low).unwrap_or(0)) as u8);
+                rest = tail;
+            }
+            (b'+', _) => out.push(b' '),
+            (other, _) => out.push(*other),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_decoded() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            arguments("traceMask=306&a=%2Fx+y%zz%4&b&&c=1=2"),
+            [pair("traceMask", "306"), pair("a", "/x y%zz%4"), pair("b", ""), pair("c", "1=2")]
+        );
+        assert_eq!(arguments(""), []);
+    }
+}

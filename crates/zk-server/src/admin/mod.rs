@@ -1,0 +1,49 @@
+//! What operators and monitoring see: four-letter words, the HTTP commands of Apache's AdminServer,
+//! metrics for `mntr` and Prometheus (operations 3 to 5).
+//!
+//! Texts are pure functions of plain facts; the running server is behind [`Inspect`].
+//! **Invariant:** no lock and no allocation where a metric is recorded; no secret in any text; no
+//! figure that is not measured (a metric without meaning here is left out, not printed as 0).
+//!
+//! Read first: [`Inspect`], [`Metrics`], [`four_letter_answer`].
+//!
+//! Tested against texts that Apache 3.9.4 gave.
+
+mod command;
+mod environment;
+mod facts;
+mod http;
+mod java;
+mod json;
+mod metrics;
+mod monitor;
+mod payload;
+mod prometheus;
+mod rate;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod text;
+mod word;
+
+pub use facts::{
+    AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
+    Inspect, LastSnapshot, Mode, SnapshotStream, TreeFacts, WatchFacts,
+};
+pub use http::AdminServer;
+pub use metrics::{Counter, Metrics, ServerStats};
+pub use summary::{Batch, Detail, Summary, SummarySet, Unit};
+pub use text::four_letter_answer;
+pub use word::{FourLetterWord, UnknownWord, Whitelist};
+
+/// The version that clients and tools see: the Apache version that we behave as, since tools
+/// compare it, then ours.
+pub const VERSION: &str = concat!("3.9.5-zkfleet-", env!("CARGO_PKG_VERSION"));
+
+/// When the binary was built, as the build says in `ZKFLEET_BUILD_DATE`.
+const BUILD_DATE: Option<&str> = option_env!("ZKFLEET_BUILD_DATE");
+
+/// `<version>, built on <date>`, the form of all Apache versions.
+fn full_version() -> String {
+    format!("{VERSION}, built on {}", BUILD_DATE.unwrap_or("unknown date"))
+}

@@ -1,0 +1,104 @@
+//! The figures of `mntr`, of the HTTP command `monitor` and of Prometheus (operations 3.1).
+
+use std::fmt::Write;
+
+use super::facts::Inspect;
+use super::summary::{Detail, Summary};
+use super::{environment, full_version, java};
+
+/// One figure.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Value {
+    Text(String),
+    Whole(i64),
+    Real(f64),
+}
+
+/// The gauges, by Apache's names.
+pub(super) fn gauges(server: &dyn Inspect) -> Vec<(&'static str, Value)> {
+    let (stats, tree) = (&server.metrics().stats, server.tree());
+    let [last, least, greatest] = stats.response_bytes();
+    let whole = |n: u64| Value::Whole(n as i64);
+    let mut out = vec![
+        ("avg_latency", Value::Real(stats.latency.avg())),
+        ("max_latency", Value::Whole(stats.latency.max() as i64)),
+        ("min_latency", Value::Whole(stats.latency.min() as i64)),
+        ("packets_received", whole(stats.packets_received.get())),
+        ("packets_sent", whole(stats.packets_sent.get())),
+        ("num_alive_connections", whole(server.connection_count() as u64)),
+        ("outstanding_requests", whole(server.outstanding_count() as u64)),
+        ("uptime", whole(server.uptime_ms())),
+        ("znode_count", whole(tree.node_count)),
+        ("watch_count", whole(tree.watch_count)),
+        ("ephemerals_count", whole(tree.ephemeral_count)),
+        ("approximate_data_size", whole(tree.data_bytes)),
+        ("global_sessions", whole(tree.session_count)),
+        ("local_sessions", Value::Whole(0)),
+        ("last_client_response_size", Value::Whole(last)),
+        ("max_client_response_size", Value::Whole(greatest)),
+        ("min_client_response_size", Value::Whole(least)),
+        ("outstanding_tls_handshake", whole(server.tls_handshake_count() as u64)),
+        ("auth_failed_count", whole(stats.auth_failed_count.get())),
+        ("non_mtls_remote_conn_count", whole(stats.non_mtls_remote_conn_count.get())),
+        ("non_mtls_local_conn_count", whole(stats.non_mtls_local_conn_count.get())),
+    ];
+    if let Some([open, most]) = environment::file_descriptors() {
+        out.push(("open_file_descriptor_count", whole(open)));
+        out.push(("max_file_descriptor_count", whole(most)));
+    }
+    out
+}
+
+/// All figures by name, without the `zk_` of `mntr`.
+pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
+    let metrics = server.metrics();
+    let mut out = vec![
+        ("version".to_owned(), Value::Text(full_version())),
+        ("server_state".to_owned(), Value::Text(server.mode().name().to_owned())),
+    ];
+    out.extend(gauges(server).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    for (name, counter) in metrics.counters() {
+        out.push((name.to_owned(), Value::Whole(counter.get() as i64)));
+    }
+    for detail in [Detail::Basic, Detail::Advanced] {
+        for (name, summary) in metrics.summaries() {
+            if summary.detail == detail {
+                distribution(&mut out, name, summary);
+            }
+        }
+    }
+    for (name, set) in metrics.sets() {
+        for (key, summary) in set.entries() {
+            distribution(&mut out, &format!("{key}_{name}"), &summary);
+        }
+    }
+    out
+}
+
+/// Apache's fields of a distribution: whole numbers except the average.
+fn distribution(out: &mut Vec<(String, Value)>, name: &str, summary: &Summary) {
+    let mut push = |field: &str, value| out.push((format!("{field}_{name}"), value));
+    let whole = |value: f64| Value::Whole(value as i64);
+    push("avg", Value::Real(summary.avg()));
+    push("min", whole(summary.min()));
+    push("max", whole(summary.max()));
+    push("cnt", Value::Whole(summary.count() as i64));
+    push("sum", whole(summary.sum()));
+    if summary.detail == Detail::Advanced {
+        for (field, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)] {
+            push(field, whole(summary.percentile(share)));
+        }
+    }
+}
+
+/// The answer of `mntr`.
+pub(super) fn text(out: &mut String, server: &dyn Inspect) {
+    for (name, value) in figures(server) {
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Value::Text(text) => writeln!(out, "zk_{name}\t{text}"),
+            Value::Whole(number) => writeln!(out, "zk_{name}\t{number}"),
+            Value::Real(number) => writeln!(out, "zk_{name}\t{}", java::double(number)),
+        };
+    }
+}

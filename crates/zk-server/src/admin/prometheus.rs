@@ -1,0 +1,74 @@
+//! The text format of Prometheus under the names of Apache 3.9's exporter (operations 5).
+
+use std::fmt::Write;
+
+use super::facts::Inspect;
+use super::java;
+use super::monitor::{Value, gauges};
+use super::summary::{Detail, Summary};
+
+/// The content type of the format.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics. Texts such as the version have no series, as in Apache.
+pub(super) fn text(server: &dyn Inspect) -> String {
+    let mut out = String::with_capacity(32 << 10);
+    let metrics = server.metrics();
+    for (name, value) in gauges(server) {
+        let number = match value {
+            Value::Text(_) => continue,
+            Value::Whole(number) => number as f64,
+            Value::Real(number) => number,
+        };
+        head(&mut out, name, "gauge");
+        sample(&mut out, name, "", number);
+    }
+    for (name, counter) in metrics.counters() {
+        head(&mut out, name, "counter");
+        sample(&mut out, name, "", counter.get() as f64);
+    }
+    for (name, summary) in metrics.summaries() {
+        head(&mut out, name, "summary");
+        distribution(&mut out, name, None, summary);
+    }
+    for (name, set) in metrics.sets() {
+        head(&mut out, name, "summary");
+        for (key, summary) in set.entries() {
+            distribution(&mut out, name, Some(&key), &summary);
+        }
+    }
+    out
+}
+
+fn head(out: &mut String, name: &str, kind: &str) {
+    // Writing to a String cannot fail, here and below. Apache's help text is the name too.
+    let _ = writeln!(out, "# HELP {name} {name}\n# TYPE {name} {kind}");
+}
+
+fn sample(out: &mut String, name: &str, labels: &str, value: f64) {
+    let _ = writeln!(out, "{name}{labels} {}", java::double(value));
+}
+
+/// The quantiles of Apache's exporter, which are not those of `mntr`.
+fn distribution(out: &mut String, name: &str, key: Option<&str>, summary: &Summary) {
+    let quantiles: &[&str] = match summary.detail {
+        Detail::Basic => &["0.5"],
+        Detail::Advanced => &["0.5", "0.9", "0.99"],
+    };
+    let key = key.map(|key| format!("key=\"{}\"", escaped(key)));
+    let labels = |quantile: Option<&str>| {
+        let quantile = quantile.map(|share| format!("quantile=\"{share}\""));
+        let all = key.iter().cloned().chain(quantile).collect::<Vec<_>>();
+        if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
+    };
+    for share in quantiles {
+        let value = summary.percentile(share.parse().unwrap_or(0.5));
+        sample(out, name, &labels(Some(share)), value);
+    }
+    sample(out, &format!("{name}_count"), &labels(None), summary.count() as f64);
+    sample(out, &format!("{name}_sum"), &labels(None), summary.sum());
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,360 @@
+//! Distributions that are cheap to record: fixed buckets, no lock, no allocation.
+//!
+//! Apache keeps a random sample behind a lock and was slowed by it (ZOOKEEPER-4289, -4767). Here a
+//! value is a count in one of 592 buckets whose width is at most 1/16 of their value.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Bits of a value that a bucket keeps besides the highest.
+const SUB_BITS: u32 = 4;
+const SUB: usize = 1 << SUB_BITS;
+/// Values from here on share the last bucket: 2^40 us are twelve days.
+const MAX_BITS: u32 = 40;
+const BUCKETS: usize = (MAX_BITS - SUB_BITS + 1) as usize * SUB;
+
+/// What the recorded numbers are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Just numbers.
+    Count,
+    /// Recorded in microseconds and shown in milliseconds: Apache's unit, without losing what is
+    /// faster than one.
+    Millis,
+}
+
+/// How much of a distribution is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Average, least, greatest, count and sum.
+    Basic,
+    /// Percentiles too.
+    Advanced,
+}
+
+/// A distribution since the last reset.
+#[derive(Debug)]
+pub struct Summary {
+    /// What is recorded.
+    pub unit: Unit,
+    /// How much is shown.
+    pub detail: Detail,
+    count: AtomicU64,
+    sum: AtomicU64,
+    min: AtomicU64,
+    max: AtomicU64,
+    buckets: Box<[AtomicU32; BUCKETS]>,
+}
+
+impl Summary {
+    /// An empty one.
+    #[must_use]
+    pub fn new(detail: Detail, unit: Unit) -> Summary {
+        Summary {
+            unit,
+            detail,
+            count: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::new(0),
+            buckets: Box::new([const { AtomicU32::new(0) }; BUCKETS]),
+        }
+    }
+
+    /// Adds a number.
+    #[inline]
+    pub fn record(&self, value: u64) {
+        self.bucket(value);
+        self.add(1, value, value, value);
+    }
+
+    /// Adds a number `count` times.
+    #[inline]
+    pub fn record_many(&self, value: u64, count: u64) {
+        if count > 0 {
+            self.buckets[bucket_of(value)].fetch_add(count as u32, Relaxed);
+            self.add(count, value * count, value, value);
+        }
+    }
+
+    /// Adds a time; the unit must be [`Unit::Millis`].
+    #[inline]
+    pub fn record_time(&self, time: Duration) {
+        debug_assert_eq!(self.unit, Unit::Millis);
+        self.record(time.as_micros() as u64);
+    }
+
+    #[inline]
+    fn bucket(&self, value: u64) {
+        self.buckets[bucket_of(value)].fetch_add(1, Relaxed);
+    }
+
+    #[inline]
+    fn add(&self, count: u64, sum: u64, min: u64, max: u64) {
+        self.count.fetch_add(count, Relaxed);
+        self.sum.fetch_add(sum, Relaxed);
+        // Reading first keeps the line shared: the extremes hardly ever move.
+        if min < self.min.load(Relaxed) {
+            self.min.fetch_min(min, Relaxed);
+        }
+        if max > self.max.load(Relaxed) {
+            self.max.fetch_max(max, Relaxed);
+        }
+    }
+
+    /// Forgets everything. A value recorded at the same moment may be kept in part.
+    pub fn reset(&self) {
+        self.count.store(0, Relaxed);
+        self.sum.store(0, Relaxed);
+        self.min.store(u64::MAX, Relaxed);
+        self.max.store(0, Relaxed);
+        self.buckets.iter().for_each(|bucket| bucket.store(0, Relaxed));
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    /// The sum in the shown unit.
+    pub fn sum(&self) -> f64 {
+        self.shown(self.sum.load(Relaxed) as f64)
+    }
+
+    /// The least value in the shown unit; 0 without values.
+    pub fn min(&self) -> f64 {
+        if self.count() == 0 { 0.0 } else { self.shown(self.min.load(Relaxed) as f64) }
+    }
+
+    /// The greatest value in the shown unit.
+    pub fn max(&self) -> f64 {
+        self.shown(self.max.load(Relaxed) as f64)
+    }
+
+    /// The average in the shown unit, rounded to four decimals as Apache does; 0 without values.
+    pub fn avg(&self) -> f64 {
+        match self.count() {
+            0 => 0.0,
+            count => (self.sum() / count as f64 * 1e4).round() / 1e4,
+        }
+    }
+
+    /// The value in the shown unit below which `share` (0 to 1) of the values are; at most 1/16 too
+    /// high. 0 without values.
+    pub fn percentile(&self, share: f64) -> f64 {
+        let counts = self.buckets.iter().map(|bucket| u64::from(bucket.load(Relaxed)));
+        let counts = counts.collect::<Vec<_>>();
+        let total = counts.iter().sum::<u64>();
+        if total == 0 {
+            return 0.0;
+        }
+        let rank = ((total as f64 * share).ceil() as u64).clamp(1, total);
+        let mut seen = 0;
+        let hit = counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        let upper = hit.map_or(0, upper_bound);
+        let (min, max) = (self.min.load(Relaxed), self.max.load(Relaxed));
+        self.shown(upper.clamp(min.min(max), max) as f64)
+    }
+
+    fn shown(&self, value: f64) -> f64 {
+        match self.unit {
+            Unit::Count => value,
+            Unit::Millis => value / 1000.0,
+        }
+    }
+}
+
+#[inline]
+fn bucket_of(value: u64) -> usize {
+    if value < SUB as u64 {
+        return value as usize;
+    }
+    let exponent = value.ilog2();
+    let sub = (value >> (exponent - SUB_BITS)) as usize & (SUB - 1);
+    (((exponent - SUB_BITS + 1) as usize) * SUB + sub).min(BUCKETS - 1)
+}
+
+/// The greatest value of a bucket.
+fn upper_bound(bucket: usize) -> u64 {
+    if bucket < SUB {
+        return bucket as u64;
+    }
+    let shift = bucket / SUB - 1;
+    (((SUB + bucket % SUB + 1) as u64) << shift) - 1
+}
+
+/// Values of one thread on their way to a [`Summary`]: a hot loop adds to plain memory and shares
+/// once a turn, so that threads do not fight for the counters of every request.
+#[derive(Debug)]
+pub struct Batch {
+    len: usize,
+    values: [u32; Batch::CAPACITY],
+}
+
+impl Batch {
+    /// Values that are held before they are shared.
+    pub const CAPACITY: usize = 64;
+
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Batch {
+        Batch { len: 0, values: [0; Batch::CAPACITY] }
+    }
+
+    /// Adds a number (above `u32::MAX` it is cut); shares when full.
+    #[inline]
+    pub fn record(&mut self, value: u64, into: &Summary) {
+        self.values[self.len] = u32::try_from(value).unwrap_or(u32::MAX);
+        self.len += 1;
+        if self.len == Batch::CAPACITY {
+            self.flush(into);
+        }
+    }
+
+    /// Shares what is held.
+    pub fn flush(&mut self, into: &Summary) {
+        let values = &self.values[..self.len];
+        let (Some(min), Some(max)) = (values.iter().min(), values.iter().max()) else { return };
+        values.iter().for_each(|value| into.bucket(u64::from(*value)));
+        let sum = values.iter().map(|value| u64::from(*value)).sum();
+        into.add(self.len as u64, sum, u64::from(*min), u64::from(*max));
+        self.len = 0;
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch::new()
+    }
+}
+
+/// Summaries by a label, such as the first part of a path. The number of labels is bounded, because
+/// clients choose them.
+#[derive(Debug)]
+pub struct SummarySet {
+    detail: Detail,
+    unit: Unit,
+    by_key: RwLock<BTreeMap<Box<str>, Arc<Summary>>>,
+}
+
+impl SummarySet {
+    /// Labels beyond this number are counted together under [`SummarySet::OTHERS`].
+    pub const MAX_KEYS: usize = 100;
+    /// No namespace can have this name.
+    pub const OTHERS: &'static str = "/others";
+
+    /// An empty one.
+    #[must_use]
+    pub fn new(detail: Detail, unit: Unit) -> SummarySet {
+        SummarySet { detail, unit, by_key: RwLock::default() }
+    }
+
+    /// The summary of a label. It takes a lock: a hot path keeps the result.
+    pub fn get(&self, key: &str) -> Arc<Summary> {
+        let known = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(summary) = known.get(key) {
+            return summary.clone();
+        }
+        let full = known.len() >= SummarySet::MAX_KEYS;
+        drop(known);
+        let key = if full { SummarySet::OTHERS } else { key };
+        let mut all = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Summary::new(self.detail, self.unit));
+        all.entry(key.into()).or_insert_with(new).clone()
+    }
+
+    /// All labels with their summaries.
+    pub fn entries(&self) -> Vec<(Box<str>, Arc<Summary>)> {
+        let all = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(key, summary)| (key.clone(), summary.clone())).collect()
+    }
+
+    /// Forgets all values.
+    pub fn reset(&self) {
+        self.entries().iter().for_each(|(_, summary)| summary.reset());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_summary_is_all_zero() {
+        let summary = Summary::new(Detail::Advanced, Unit::Millis);
+        let all = [summary.avg(), summary.min(), summary.max(), summary.sum()];
+        assert_eq!((all, summary.percentile(0.99), summary.count()), ([0.0; 4], 0.0, 0));
+    }
+
+    #[test]
+    fn times_are_recorded_in_microseconds_and_shown_in_milliseconds() {
+        let summary = Summary::new(Detail::Advanced, Unit::Millis);
+        for micros in [500, 1500, 2500] {
+            summary.record_time(Duration::from_micros(micros));
+        }
+        assert_eq!((summary.min(), summary.avg(), summary.max()), (0.5, 1.5, 2.5));
+        assert_eq!((summary.sum(), summary.count()), (4.5, 3));
+        summary.reset();
+        assert_eq!((summary.min(), summary.max(), summary.count()), (0.0, 0.0, 0));
+    }
+
+    #[test]
+    fn averages_have_four_decimals() {
+        let summary = Summary::new(Detail::Basic, Unit::Count);
+        [0, 0, 1].iter().for_each(|value| summary.record(*value));
+        assert_eq!(summary.avg(), 0.3333);
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let set = SummarySet::new(Detail::Basic, Unit::Count);
+        for n in 0..1000 {
+            set.get(&format!("ns{n}")).record(1);
+        }
+        let entries = set.entries();
+        assert_eq!(entries.len(), SummarySet::MAX_KEYS + 1);
+        assert_eq!(set.get(SummarySet::OTHERS).count(), 900);
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_at_most_a_sixteenth_too_high(
+            mut values in prop::collection::vec(0u64..1 << 36, 1..300),
+            share in 0.01f64..1.0,
+        ) {
+            let summary = Summary::new(Detail::Advanced, Unit::Count);
+            values.iter().for_each(|value| summary.record(*value));
+            values.sort_unstable();
+            let rank = ((values.len() as f64 * share).ceil() as usize).max(1);
+            let exact = values[rank - 1] as f64;
+            let got = summary.percentile(share);
+            prop_assert!(got >= exact && got <= exact * (1.0 + 1.0 / 16.0) + 1.0, "{got} {exact}");
+        }
+
+        #[test]
+        fn a_batch_gives_what_single_values_give(
+            values in prop::collection::vec(0u64..1 << 20, 0..200),
+        ) {
+            let (one, many) = (
+                Summary::new(Detail::Advanced, Unit::Count),
+                Summary::new(Detail::Advanced, Unit::Count),
+            );
+            let mut batch = Batch::new();
+            for value in &values {
+                one.record(*value);
+                batch.record(*value, &many);
+            }
+            batch.flush(&many);
+            batch.flush(&many);
+            let facts = |s: &Summary| (s.count(), s.sum(), s.min(), s.max(), s.percentile(0.9));
+            prop_assert_eq!(facts(&one), facts(&many));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where the server listens (operations 1.1).
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use super::keys::Keys;
+
+/// A host name or address with a port; names are resolved when they are used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostPort {
+    /// A name, an IPv4 address or an IPv6 address without brackets.
+    pub host: String,
+    /// The port; 0 lets the system choose a free one.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// The first address that the name has.
+    pub fn resolve(&self) -> io::Result<SocketAddr> {
+        let mut found = (self.host.as_str(), self.port).to_socket_addrs()?;
+        found.next().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.host))
+        })
+    }
+
+    /// Whether it stands for every address of the machine.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        let v4 = self.host.parse::<Ipv4Addr>().is_ok_and(|addr| addr.is_unspecified());
+        v4 || self.host.parse::<Ipv6Addr>().is_ok_and(|addr| addr.is_unspecified())
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The listeners for clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listeners {
+    /// `clientPort`: plain text, or both with [`Listeners::port_unification`].
+    pub client: Option<HostPort>,
+    /// `secureClientPort`: TLS only.
+    pub secure: Option<HostPort>,
+    /// `client.portUnification`: TLS and plain text on the client port; the first byte decides.
+    pub port_unification: bool,
+    /// `clientPortListenBacklog`: connections that wait to be accepted; see
+    /// [`Listeners::backlog`].
+    pub backlog_set: Option<u32>,
+    /// `clientTcpKeepAlive`.
+    pub tcp_keep_alive: bool,
+}
+
+/// Java's backlog when none is given.
+const DEFAULT_BACKLOG: u32 = 50;
+
+impl Listeners {
+    pub(super) fn read(keys: &mut Keys) -> Listeners {
+        let client = listener(keys, "clientPort", "clientPortAddress");
+        let secure = listener(keys, "secureClientPort", "secureClientPortAddress");
+        let backlog = keys.num("clientPortListenBacklog", -1, -1..=i32::from(u16::MAX));
+        Listeners {
+            client,
+            secure,
+            port_unification: keys.java_bool("client.portUnification", false),
+            backlog_set: u32::try_from(backlog).ok().filter(|n| *n > 0),
+            tcp_keep_alive: keys.java_bool("clientTcpKeepAlive", false),
+        }
+    }
+
+    /// Connections that may wait to be accepted.
+    #[must_use]
+    pub fn backlog(&self) -> u32 {
+        self.backlog_set.unwrap_or(DEFAULT_BACKLOG)
+    }
+
+    /// Whether a key store is needed.
+    #[must_use]
+    pub fn wants_tls(&self) -> bool {
+        self.secure.is_some() || self.port_unification
+    }
+}
+
+fn listener(keys: &mut Keys, port_key: &str, host_key: &str) -> Option<HostPort> {
+    let host = keys.non_empty(host_key);
+    let port = keys.number(port_key, 0..=i64::from(u16::MAX));
+    if port.is_none() && host.is_some() && keys.get(port_key).is_none() {
+        keys.error(host_key, format!("{host_key} is set but {port_key} is not; set both"));
+    }
+    let host = host.unwrap_or_else(|| "0.0.0.0".to_owned());
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    port.and_then(|port| u16::try_from(port).ok()).map(|port| HostPort { host, port })
+}

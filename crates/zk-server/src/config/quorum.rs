@@ -1,0 +1,178 @@
+//! What a member does inside an ensemble (operations 1.1 and 1.4), read and checked already by a
+//! standalone server, so that a file that will not do for an ensemble is known early.
+
+use std::path::PathBuf;
+
+use super::ensemble::{Ensemble, Role, parse_member};
+use super::keys::Keys;
+
+/// Settings of the quorum.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuorumSettings {
+    /// `server.N`, `group.N` and `weight.N`.
+    pub ensemble: Ensemble,
+    /// `dynamicConfigFile`: where those lines are instead.
+    pub dynamic_config_file: Option<PathBuf>,
+    /// `initLimit`: ticks to connect and synchronise; `None` when missing.
+    pub init_limit_ticks: Option<u32>,
+    /// `syncLimit`: ticks a follower may be silent; `None` when missing.
+    pub sync_limit_ticks: Option<u32>,
+    /// `connectToLearnerMasterLimit`: ticks of the connect phase; `None` is `initLimit`.
+    pub connect_limit_ticks: Option<u32>,
+    /// `peerType`.
+    pub peer_type: Role,
+    /// `standaloneEnabled`: one voter runs without a quorum.
+    pub standalone_enabled: bool,
+    /// `reconfigEnabled`.
+    pub reconfig_enabled: bool,
+    /// `quorumListenOnAllIPs`.
+    pub listen_on_all: bool,
+    /// `syncEnabled`: an observer persists.
+    pub observer_persists: bool,
+    /// `leaderServes`: the leader serves clients.
+    pub leader_serves: bool,
+    /// `commitLogCount`: txns kept in memory for learners.
+    pub commit_log_count: u32,
+    /// `snapshotSizeFactor`: how much log may be read for a learner; `None` is off.
+    pub snapshot_size_factor: Option<f64>,
+    /// `cnxTimeout`: connect and read of the election.
+    pub connect_timeout_ms: u32,
+    /// `quorumCnxnTimeoutMs`; `None` is `syncLimit` ticks.
+    pub quorum_timeout_ms: Option<u32>,
+    /// `fastleader.minNotificationInterval` and `fastleader.maxNotificationInterval`.
+    pub notification_interval_ms: (u32, u32),
+    /// `leader.maxTimeToWaitForEpoch`; `None` is `initLimit` ticks.
+    pub epoch_wait_ms: Option<u32>,
+    /// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`.
+    pub concurrent_syncs: (u32, u32),
+    /// `leaderConnectDelayDuringRetryMs`.
+    pub leader_connect_delay_ms: u32,
+    /// `electionPortBindRetry`: attempts; 0 is without end.
+    pub election_bind_retries: u32,
+    /// `tcpKeepAlive` of the election connections.
+    pub tcp_keep_alive: bool,
+    /// `observer.reconnectDelayMs`.
+    pub observer_reconnect_delay_ms: u32,
+    /// `observer.election.DelayMs`.
+    pub observer_election_delay_ms: u32,
+}
+
+/// Apache raises a lower value to this.
+const MIN_COMMIT_LOG: u32 = 500;
+/// Apache's share of a snapshot, also for values above 1.
+const DEFAULT_SIZE_FACTOR: f64 = 0.33;
+
+impl QuorumSettings {
+    pub(super) fn read(keys: &mut Keys) -> QuorumSettings {
+        let ticks = |keys: &mut Keys, key| keys.num(key, 0u32, 0..=i32::MAX as u32);
+        let some = |n: u32| (n > 0).then_some(n);
+        if keys.number("electionAlg", i64::MIN..=i64::MAX).is_some_and(|alg| alg != 3) {
+            keys.error("electionAlg", "electionAlg: only 3 exists; remove it");
+        }
+        let also = keys.java_bool("observer.syncEnabled", true);
+        QuorumSettings {
+            ensemble: ensemble(keys),
+            dynamic_config_file: keys.path("dynamicConfigFile"),
+            init_limit_ticks: some(ticks(keys, "initLimit")),
+            sync_limit_ticks: some(ticks(keys, "syncLimit")),
+            connect_limit_ticks: some(ticks(keys, "connectToLearnerMasterLimit")),
+            peer_type: keys.choice(
+                "peerType",
+                &[("participant", Role::Participant), ("observer", Role::Observer)],
+            ),
+            standalone_enabled: keys.strict_bool("standaloneEnabled", true),
+            reconfig_enabled: keys.strict_bool("reconfigEnabled", false),
+            listen_on_all: keys.strict_bool("quorumListenOnAllIPs", false),
+            observer_persists: keys.strict_bool("syncEnabled", true) && also,
+            leader_serves: !keys.is_word("leaderServes", "no"),
+            commit_log_count: keys
+                .num("commitLogCount", MIN_COMMIT_LOG, 0..=u32::MAX)
+                .max(MIN_COMMIT_LOG),
+            snapshot_size_factor: size_factor(keys),
+            connect_timeout_ms: keys.num("cnxTimeout", 5000, 1..=u32::MAX),
+            quorum_timeout_ms: or_unset(keys, "quorumCnxnTimeoutMs"),
+            notification_interval_ms: (
+                keys.num("fastleader.minNotificationInterval", 200, 1..=u32::MAX),
+                keys.num("fastleader.maxNotificationInterval", 60_000, 1..=u32::MAX),
+            ),
+            epoch_wait_ms: or_unset(keys, "leader.maxTimeToWaitForEpoch"),
+            concurrent_syncs: (
+                keys.num("leader.maxConcurrentSnapSyncs", 10, 1..=u32::MAX),
+                keys.num("leader.maxConcurrentDiffSyncs", 100, 1..=u32::MAX),
+            ),
+            leader_connect_delay_ms: keys.num("leaderConnectDelayDuringRetryMs", 100, 0..=u32::MAX),
+            election_bind_retries: keys.num("electionPortBindRetry", 3, 0..=u32::MAX),
+            tcp_keep_alive: keys.java_bool("tcpKeepAlive", false),
+            observer_reconnect_delay_ms: keys.num("observer.reconnectDelayMs", 0, 0..=u32::MAX),
+            observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
+        }
+    }
+
+    /// Apache's standalone decision: fewer than two voters. Everything that forms a quorum is
+    /// refused, because this version cannot, and a member that runs alone would lose writes.
+    pub(super) fn require_standalone(&self, keys: &mut Keys) {
+        let voters = self.ensemble.voters();
+        let observers = self.ensemble.members.len() - voters;
+        let sid = self.ensemble.members.keys().next().copied().unwrap_or_default();
+        let key = format!("server.{sid}");
+        if observers > 0 && voters <= 1 {
+            let text = format!("{key}: observers need an ensemble of several participants");
+            keys.error(&key, text);
+        } else if voters > 1 {
+            let text = format!(
+                "{key}: {voters} participants make an ensemble, which this version cannot form \
+                 yet; to run standalone, remove the server lines"
+            );
+            keys.error(&key, text);
+        } else if !self.standalone_enabled {
+            keys.error(
+                "standaloneEnabled",
+                "standaloneEnabled = false asks for a quorum of one, which this version cannot \
+                 form yet; remove it to run standalone",
+            );
+        } else if voters == 1 {
+            let text = format!("{key}: only one server specified (ignoring); running standalone");
+            keys.warn(&key, text);
+        }
+    }
+}
+
+/// A time in ms where -1 means that something else decides.
+fn or_unset(keys: &mut Keys, key: &str) -> Option<u32> {
+    u32::try_from(keys.num(key, -1, -1..=i32::MAX)).ok()
+}
+
+fn size_factor(keys: &mut Keys) -> Option<f64> {
+    let factor = keys.fraction("snapshotSizeFactor", DEFAULT_SIZE_FACTOR);
+    (factor >= 0.0).then_some(if factor > 1.0 { DEFAULT_SIZE_FACTOR } else { factor })
+}
+
+fn ensemble(keys: &mut Keys) -> Ensemble {
+    let mut ensemble = Ensemble::default();
+    for (id, value) in keys.with_prefix("server.") {
+        let key = format!("server.{id}");
+        // `server.principal` is a key of its own and no member.
+        if key == "server.principal" {
+            continue;
+        }
+        match (id.parse::<i64>(), parse_member(&value.text)) {
+            (Ok(sid), Ok(member)) => drop(ensemble.members.insert(sid, member)),
+            (Err(_), _) => keys.reject(&key, &value, "what follows the dot must be a number"),
+            (_, Err(why)) => keys.reject(&key, &value, &why),
+        }
+    }
+    for (id, value) in keys.with_prefix("group.") {
+        let sids = value.text.split(':').map(|sid| sid.trim().parse::<i64>());
+        match (id.parse::<i64>(), sids.collect::<Result<Vec<_>, _>>()) {
+            (Ok(group), Ok(sids)) => drop(ensemble.groups.insert(group, sids)),
+            _ => keys.reject(&format!("group.{id}"), &value, "it must be sids with colons between"),
+        }
+    }
+    for (id, value) in keys.with_prefix("weight.") {
+        match (id.parse::<i64>(), value.text.parse::<i64>()) {
+            (Ok(sid), Ok(weight)) => drop(ensemble.weights.insert(sid, weight)),
+            _ => keys.reject(&format!("weight.{id}"), &value, "it must be a whole number"),
+        }
+    }
+    ensemble
+}

@@ -1,0 +1,142 @@
+//! What operators see: four-letter words, the admin server, metrics, audit (operations 3 to 5, 8).
+
+use super::keys::Keys;
+use super::listen::HostPort;
+use crate::admin::{FourLetterWord, Whitelist};
+
+/// Settings of the operators' interfaces.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceSettings {
+    /// `4lw.commands.whitelist`.
+    pub four_letter_words: Whitelist,
+    /// `admin.*`; `None` when `admin.enableServer` is false.
+    pub admin: Option<AdminSettings>,
+    /// `metricsProvider.*`: a listener for Prometheus; `None` without the Prometheus provider.
+    pub metrics: Option<HostPort>,
+    /// `audit.enable`.
+    pub audit: bool,
+    /// `jvm.pause.*`: watch for stalls of the event loop, reported as `jvm_pause_time_ms`.
+    pub stalls: Option<StallSettings>,
+}
+
+/// Settings of the HTTP server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdminSettings {
+    /// `admin.serverAddress` and `admin.serverPort`. Loopback unless named otherwise: Apache's
+    /// default, every address, shows all read commands to everybody (operations 4).
+    pub address: HostPort,
+    /// `admin.idleTimeout`: a connection without requests is closed after this time.
+    pub idle_timeout_ms: u32,
+    /// `admin.commandURL`: path prefix of the commands.
+    pub command_url: String,
+    /// `admin.rateLimiterIntervalInMS`: least time between two snapshots, and two restores.
+    pub rate_interval_ms: u32,
+    /// `admin.snapshot.enabled`.
+    pub snapshot_enabled: bool,
+    /// `admin.restore.enabled`.
+    pub restore_enabled: bool,
+}
+
+/// When a stall is worth a line in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StallSettings {
+    /// `jvm.pause.sleep.time.ms`: how often to look.
+    pub interval_ms: u32,
+    /// `jvm.pause.info-threshold.ms`.
+    pub info_ms: u32,
+    /// `jvm.pause.warn-threshold.ms`.
+    pub warn_ms: u32,
+}
+
+const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+const OTHER_PROVIDERS: [&str; 2] = [
+    "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
+    "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
+];
+
+impl ServiceSettings {
+    pub(super) fn read(keys: &mut Keys) -> ServiceSettings {
+        ServiceSettings {
+            four_letter_words: whitelist(keys),
+            admin: AdminSettings::read(keys),
+            metrics: metrics(keys),
+            audit: keys.java_bool("audit.enable", false),
+            stalls: StallSettings::read(keys),
+        }
+    }
+}
+
+fn whitelist(keys: &mut Keys) -> Whitelist {
+    let Some(value) = keys.get("4lw.commands.whitelist") else { return Whitelist::default() };
+    let words = value.text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let mut whitelist = Whitelist::empty();
+    for word in words {
+        match word.parse::<FourLetterWord>() {
+            Ok(word) => whitelist.allow(word),
+            Err(_) if word == "*" => whitelist = Whitelist::all(),
+            Err(_) => keys.problems.warn(
+                &value.origin,
+                format!("4lw.commands.whitelist: {word} is no four-letter word; remove it"),
+            ),
+        }
+    }
+    whitelist
+}
+
+impl AdminSettings {
+    fn read(keys: &mut Keys) -> Option<AdminSettings> {
+        let enabled = keys.java_bool("admin.enableServer", true);
+        let host = keys.non_empty("admin.serverAddress").unwrap_or_else(|| "127.0.0.1".to_owned());
+        let settings = AdminSettings {
+            address: HostPort { host, port: keys.num("admin.serverPort", 8080, 0..=u16::MAX) },
+            idle_timeout_ms: keys.num("admin.idleTimeout", 30_000, 1..=u32::MAX),
+            command_url: command_url(keys),
+            rate_interval_ms: keys.num("admin.rateLimiterIntervalInMS", 300_000, 0..=u32::MAX),
+            snapshot_enabled: keys.java_bool("admin.snapshot.enabled", true),
+            restore_enabled: keys.java_bool("admin.restore.enabled", true),
+        };
+        if enabled && settings.address.is_wildcard() {
+            keys.warn(
+                "admin.serverAddress",
+                "admin.serverAddress: every address is served, and read commands need no \
+                 password; bind it to 127.0.0.1 unless a firewall is before it",
+            );
+        }
+        enabled.then_some(settings)
+    }
+}
+
+fn command_url(keys: &mut Keys) -> String {
+    let url = keys.non_empty("admin.commandURL").unwrap_or_else(|| "/commands".to_owned());
+    if !url.starts_with('/') {
+        keys.error("admin.commandURL", "admin.commandURL must start with a slash");
+    }
+    url.trim_end_matches('/').to_owned()
+}
+
+fn metrics(keys: &mut Keys) -> Option<HostPort> {
+    let class = keys.get("metricsProvider.className");
+    let host = keys.non_empty("metricsProvider.httpHost").unwrap_or_else(|| "0.0.0.0".to_owned());
+    let port = keys.num("metricsProvider.httpPort", 7000, 0..=u16::MAX);
+    let class = class?;
+    if class.text == PROMETHEUS {
+        return Some(HostPort { host, port });
+    }
+    if !OTHER_PROVIDERS.contains(&class.text.as_str()) {
+        let why = format!("Java classes cannot be loaded; use {PROMETHEUS}, or remove it");
+        keys.reject("metricsProvider.className", &class, &why);
+    }
+    None
+}
+
+impl StallSettings {
+    fn read(keys: &mut Keys) -> Option<StallSettings> {
+        let enabled = keys.strict_bool("jvm.pause.monitor", false);
+        let settings = StallSettings {
+            interval_ms: keys.num("jvm.pause.sleep.time.ms", 500, 1..=u32::MAX),
+            info_ms: keys.num("jvm.pause.info-threshold.ms", 1000, 0..=u32::MAX),
+            warn_ms: keys.num("jvm.pause.warn-threshold.ms", 10_000, 0..=u32::MAX),
+        };
+        enabled.then_some(settings)
+    }
+}

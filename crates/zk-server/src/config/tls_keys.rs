@@ -1,0 +1,183 @@
+//! The `ssl.*` keys (operations 1.5). Stores are read and checked by [`crate::tls`].
+
+use std::path::{Path, PathBuf};
+
+use super::keys::Keys;
+use crate::tls::Secret;
+
+/// TLS for the client listeners.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsSettings {
+    /// `ssl.keyStore.*`: our certificate and its key.
+    pub key_store: StoreSettings,
+    /// `ssl.trustStore.*`: whose certificates of clients are accepted.
+    pub trust_store: Option<StoreSettings>,
+    /// `ssl.clientAuth`.
+    pub client_auth: ClientAuth,
+    /// `ssl.enabledProtocols`, or `ssl.protocol`: TLS 1.2 allowed.
+    pub tls12: bool,
+    /// The same of TLS 1.3.
+    pub tls13: bool,
+    /// `ssl.ciphersuites`: names as Java writes them, in order of preference; empty is all.
+    pub cipher_suites: Vec<String>,
+    /// `ssl.handshakeDetectionTimeoutMillis`: how long to wait for the first bytes with port
+    /// unification.
+    pub detection_timeout_ms: u32,
+    /// `client.certReload`: watch the stores and take changed ones.
+    pub reload: bool,
+}
+
+/// A store of keys or certificates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub kind: StoreKind,
+    /// `.password`.
+    pub password: Option<Secret>,
+    /// `.passwordPath`: a file that holds the password and wins over [`StoreSettings::password`].
+    pub password_path: Option<PathBuf>,
+}
+
+/// The format of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreKind {
+    /// Text with certificates and a PKCS#8 key.
+    Pem,
+    /// PKCS#12, which Java has written since version 9.
+    Pkcs12,
+    /// Java's own older format.
+    Jks,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientAuth {
+    /// Not asked for.
+    None,
+    /// Asked for; a client without one gets in without an x509 identity.
+    Want,
+    /// Required.
+    Need,
+}
+
+impl TlsSettings {
+    /// Reads the keys; `wanted` says whether a listener needs TLS.
+    pub(super) fn read(keys: &mut Keys, wanted: bool) -> Option<TlsSettings> {
+        let client_auth = keys.choice(
+            "ssl.clientAuth",
+            &[("need", ClientAuth::Need), ("want", ClientAuth::Want), ("none", ClientAuth::None)],
+        );
+        let key_store = store(keys, "ssl.keyStore");
+        let trust_store = store(keys, "ssl.trustStore");
+        let (tls12, tls13) = protocols(keys);
+        let cipher_suites = keys.list("ssl.ciphersuites");
+        let detection_timeout_ms =
+            keys.num("ssl.handshakeDetectionTimeoutMillis", 5000, 1..=u32::MAX);
+        let reload = keys.java_bool("client.certReload", false);
+        if !wanted {
+            return None;
+        }
+        if client_auth != ClientAuth::None && trust_store.is_none() {
+            keys.error(
+                "ssl.clientAuth",
+                "ssl.clientAuth is need (the default) or want, but ssl.trustStore.location is not \
+                 set; name the certificates of the authorities to trust, or set ssl.clientAuth = none",
+            );
+        }
+        let Some(key_store) = key_store else {
+            // A location that is set has its own finding already.
+            if keys.path("ssl.keyStore.location").is_none() {
+                keys.error(
+                    "secureClientPort",
+                    "TLS is asked for, but ssl.keyStore.location is not set; name the file with \
+                     our certificate and key",
+                );
+            }
+            return None;
+        };
+        Some(TlsSettings {
+            key_store,
+            trust_store,
+            client_auth,
+            tls12,
+            tls13,
+            cipher_suites,
+            detection_timeout_ms,
+            reload,
+        })
+    }
+}
+
+fn store(keys: &mut Keys, prefix: &str) -> Option<StoreSettings> {
+    let location = format!("{prefix}.location");
+    let password = keys.secret(&format!("{prefix}.password"));
+    let password_path = keys.path(&format!("{prefix}.passwordPath"));
+    let declared = kind(keys, &format!("{prefix}.type"));
+    let path = keys.path(&location)?;
+    let Some(kind) = declared.or_else(|| kind_of_name(&path)) else {
+        let text = format!(
+            "{location}: the kind of store cannot be told from its name; end it with .pem, .p12 or \
+             .jks, or set {prefix}.type"
+        );
+        keys.error(&location, text);
+        return None;
+    };
+    Some(StoreSettings { path, kind, password, password_path })
+}
+
+fn kind(keys: &mut Keys, key: &str) -> Option<StoreKind> {
+    let value = keys.get(key)?;
+    match value.text.to_ascii_uppercase().as_str() {
+        "" => None,
+        "PEM" => Some(StoreKind::Pem),
+        "PKCS12" => Some(StoreKind::Pkcs12),
+        "JKS" => Some(StoreKind::Jks),
+        _ => {
+            keys.reject(key, &value, "stores can be PEM, PKCS12 or JKS; convert it with keytool");
+            None
+        }
+    }
+}
+
+/// Apache's rule (`KeyStoreFileType.fromFilename`); the endings are compared exactly.
+fn kind_of_name(path: &Path) -> Option<StoreKind> {
+    match path.extension()?.to_str()? {
+        "pem" => Some(StoreKind::Pem),
+        "p12" => Some(StoreKind::Pkcs12),
+        "jks" => Some(StoreKind::Jks),
+        _ => None,
+    }
+}
+
+/// Whether TLS 1.2 and TLS 1.3 are allowed.
+fn protocols(keys: &mut Keys) -> (bool, bool) {
+    let protocol = keys.get("ssl.protocol");
+    let enabled = keys.get("ssl.enabledProtocols");
+    let (key, value) = match (enabled, protocol) {
+        (Some(value), _) => ("ssl.enabledProtocols", value),
+        // "TLS" and "Default" are Java's words for whatever the runtime can do.
+        (None, Some(value)) if !matches!(value.text.as_str(), "TLS" | "Default" | "") => {
+            ("ssl.protocol", value)
+        }
+        _ => return (true, true),
+    };
+    let (mut tls12, mut tls13) = (false, false);
+    for name in value.text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match name {
+            "TLSv1.2" => tls12 = true,
+            "TLSv1.3" => tls13 = true,
+            "TLSv1" | "TLSv1.1" | "SSLv3" | "SSLv2Hello" => {
+                keys.warn(key, format!("{key}: {name} is broken and never offered; remove it"));
+            }
+            _ => {
+                keys.error(key, format!("{key}: {name} is unknown; list TLSv1.2, TLSv1.3 or both"))
+            }
+        }
+    }
+    if !tls12 && !tls13 {
+        keys.error(key, format!("{key}: nothing is left; list TLSv1.2, TLSv1.3 or both"));
+    }
+    (tls12, tls13)
+}
