@@ -3,7 +3,7 @@
 use zk_proto::jute::put_frame;
 use zk_proto::request::{AuthPacket, Request, RequestHeader, SaslToken};
 use zk_proto::watch::{AddWatchMode, WatcherType};
-use zk_proto::{ErrorCode, Jute, Text, Xid};
+use zk_proto::{ErrorCode, Jute, SessionId, Text, Xid};
 
 use super::{Auth, ClientSession, Effect, Failure, Output, Phase, SessionState, WatchKind};
 
@@ -247,8 +247,14 @@ impl<T> ClientSession<T> {
             return;
         }
         self.is_closing = true;
-        // Without a connection there is nobody to tell; the session will expire.
-        if !matches!(self.phase, Phase::Ready | Phase::Sasl) {
+        // Without a connection there is nobody to tell, and the session will expire; a connection
+        // that is being made is waited for if there is something to say on it.
+        let is_alone = match self.phase {
+            Phase::Waiting { .. } => true,
+            Phase::Dialling { .. } => self.session.id == SessionId::NONE && self.queue.len() == 1,
+            _ => false,
+        };
+        if is_alone {
             self.end(SessionState::Closed, Failure::Closed, out);
         }
     }

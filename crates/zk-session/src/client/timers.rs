@@ -80,6 +80,9 @@ impl<T> ClientSession<T> {
         match timer {
             Timer::SessionTimeout => self.end(SessionState::Expired, Failure::SessionExpired, out),
             Timer::ReadTimeout | Timer::ConnectTimeout => self.hang_up(now_ms, out),
+            Timer::QueueTimeout if self.is_closing => {
+                self.end(SessionState::Closed, Failure::Closed, out);
+            }
             Timer::QueueTimeout => {
                 self.waiting_since_ms = now_ms;
                 self.fail_waiting(Failure::ConnectionLoss { was_sent: false }, out);
