@@ -1,0 +1,275 @@
+//! The session machine with what belongs to it, shared by callers and the driver.
+//!
+//! Callers put requests straight into the bytes of the connection, under one short lock; the
+//! driver writes whatever has gathered in one system call.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+use zk_proto::request::{Request, WatchesRequest};
+use zk_proto::watch::WatcherType;
+use zk_proto::{ErrorCode, Zxid};
+use zk_session::client::{
+    BODY_AT, ClientSession, Config, Effect, Failure, Input, Output, SessionState, WatchKind,
+};
+
+use crate::call::Completion;
+use crate::chroot::Chroot;
+use crate::registry::Registry;
+use crate::watch::WatchEvent;
+use crate::{Options, Reply, tls};
+
+/// Everything that callers and the driver share.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    /// Rung when the driver has something to do.
+    pub(crate) bell: Notify,
+    /// Weights of requests that may still be asked.
+    pub(crate) weights: Semaphore,
+    pub(crate) state: watch::Sender<SessionState>,
+    pub(crate) options: Options,
+    pub(crate) chroot: Chroot,
+    start: Instant,
+}
+
+/// The machine and those it serves.
+pub(crate) struct Core {
+    pub(crate) machine: ClientSession<Completion>,
+    out: Output<Completion>,
+    pub(crate) registry: Registry,
+    errands: VecDeque<Errand>,
+    /// What went wrong last, for people who wait for a connection.
+    pub(crate) trouble: Option<String>,
+}
+
+/// What only the driver can do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Errand {
+    Dial(usize),
+    Hangup,
+    Probe(usize),
+}
+
+/// What the driver takes away at once.
+pub(crate) struct Work {
+    pub(crate) errands: VecDeque<Errand>,
+    /// `None` when the session is over.
+    pub(crate) next_timer_ms: Option<i64>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options) -> Arc<Shared> {
+        let seed = tls::random_u64();
+        let mut options = options;
+        shuffle(&mut options.servers, seed);
+        let ms =
+            |duration: std::time::Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+        let config = Config {
+            timeout_ms: ms(options.session_timeout),
+            server_count: options.servers.len(),
+            allows_read_only: options.allows_read_only,
+            in_flight_count_max: options.in_flight_count_max,
+            in_flight_bytes_max: options.in_flight_bytes_max,
+            request_bytes_max: options.request_bytes_max,
+            queue_timeout_ms: ms(options.connect_timeout).into(),
+            expires_locally: options.expires_locally,
+            backoff: options.backoff,
+            seed,
+            uses_sasl: false,
+            resume: options.resume.clone(),
+        };
+        let machine = ClientSession::new(config, 0);
+        Arc::new(Shared {
+            core: Mutex::new(Core {
+                machine,
+                out: Output::default(),
+                registry: Registry::default(),
+                errands: VecDeque::new(),
+                trouble: None,
+            }),
+            bell: Notify::new(),
+            weights: Semaphore::new(options.pending_weight_max as usize),
+            state: watch::Sender::new(SessionState::Connecting),
+            chroot: Chroot::new(&options.chroot),
+            options,
+            start: Instant::now(),
+        })
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.start.elapsed().as_millis() as i64
+    }
+
+    pub(crate) fn instant(&self, at_ms: i64) -> Instant {
+        self.start + std::time::Duration::from_millis(at_ms.max(0) as u64)
+    }
+
+    /// Gives the machine one input and carries out what can be done here.
+    pub(crate) fn step(&self, input: Input<'_, Completion>) {
+        let mut core = self.core.lock();
+        let had_bytes = !core.out.bytes.is_empty();
+        self.step_locked(&mut core, input, &[]);
+        // With bytes there before, the bell was rung for them.
+        if !had_bytes || !core.errands.is_empty() {
+            self.bell.notify_one();
+        }
+    }
+
+    fn step_locked(&self, core: &mut Core, input: Input<'_, Completion>, frame: &[u8]) {
+        core.machine.step(self.now_ms(), input, &mut core.out);
+        let mut effects = std::mem::take(&mut core.out.effects);
+        for effect in effects.drain(..) {
+            self.carry_out(core, effect, frame);
+        }
+        core.out.effects = effects;
+    }
+
+    fn carry_out(&self, core: &mut Core, effect: Effect<Completion>, frame: &[u8]) {
+        match effect {
+            Effect::Reply { token, zxid, err } => {
+                let body = frame.get(BODY_AT..).unwrap_or_default();
+                self.complete(core, token, Ok((zxid, err, body)));
+            }
+            Effect::Failed { token, failure } => self.complete(core, token, Err(failure)),
+            Effect::Event(event) => {
+                let shown = WatchEvent {
+                    kind: event.kind,
+                    path: self.chroot.to_client(event.path.clone()),
+                    zxid: event.zxid,
+                };
+                core.registry.deliver(&event.path, &shown);
+            }
+            Effect::State(state) => {
+                if state.is_over() {
+                    core.registry.end();
+                    self.weights.close();
+                }
+                self.state.send_replace(state);
+            }
+            Effect::Dial { server } => core.errands.push_back(Errand::Dial(server)),
+            Effect::Hangup => core.errands.push_back(Errand::Hangup),
+            Effect::Probe { server } => core.errands.push_back(Errand::Probe(server)),
+            // The configuration above does not ask for SASL.
+            Effect::SaslStart | Effect::SaslReply { .. } => {}
+        }
+    }
+
+    fn complete(
+        &self,
+        core: &mut Core,
+        completion: Completion,
+        answer: Result<(Zxid, i32, &[u8]), Failure>,
+    ) {
+        let Completion { answer: asker, weight, interest } = completion;
+        if weight > 0 {
+            self.weights.add_permits(weight as usize);
+        }
+        if let (Some(interest), Ok((_, err, _))) = (interest, &answer) {
+            let kind = match ErrorCode::from_code(*err) {
+                Some(ErrorCode::Ok) => Some(interest.if_ok),
+                Some(ErrorCode::NoNode) => interest.if_missing,
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                core.registry.add(kind, interest.path, interest.queue);
+            }
+        }
+        if let Some(asker) = asker {
+            let answer = answer.map(|(zxid, err, body)| Reply { zxid, err, body: body.to_vec() });
+            // Whoever asked may have gone.
+            let _ = asker.send(answer);
+        }
+    }
+
+    /// Takes the frames at the beginning of `bytes`; answers how many bytes that were, or the
+    /// length of a frame that is longer than allowed.
+    pub(crate) fn receive(&self, bytes: &[u8]) -> Result<usize, i32> {
+        let mut core = self.core.lock();
+        let mut taken = 0;
+        while let Some(length) = bytes[taken..].first_chunk::<4>() {
+            let length = i32::from_be_bytes(*length);
+            let Some(len) =
+                usize::try_from(length).ok().filter(|len| *len <= self.options.frame_bytes_max)
+            else {
+                return Err(length);
+            };
+            let Some(frame) = bytes[taken + 4..].get(..len) else { break };
+            self.step_locked(&mut core, Input::Frame(frame), frame);
+            taken += 4 + len;
+            if core.errands.contains(&Errand::Hangup) {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Takes what there is to do. `bytes` is filled if it is empty, so that its memory goes round.
+    pub(crate) fn take_work(&self, bytes: &mut Vec<u8>) -> Work {
+        let mut core = self.core.lock();
+        if bytes.is_empty() {
+            std::mem::swap(bytes, &mut core.out.bytes);
+        }
+        Work {
+            errands: std::mem::take(&mut core.errands),
+            next_timer_ms: core.machine.next_timer_ms(),
+        }
+    }
+
+    pub(crate) fn with_core<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
+        f(&mut self.core.lock())
+    }
+
+    /// A listener has gone. If it was the last one, the watch is not restored any more, and a
+    /// persistent one is taken from the server too.
+    pub(crate) fn unwatch(&self, path: &str, of: WatcherType) {
+        let kinds = WatchKind::of_watcher_type(of);
+        let is_set = self.with_core(|core| {
+            let is_last = core.registry.prune(path, of);
+            is_last && kinds.iter().any(|kind| core.machine.watches().contains(*kind, path))
+        });
+        if !is_set {
+            return;
+        }
+        self.step(Input::ForgetWatch(of, path));
+        if matches!(of, WatcherType::Persistent | WatcherType::PersistentRecursive) {
+            let request = Request::RemoveWatches(WatchesRequest {
+                path: path.into(),
+                watcher_type: of.code(),
+            });
+            let token = Completion { answer: None, weight: 0, interest: None };
+            self.step(Input::Request { token, request: &request });
+        }
+    }
+}
+
+/// Fisher and Yates with xorshift64: clients must not all begin with the same server.
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut random = seed | 1;
+    for at in (1..items.len()).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        items.swap(at, (random % (at as u64 + 1)) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shuffling_keeps_all_and_reaches_every_first_place() {
+        let mut firsts = [0; 3];
+        for seed in 0..300u64 {
+            let mut items = [0usize, 1, 2];
+            shuffle(&mut items, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            firsts[items[0]] += 1;
+            items.sort_unstable();
+            assert_eq!(items, [0, 1, 2]);
+        }
+        assert!(firsts.iter().all(|count| *count > 50), "{firsts:?}");
+    }
+}

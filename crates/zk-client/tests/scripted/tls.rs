@@ -1,0 +1,109 @@
+//! TLS: both sides are checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{PATIENCE, Peer, Script};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use zk_client::tls::ClientTls;
+use zk_client::{Client, Error, Options};
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Authority(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Chain and key for a name.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// A server that wants certificates of this authority.
+    fn acceptor(&self, name: &str) -> TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let (chain, key) = self.issue(name);
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+#[tokio::test]
+async fn a_session_over_tls_with_identities_on_both_sides() {
+    let authority = Authority::new();
+    let server = Script::listen().await;
+    let (chain, key) = authority.issue("client");
+    let identity = Some((chain.as_bytes(), key.as_bytes()));
+    let tls = ClientTls::from_pem(authority.pem().as_bytes(), identity).unwrap();
+    let client = Client::start(Options { tls: Some(Arc::new(tls)), ..server.options() });
+    let acceptor = authority.acceptor("127.0.0.1");
+    let stream = acceptor.accept(server.accept().await.0).await.unwrap();
+    assert!(stream.get_ref().1.peer_certificates().is_some());
+    let mut peer = Peer(stream);
+    peer.welcome().await;
+    let data = vec![5; 300_000];
+    let (_, got) = tokio::join!(peer.serve_get(1, Some(&data)), client.get_data("/a"));
+    assert_eq!(got.unwrap().0, Some(data));
+    let (asked, _) = tokio::join!(
+        async {
+            let asked = peer.request().await;
+            peer.reply(asked.xid, 2, 0, &[]).await;
+            peer.until_end().await;
+            asked
+        },
+        client.close()
+    );
+    assert_eq!(asked.op, zk_proto::OpCode::CloseSession);
+}
+
+#[tokio::test]
+async fn a_server_with_another_name_or_authority_is_refused() {
+    for (trusts_other, name) in [(false, "elsewhere"), (true, "127.0.0.1")] {
+        let authority = Authority::new();
+        let trusted = if trusts_other { Authority::new().pem() } else { authority.pem() };
+        let server = Script::listen().await;
+        let tls = ClientTls::from_pem(trusted.as_bytes(), None).unwrap();
+        let options = Options {
+            tls: Some(Arc::new(tls)),
+            connect_timeout: Duration::from_secs(1),
+            ..server.options()
+        };
+        let acceptor = authority.acceptor(name);
+        let accept = tokio::spawn(async move {
+            loop {
+                let _ = acceptor.accept(server.accept().await.0).await;
+            }
+        });
+        let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
+        accept.abort();
+        let Error::NoServer { cause, .. } = refused else { panic!("{refused}") };
+        assert!(cause.contains("certificate"), "{cause}");
+    }
+}
