@@ -72,6 +72,12 @@ pub enum Error {
         /// What it printed.
         log: PathBuf,
     },
+    /// A comparison is not whole.
+    #[error("{count} measurements failed; the report lists them")]
+    Failed {
+        /// How many.
+        count: usize,
+    },
     /// A results file is not one.
     #[error("{path} holds no results: {source}")]
     BadResults {

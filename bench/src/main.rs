@@ -12,7 +12,7 @@ use zkfleet_bench::compare::report::markdown;
 use zkfleet_bench::compare::results::Results;
 use zkfleet_bench::compare::server::{Host, Server};
 use zkfleet_bench::compare::{Options, compare};
-use zkfleet_bench::error::Result;
+use zkfleet_bench::error::{Error, Result};
 use zkfleet_bench::floor::Floor;
 use zkfleet_bench::loads::Check;
 use zkfleet_bench::metric::{Metric, Values};
@@ -114,6 +114,9 @@ struct CompareArgs {
     /// Where servers keep their files meanwhile: its disk is what is measured.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench/data"))]
     dir: PathBuf,
+    /// Keep the data directories and logs of all servers.
+    #[arg(long)]
+    keep: bool,
     /// Where results.json and results.md are written, after every round.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))]
     out: PathBuf,
@@ -165,12 +168,17 @@ fn several(args: CompareArgs) -> Result<()> {
             heap: args.heap,
             config: args.cfg,
             dir: args.dir,
+            bench: std::env::current_exe().map_err(Error::io("find this program"))?,
+            keep: args.keep,
         },
         out: args.out,
     };
     let results = compare(&options)?;
     println!("{}", markdown(&results));
-    Ok(())
+    match results.runs.iter().filter(|run| run.failed.is_some()).count() {
+        0 => Ok(()),
+        count => Err(Error::Failed { count }),
+    }
 }
 
 fn one(args: &RunArgs) -> Result<()> {

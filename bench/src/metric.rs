@@ -87,11 +87,11 @@ metrics! {
     BootLogMs "start from log ms" Lower,
     /// The same, with all znodes in a snapshot.
     BootSnapshotMs "start from snapshot ms" Lower,
-    /// Write p99 while no snapshot is written.
+    /// Write p99 at the same rate without snapshots.
     QuietP99Us "write p99 us, no snapshot" Lower,
     /// Write p99 while a snapshot is written.
     SnapshotP99Us "write p99 us, during snapshots" Lower,
-    /// The latter over the former.
+    /// With over without.
     SnapshotP99Ratio "write p99, during : without" Lower,
     /// The slowest write while a snapshot is written.
     SnapshotMaxUs "write max us, during snapshots" Lower,
@@ -107,9 +107,9 @@ metrics! {
 pub struct Values(pub BTreeMap<Metric, f64>);
 
 impl Values {
-    /// Adds a figure.
+    /// Adds a figure, to a thousandth: nothing here is known better than that.
     pub fn put(&mut self, metric: Metric, value: f64) {
-        self.0.insert(metric, value);
+        self.0.insert(metric, (value * 1e3).round() / 1e3);
     }
 
     /// A figure.

@@ -15,7 +15,7 @@ use crate::wire;
 
 /// Handshakes under way at once. Apache listens with a backlog of 50, and a connection that does
 /// not fit waits a second for its second SYN.
-const OPENING: usize = 32;
+const OPENING: usize = 48;
 /// How long the set-up and the end of a load may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -77,17 +77,16 @@ impl Turn<'_> {
         let (own, shared): (Vec<Job>, Vec<Job>) = jobs.partition(|job| job.needs_own_server());
         for job in shared {
             let outcome = self.shared(&job);
-            if outcome.is_err() {
-                self.running = None;
-            }
-            self.note(&job, outcome);
+            // A server that answered wrongly or not at all is in an unknown state.
+            let failed = if outcome.is_err() { self.running.take() } else { None };
+            self.note(&job, outcome, failed.map(|running| running.last_words()));
         }
         if let Some(running) = self.running.take() {
             running.stop();
         }
         for job in own {
             let outcome = self.own(&job);
-            self.note(&job, outcome);
+            self.note(&job, outcome, None);
         }
     }
 
@@ -148,10 +147,13 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn note(&mut self, job: &Job, outcome: Result<Values>) {
-        let (values, failed) = match outcome {
-            Ok(values) => (values, None),
-            Err(error) => (Values::default(), Some(error.to_string())),
+    fn note(&mut self, job: &Job, outcome: Result<Values>, last_words: Option<String>) {
+        let (values, failed) = match (outcome, last_words) {
+            (Ok(values), _) => (values, None),
+            (Err(error), Some(words)) if !words.is_empty() => {
+                (Values::default(), Some(format!("{error}; its log ends: {words}")))
+            }
+            (Err(error), _) => (Values::default(), Some(error.to_string())),
         };
         let run = Run {
             load: job.to_string(),

@@ -11,6 +11,8 @@ use crate::metric::{Better, Metric, Spread};
 const OURS: &str = "ours";
 const APACHE: &str = "apache-";
 const FLOOR: &str = "floor";
+/// Figures are quoted only when other programs used less (the performance goals say so).
+const QUIET_CORES: f64 = 0.2;
 
 /// One line while it runs.
 #[must_use]
@@ -37,7 +39,9 @@ pub fn markdown(results: &Results) -> String {
         Spread::of(results.runs.iter().filter_map(|run| run.values.get(Metric::OtherCores)))
     {
         let (median, max) = (figure(others.median), figure(others.max));
-        let _ = writeln!(out, "Other programs used {median} cores (at most {max}) meanwhile.\n");
+        let noise = if others.median > QUIET_CORES { " **Too busy to be quoted.**" } else { "" };
+        let _ =
+            writeln!(out, "Other programs used {median} cores (at most {max}) meanwhile.{noise}\n");
     }
     out.push_str("Median [least..greatest] of the rounds.\n\n");
     let servers = results.servers();

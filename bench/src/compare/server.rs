@@ -53,6 +53,10 @@ pub struct Host {
     pub config: Vec<String>,
     /// Where data directories are made; on the disk whose fdatasync is to be measured.
     pub dir: PathBuf,
+    /// This program, to start the floor server.
+    pub bench: PathBuf,
+    /// Whether to keep data directories and logs.
+    pub keep: bool,
 }
 
 /// A server that runs, with its files. Dropping it kills it and removes them.
@@ -104,8 +108,7 @@ impl Server {
             }
             Kind::Apache(version) => apache_command(host, version, &config)?,
             Kind::Floor => {
-                let this = std::env::current_exe().map_err(Error::io("find this program"))?;
-                let mut command = Command::new(this);
+                let mut command = Command::new(absolute(&host.bench)?);
                 command.args(["floor", "--listen", &format!("127.0.0.1:{port}"), "--file"]);
                 command.arg(dir.join("floor.log"));
                 command
@@ -172,6 +175,7 @@ impl Running {
         fs::create_dir_all(&host.dir).map_err(Error::io(format!("make {}", host.dir.display())))?;
         let dir = tempfile::Builder::new()
             .prefix(&format!("{}-", server.name))
+            .disable_cleanup(host.keep)
             .tempdir_in(&host.dir)
             .map_err(Error::io(format!("make a directory in {}", host.dir.display())))?;
         Running::start_in(host, server, further, Rc::new(dir))
@@ -197,6 +201,7 @@ impl Running {
         let errors = log.try_clone().map_err(Error::io("make the server's log"))?;
         let mut command = server.command(host, dir.path(), port)?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(dir.path());
+        settle_disk(dir.path())?;
         let started = Instant::now();
         let child = command.spawn().map_err(Error::io(format!("start {}", server.name)))?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -239,6 +244,11 @@ impl Running {
         self.dir.path().join("data/version-2")
     }
 
+    /// Writes back what the system still holds in memory for the disk of its files.
+    pub fn settle_disk(&self) -> Result<()> {
+        settle_disk(self.dir.path())
+    }
+
     /// Whether its process runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -253,13 +263,21 @@ impl Running {
     }
 
     fn ended(&self, status: ExitStatus) -> Error {
-        // The directory goes away with this value, so the end of the log is told here.
-        let log = self.dir.path().join("log");
-        let text = fs::read_to_string(&log).unwrap_or_default();
+        let what = format!("ended with {status}, saying: {}", self.last_words());
+        Error::Server { server: self.server.name.clone(), what, log: self.log() }
+    }
+
+    /// The end of its log. The log itself goes away with this value.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
-        let tail: Vec<&str> = lines.into_iter().rev().collect();
-        let what = format!("ended with {status}, saying: {}", tail.join(" / "));
-        Error::Server { server: self.server.name.clone(), what, log }
+        lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     /// Asks it to end, and kills it when it does not.
@@ -283,6 +301,14 @@ impl Running {
     fn rustix_pid(&self) -> Option<rustix::process::Pid> {
         rustix::process::Pid::from_raw(i32::try_from(self.child.id()).ok()?)
     }
+}
+
+/// What an earlier server left to be written back is not the next one's to pay.
+fn settle_disk(dir: &Path) -> Result<()> {
+    let doing = format!("sync the disk of {}", dir.display());
+    File::open(dir)
+        .and_then(|dir| rustix::fs::syncfs(&dir).map_err(Into::into))
+        .map_err(Error::io(doing))
 }
 
 impl Drop for Running {
@@ -312,6 +338,8 @@ mod tests {
             heap: String::new(),
             config: Vec::new(),
             dir: std::env::temp_dir(),
+            bench: PathBuf::new(),
+            keep: false,
         };
         let server = Server::parse("ours", Path::new("/bin/ls")).unwrap();
         let mut running = Running::start(&host, &server, &[]).unwrap();

@@ -23,10 +23,14 @@ const SNAPSHOTS: &str = "snapCount=8000";
 const WRITES_PER_S: u32 = 1000;
 /// How long; five snapshots or so.
 const WRITES_FOR: Duration = Duration::from_secs(30);
+/// How long they are watched without any snapshot, for comparison.
+const QUIET_FOR: Duration = Duration::from_secs(10);
 /// Before that: a JVM that has just started.
 const WARM: Duration = Duration::from_secs(5);
-/// A snapshot begins before its file grows, and its last bytes still cost after.
-const MARGIN: Duration = Duration::from_millis(50);
+/// A snapshot begins before its file grows.
+const BEFORE: Duration = Duration::from_millis(50);
+/// And after that it is synced and written back, which the log's own syncs may wait for.
+const AFTER: Duration = Duration::from_secs(1);
 /// A 99th percentile of fewer says nothing.
 const LEAST_SAMPLES: u64 = 200;
 
@@ -45,11 +49,18 @@ pub fn run_all(host: &Host, server: &Server, count: usize) -> Result<Values> {
     let boot = running.first_answer(&path)?;
     values.put(Metric::BootLogMs, ms(boot));
     verify(&running, count)?;
+    running.settle_disk()?;
+    let quiet = write(&running, QUIET_FOR)?;
+    values.put(Metric::QuietP99Us, quantile_us(&quiet.writes, 0.99));
 
     let mut running = running.restart(host, &[SNAPSHOTS.to_owned()])?;
     running.first_answer(&path)?;
-    let snapshots = write_during_snapshots(&running, &mut values)?;
-    if snapshots == 0 {
+    running.settle_disk()?;
+    let watch = Watch::start(running.data_dir());
+    let outcome = write(&running, WRITES_FOR)?;
+    let windows = watch.finish();
+    put_during(&outcome, &windows, &mut values);
+    if windows.is_empty() {
         return Err(Error::Timeout {
             what: "the server to write a snapshot".to_owned(),
             seconds: WRITES_FOR.as_secs(),
@@ -71,50 +82,44 @@ fn verify(running: &Running, count: usize) -> Result<()> {
     client.close()
 }
 
-/// Writes at a fixed rate and tells the latencies during snapshots from the others. Returns how
-/// many snapshots there were.
-fn write_during_snapshots(running: &Running, values: &mut Values) -> Result<usize> {
+/// Writes at a fixed rate, keeping every sample.
+fn write(running: &Running, measured: Duration) -> Result<Outcome> {
     let pace = Pace::Open { per_s: WRITES_PER_S };
     let spec =
         Spec { kind: Kind::Keyed { read_percent: 0, pace }, value_bytes: DEFAULT_VALUE_BYTES };
     let plan = Plan {
         pace,
-        span: Span::For { warm: WARM, measured: WRITES_FOR },
+        span: Span::For { warm: WARM, measured },
         server: Some(running.pid()),
         keep_samples: true,
     };
-    let watch = Watch::start(running.data_dir());
-    let outcome = driven(&spec, &running.target(), plan)?;
-    let windows = watch.finish();
-    put_split(&outcome, &windows, values);
-    Ok(windows.len())
+    driven(&spec, &running.target(), plan)
 }
 
-fn put_split(outcome: &Outcome, windows: &[Window], values: &mut Values) {
-    let (mut during, mut quiet) = (histogram(), histogram());
+/// The latencies of the writes that were due while a snapshot was written.
+fn put_during(outcome: &Outcome, windows: &[Window], values: &mut Values) {
+    let mut during = histogram();
     for &(due, latency) in &outcome.samples {
-        let due = outcome.began + Duration::from_nanos(due);
-        let of = if touches(windows, due) { &mut during } else { &mut quiet };
-        of.saturating_record(latency);
+        if touches(windows, outcome.began + Duration::from_nanos(due)) {
+            during.saturating_record(latency);
+        }
     }
     values.put(Metric::Snapshots, windows.len() as f64);
     let longest = windows.iter().map(|window| window.to - window.from).max();
     values.put(Metric::SnapshotMs, ms(longest.unwrap_or_default()));
-    if quiet.len() >= LEAST_SAMPLES {
-        values.put(Metric::QuietP99Us, quantile_us(&quiet, 0.99));
+    if during.len() < LEAST_SAMPLES {
+        return;
     }
-    if during.len() >= LEAST_SAMPLES {
-        values.put(Metric::SnapshotP99Us, quantile_us(&during, 0.99));
-        values.put(Metric::SnapshotMaxUs, during.max() as f64 / 1e3);
-    }
-    let p99 = |metric| values.get(metric);
-    if let (Some(during), Some(quiet)) = (p99(Metric::SnapshotP99Us), p99(Metric::QuietP99Us)) {
-        values.put(Metric::SnapshotP99Ratio, during / quiet);
+    let p99 = quantile_us(&during, 0.99);
+    values.put(Metric::SnapshotP99Us, p99);
+    values.put(Metric::SnapshotMaxUs, during.max() as f64 / 1e3);
+    if let Some(quiet) = values.get(Metric::QuietP99Us) {
+        values.put(Metric::SnapshotP99Ratio, p99 / quiet);
     }
 }
 
 fn touches(windows: &[Window], at: Instant) -> bool {
-    windows.iter().any(|window| window.from <= at + MARGIN && at <= window.to + MARGIN)
+    windows.iter().any(|window| window.from <= at + BEFORE && at <= window.to + AFTER)
 }
 
 fn ms(duration: Duration) -> f64 {
@@ -127,32 +132,34 @@ mod tests {
     use crate::proc::CpuUse;
 
     #[test]
-    fn latencies_are_told_apart_by_when_the_write_was_due() {
+    fn only_writes_that_were_due_during_a_snapshot_count() {
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
-        let slow = 1000..1500;
+        let slow = 1000..2500;
         // One write a millisecond; those due while a snapshot is written take ten times as long.
-        let samples = (0..3000)
-            .map(|due: u64| {
-                (due * 1_000_000, if slow.contains(&due) { 1_000_000 } else { 100_000 })
-            })
-            .collect();
+        let latency = |due: &u64| if slow.contains(due) { 1_000_000 } else { 100_000 };
+        let samples = (0..5000).map(|due| (due * 1_000_000, latency(&due))).collect();
         let outcome = Outcome {
             reads: histogram(),
             writes: histogram(),
-            seconds: 3.0,
+            seconds: 5.0,
             cpu: CpuUse::default(),
             began,
             samples,
         };
         let mut values = Values::default();
-        put_split(&outcome, &[Window { from: at(1000), to: at(1500) }], &mut values);
+        values.put(Metric::QuietP99Us, 100.0);
+        put_during(&outcome, &[Window { from: at(1000), to: at(1500) }], &mut values);
         let ratio = values.get(Metric::SnapshotP99Ratio).unwrap();
         assert!((9.9..10.1).contains(&ratio), "{ratio}");
         assert_eq!(values.get(Metric::SnapshotMs), Some(500.0));
 
+        put_during(&outcome, &[Window { from: at(3000), to: at(3100) }], &mut values);
+        let ratio = values.get(Metric::SnapshotP99Ratio).unwrap();
+        assert!((0.9..1.1).contains(&ratio), "{ratio}");
+
         let mut none = Values::default();
-        put_split(&outcome, &[], &mut none);
+        put_during(&outcome, &[], &mut none);
         assert_eq!(none.get(Metric::SnapshotP99Us), None);
     }
 }
