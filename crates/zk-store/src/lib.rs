@@ -14,11 +14,13 @@
 //!
 //! Mirrors `org.apache.zookeeper.server.persistence`.
 
+pub mod data_dir;
 pub mod disk;
 mod error;
 pub mod log;
 pub mod manifest;
 pub mod names;
+pub mod recover;
 mod reserve;
 pub mod restore;
 pub mod sim;

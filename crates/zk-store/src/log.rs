@@ -12,5 +12,5 @@ pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
 pub use scan::{Beyond, scan_beyond};
 pub use writer::{Committed, LogError, LogOptions, LogWriter};
 
-pub(crate) use mark::crc32;
+pub(crate) use mark::{SLOTS_LEN, crc32};
 pub(crate) use reader::FileSource;

@@ -23,8 +23,10 @@ const MAX_BYTES: u64 = 16 << 20;
 /// What is known of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seal {
-    /// It is there; a log that is being written, or one that was never read to its end.
+    /// A log that is being written, or a snapshot.
     Open,
+    /// A log of another engine that was there when we came and was not read.
+    Kept,
     /// A log whose last record is known and durable. Nothing behind it counts.
     Closed {
         /// Where the last record ends, in bytes.
@@ -100,6 +102,7 @@ impl Manifest {
         for (name, seal) in &self.files {
             let _ = match seal {
                 Seal::Open => writeln!(text, "{name} open"),
+                Seal::Kept => writeln!(text, "{name} kept"),
                 Seal::Closed { end, zxid, checksum } => {
                     writeln!(text, "{name} closed {end} {:x} {checksum:08x}", zxid.0)
                 }
@@ -126,6 +129,7 @@ impl Manifest {
             let name = words.next()?.to_owned();
             let seal = match words.next()? {
                 "open" => Seal::Open,
+                "kept" => Seal::Kept,
                 "closed" => Seal::Closed {
                     end: words.next()?.parse().ok()?,
                     zxid: Zxid(i64::from_str_radix(words.next()?, 16).ok()?),

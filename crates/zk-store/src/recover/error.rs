@@ -1,0 +1,325 @@
+//! Why a server must not start on a directory, and what was odd about one on which it may.
+
+use super::inventory::Void;
+use crate::error::FileError;
+use crate::log::{Beyond, Damage, HeaderDamage};
+use crate::snapshot::SnapshotError;
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use zk_proto::{DecodeError, Zxid};
+
+/// A server must not start: something is lost, or may be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The disk refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A log is not what it must be.
+    #[error(transparent)]
+    Log(Box<LogFault>),
+    /// The tree digest of a snapshot is not the recorded one.
+    #[error("{}: {mismatch}; {ADVICE}", .file.display())]
+    SnapshotDigest {
+        /// The snapshot.
+        file: PathBuf,
+        /// Both digests.
+        mismatch: Mismatch,
+    },
+    /// Logs without the snapshot they go on from (case E).
+    #[error(
+        "no snapshot in {}, and the oldest log begins at {first}, not at the first transaction: \
+         everything before it is lost; restore a snapshot from a backup or another member \
+         (an upgrade from 3.4: snapshot.trust.empty=true)",
+        .dir.display()
+    )]
+    NoSnapshot {
+        /// The snapshot directory.
+        dir: PathBuf,
+        /// The oldest log's name.
+        first: Zxid,
+    },
+    /// There are snapshots, and none is whole (case D).
+    #[error(
+        "none of the {tried} snapshots is whole, and the logs do not begin at the first \
+         transaction; {newest}; restore a snapshot from a backup or another member"
+    )]
+    NoValidSnapshot {
+        /// How many.
+        tried: usize,
+        /// What the newest one suffers from.
+        newest: Box<SnapshotError>,
+    },
+    /// A log that must be there is not (case F).
+    #[error(
+        "{}: the log is missing; {loss}; put it back, or start once with the explicit flag for a \
+         missing log if you know that nothing is in it",
+        .file.display()
+    )]
+    MissingLog {
+        /// The log, or the directory when no log is there at all.
+        file: PathBuf,
+        /// What is safe and what is not.
+        loss: Loss,
+    },
+    /// A snapshot holds traces of transactions that no log has.
+    #[error(
+        "{} holds transactions up to {needs}, but the logs end at {reached}: those between are \
+         lost, or only partly in the tree; {ADVICE}",
+        .file.display()
+    )]
+    SnapshotAhead {
+        /// The snapshot.
+        file: PathBuf,
+        /// Up to where logs are needed.
+        needs: Zxid,
+        /// How far they go.
+        reached: Zxid,
+    },
+}
+
+const ADVICE: &str = "`zkfleet doctor DIR` shows what can be saved";
+
+/// Where a log fails, why, and what that costs.
+#[derive(Debug, thiserror::Error)]
+#[error("{} at byte {offset}: {why}; {loss}; {ADVICE}", .file.display())]
+pub struct LogFault {
+    /// The log.
+    pub file: PathBuf,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What is wrong there.
+    pub why: Why,
+    /// What is safe and what is not.
+    pub loss: Loss,
+}
+
+/// What a damage costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Loss {
+    /// Everything up to here was read and is whole.
+    pub safe: Zxid,
+    /// The last transaction that is known to have been there, if it is later.
+    pub lost_to: Option<Zxid>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "safe: up to {}; lost: ", self.safe)?;
+        match self.lost_to {
+            Some(to) if to > self.safe => write!(f, "{} to {to}", self.safe.next()),
+            _ => write!(f, "what came after, if anything did"),
+        }
+    }
+}
+
+/// A recorded tree digest and the computed one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the tree digest after {zxid} is {computed:#x}, recorded was {recorded:#x}")]
+pub struct Mismatch {
+    /// After this transaction.
+    pub zxid: Zxid,
+    /// As the writer recorded it.
+    pub recorded: u64,
+    /// Of the tree.
+    pub computed: u64,
+}
+
+/// What is wrong with a log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// It is no log.
+    #[error("{0}")]
+    Header(HeaderDamage),
+    /// Something is wrong where a record should be (cases A, C2).
+    #[error("{0}")]
+    Damage(Damage),
+    /// The log ends, but it was longer once (cases B, C).
+    #[error("the log ends here, but it was durable up to byte {end} ({zxid})")]
+    BeforeMark {
+        /// What the mark says.
+        end: u64,
+        /// What the mark says.
+        zxid: Zxid,
+    },
+    /// The record at the mark is another one.
+    #[error("another record stands here than the durable mark says ({zxid})")]
+    NotTheMarked {
+        /// What the mark says.
+        zxid: Zxid,
+    },
+    /// The end, for Apache; but something stands behind it (case C).
+    #[error("the log seems to end here, but {} stand behind", Behind(.0))]
+    Behind(Beyond),
+    /// One of our files without the marks at its end (case B).
+    #[error("the durable mark at the file's end is gone: the file was cut or overwritten")]
+    NoMark,
+    /// Records are missing between two others (case I).
+    #[error("{found} follows {after}, but {expected} must")]
+    Gap {
+        /// The record before.
+        after: Zxid,
+        /// What must follow it.
+        expected: Zxid,
+        /// What does.
+        found: Zxid,
+    },
+    /// A zxid that was there before, with other content, or out of order (case J).
+    #[error("{zxid} stands behind {after} and is no copy of an earlier record")]
+    Conflict {
+        /// The zxid.
+        zxid: Zxid,
+        /// The greatest zxid before.
+        after: Zxid,
+    },
+    /// A record with a right checksum that means nothing.
+    #[error("transaction {zxid} cannot be read: {source}")]
+    Transaction {
+        /// Its zxid.
+        zxid: Zxid,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The tree does not take a transaction.
+    #[error("transaction {zxid} does not fit the tree: {source}")]
+    Tree {
+        /// Its zxid.
+        zxid: Zxid,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A transaction is missing or wrong: the tree became another than the writer's (case I).
+    #[error("{0}: a transaction is missing or wrong")]
+    Digest(Mismatch),
+}
+
+/// Describes what stands behind an apparent end.
+struct Behind<'a>(&'a Beyond);
+
+impl fmt::Display for Behind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.first, self.0.last) {
+            (Some((offset, first)), Some(last)) => {
+                let records = self.0.records;
+                write!(f, "{records} whole records ({first} to {last}, from byte {offset})")
+            }
+            _ => write!(f, "bytes that are not zero"),
+        }
+    }
+}
+
+/// What was odd, but lost nothing that anybody was promised, as far as the files can tell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Note {
+    /// A name that Apache would take for a log or snapshot.
+    Stray(PathBuf),
+    /// A snapshot was damaged; an older one and its logs were used (case D).
+    DamagedSnapshot(Box<SnapshotError>),
+    /// The durable marks say nothing.
+    Void(Void),
+    /// A manifest cannot be read.
+    DamagedManifest(PathBuf),
+    /// Unfinished writing at the end of a log was left out.
+    TornTail {
+        /// The log.
+        file: PathBuf,
+        /// Where it begins.
+        offset: u64,
+        /// The last record that counts.
+        last: Zxid,
+        /// What stands there.
+        damage: Option<Damage>,
+        /// Whether it is proven that nothing acknowledged was in it.
+        proven: bool,
+    },
+    /// A log without any record.
+    EmptyLog(PathBuf),
+    /// A record twice, byte for byte (case J).
+    Duplicate {
+        /// The log.
+        file: PathBuf,
+        /// Where the copy is.
+        offset: u64,
+        /// Its zxid.
+        zxid: Zxid,
+    },
+    /// A check outside a multi (case G): it was skipped, Apache would not start.
+    BareCheck {
+        /// The log.
+        file: PathBuf,
+        /// Where.
+        offset: u64,
+        /// Its zxid.
+        zxid: Zxid,
+    },
+    /// Records are missing, but the snapshot covers them.
+    CoveredGap {
+        /// The log.
+        file: PathBuf,
+        /// The record before.
+        after: Zxid,
+        /// The record behind.
+        found: Zxid,
+    },
+    /// No recorded digest matched since the snapshot, which does not say where it is exact.
+    Unverified {
+        /// How many did not match.
+        mismatches: u64,
+    },
+    /// An explicit flag let something pass that is refused otherwise.
+    Overridden(RecoverError),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Stray(path) => {
+                let path = path.display();
+                write!(f, "{path} is ignored here, but Apache may read it: take it away")
+            }
+            Note::DamagedSnapshot(error) => write!(f, "{error}; an older state was used"),
+            Note::Void(void) => write!(f, "the durable marks are void: {void}"),
+            Note::DamagedManifest(path) => {
+                write!(f, "{} is damaged: missing files would not be missed", path.display())
+            }
+            Note::TornTail { file, offset, last, damage, proven } => {
+                write!(f, "{} ends at byte {offset} after {last}: ", file.display())?;
+                match damage {
+                    Some(damage) => write!(f, "{damage}; ")?,
+                    None => write!(f, "rubbish behind; ")?,
+                }
+                f.write_str(match proven {
+                    true => "it was never acknowledged and is left out",
+                    false => {
+                        "it is left out as Apache does; nothing proves that it was never \
+                         acknowledged"
+                    }
+                })
+            }
+            Note::EmptyLog(path) => write!(f, "{} has no record", path.display()),
+            Note::Duplicate { file, offset, zxid } => {
+                write!(f, "{} at byte {offset}: {zxid} stands there twice", file.display())
+            }
+            Note::BareCheck { file, offset, zxid } => write!(
+                f,
+                "{} at byte {offset}: {zxid} is a check outside a multi (ZOOKEEPER-2623), skipped; \
+                 Apache will not start on this log before `zkfleet doctor` repaired it",
+                file.display()
+            ),
+            Note::CoveredGap { file, after, found } => write!(
+                f,
+                "{}: {found} follows {after}; the snapshot covers what is missing",
+                file.display()
+            ),
+            Note::Unverified { mismatches } => write!(
+                f,
+                "{mismatches} recorded digests did not match; the snapshot does not say where it \
+                 is exact"
+            ),
+            Note::Overridden(error) => write!(f, "let pass on explicit order: {error}"),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Prepares a recovered directory for new records.
+
+use super::replay::LogEnd;
+use super::{Inventory, Recovered};
+use crate::data_dir::DataDirs;
+use crate::disk::{Access, Disk};
+use crate::error::{Doing, FileError};
+use crate::log::{HEADER_LEN, Mark, SLOTS_LEN};
+use crate::manifest::{LOGS, Manifest, SNAPSHOTS, Seal};
+use crate::names::Name;
+use std::path::Path;
+
+impl Recovered {
+    /// Makes what was recovered durable, cuts off what does not count, and takes the directory
+    /// over: its files are listed as known from now on. To be called before anything that was
+    /// recovered is shown to anybody: records that a crash left in the page cache only may
+    /// otherwise be seen and then lost. Returns the list of logs, for
+    /// [`LogWriter::new`](crate::log::LogWriter::new).
+    pub fn settle(&self, disk: &dyn Disk, dirs: &DataDirs) -> Result<Manifest, FileError> {
+        let (log_dir, snapshot_dir) = (dirs.logs(), dirs.snapshots());
+        remove_leftovers(disk, &log_dir)?;
+        remove_leftovers(disk, &snapshot_dir)?;
+        for path in self.snapshot.iter().map(|(path, _)| path) {
+            sync(disk, path)?;
+        }
+        for log in self.logs.iter().filter(|log| log.end > 0) {
+            sync(disk, &log.path)?;
+        }
+        disk.sync_dir(&snapshot_dir).doing("sync", &snapshot_dir)?;
+        disk.sync_dir(&log_dir).doing("sync", &log_dir)?;
+
+        // First the lists, then the cuts: a crash between leaves logs that are known to end where
+        // they are going to be cut.
+        let inventory = Inventory::take(disk, dirs)?;
+        let mut snapshots = Manifest::default();
+        for entry in &inventory.snapshots {
+            snapshots.insert(file_name(&entry.path), Seal::Open);
+        }
+        let mut logs = Manifest::default();
+        for entry in &inventory.logs {
+            logs.insert(Name::Log(entry.name).to_string(), entry.seal.unwrap_or(Seal::Kept));
+        }
+        for log in &self.logs {
+            let LogEnd { end, zxid, checksum, .. } = *log;
+            match end {
+                0 => logs.remove(&Name::Log(log.name).to_string()),
+                _ => logs
+                    .insert(Name::Log(log.name).to_string(), Seal::Closed { end, zxid, checksum }),
+            }
+        }
+        logs.store(disk, &log_dir, LOGS).doing("replace", &log_dir.join(LOGS))?;
+        snapshots
+            .store(disk, &snapshot_dir, SNAPSHOTS)
+            .doing("replace", &snapshot_dir.join(SNAPSHOTS))?;
+        for log in self.logs.iter().filter(|log| log.is_dirty) {
+            clean(disk, log).doing("cut", &log.path)?;
+        }
+        disk.sync_dir(&log_dir).doing("sync", &log_dir)?;
+        Ok(logs)
+    }
+}
+
+/// Removes what stands behind the last record that counts. Apache must not stumble over it either.
+fn clean(disk: &dyn Disk, log: &LogEnd) -> std::io::Result<()> {
+    if log.end < HEADER_LEN {
+        return disk.remove(&log.path);
+    }
+    let file = disk.open(&log.path, Access::Write)?;
+    match log.mark {
+        Some(mark) if file.len()? >= mark.zeroed_to + SLOTS_LEN => {
+            let LogEnd { end, zxid, checksum, .. } = *log;
+            // Lowered before anything is taken away (rule R3).
+            let lowered = Mark { sequence: mark.sequence + 1, end, zxid, checksum, ..mark };
+            file.write_at(&lowered.to_bytes(), lowered.offset(file.len()?))?;
+            file.sync_data()?;
+            let zeroed_to = mark.zeroed_to;
+            let zeros = vec![0; zeroed_to.saturating_sub(log.end) as usize];
+            file.write_at(&zeros, log.end)?;
+        }
+        _ => file.set_len(log.end)?,
+    }
+    file.sync_data()
+}
+
+fn sync(disk: &dyn Disk, path: &Path) -> Result<(), FileError> {
+    let file = disk.open(path, Access::Read).doing("open", path)?;
+    file.sync_data().doing("sync", path)
+}
+
+/// Temporary files of ours that a crash left.
+fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
+    for entry in disk.list(dir).doing("list", dir)? {
+        if entry.name.starts_with("zkfleet.") && entry.name.ends_with(".tmp") {
+            let path = dir.join(entry.name);
+            disk.remove(&path).doing("remove", &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
