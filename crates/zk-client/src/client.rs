@@ -1,10 +1,11 @@
 //! The handle that applications hold.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::sleep;
 use zk_proto::Zxid;
 use zk_proto::request::Request;
 use zk_proto::watch::WatcherType;
@@ -71,7 +72,9 @@ impl Client {
         &self.0.0
     }
 
-    pub(crate) fn full<'a>(&self, path: &'a str) -> std::borrow::Cow<'a, str> {
+    /// The server's path of a path below the chroot, for [`Client::call`].
+    #[must_use]
+    pub fn full<'a>(&self, path: &'a str) -> Cow<'a, str> {
         self.shared().chroot.to_server(path)
     }
 
@@ -79,27 +82,32 @@ impl Client {
         self.shared().chroot.to_client(path)
     }
 
-    /// Waits until a server serves the session.
+    /// Waits until a server serves the session, at most `options.connect_timeout` and
+    /// `options.connect_rounds_max`.
     pub async fn connected(&self) -> Result<(), Error> {
-        let mut states = self.states();
-        let limit = self.shared().options.connect_timeout;
-        let over = |state: &SessionState| state.is_connected() || state.is_over();
-        let state = match timeout(limit, states.wait_for(over)).await {
-            Ok(Ok(state)) => *state,
-            Ok(Err(_)) => SessionState::Closed,
-            Err(_) => {
-                let cause = self.shared().with_core(|core| core.trouble.clone());
-                return Err(Error::NoServer {
-                    servers: self.shared().options.servers_text(),
-                    cause: cause.unwrap_or_else(|| format!("no answer within {limit:?}")),
-                });
+        let options = &self.shared().options;
+        let tries_max = options.connect_rounds_max.map_or(u32::MAX, |rounds| {
+            rounds.saturating_mul(u32::try_from(options.servers.len()).unwrap_or(u32::MAX))
+        });
+        let (mut states, mut trouble) = (self.states(), self.shared().trouble.subscribe());
+        let enough = trouble.borrow().count.saturating_add(tries_max);
+        let settled = |state: &SessionState| state.is_connected() || state.is_over();
+        tokio::select! {
+            _ = states.wait_for(settled) => {}
+            _ = trouble.wait_for(|trouble| trouble.count >= enough) => {}
+            () = sleep(options.connect_timeout) => {}
+        }
+        match self.state() {
+            SessionState::Connected | SessionState::ConnectedReadOnly => Ok(()),
+            state if state.is_over() => Err(self.why_over()),
+            _ => {
+                Err(Error::NoServer {
+                    servers: options.servers_text(),
+                    cause: self.shared().trouble.borrow().cause.clone().unwrap_or_else(|| {
+                        format!("no answer within {:?}", options.connect_timeout)
+                    }),
+                })
             }
-        };
-        match state {
-            SessionState::Expired => Err(Error::SessionExpired),
-            SessionState::AuthFailed => Err(Error::AuthFailed),
-            SessionState::Closed | SessionState::Detached => Err(Error::Closed),
-            _ => Ok(()),
         }
     }
 

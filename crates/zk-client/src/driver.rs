@@ -138,7 +138,10 @@ impl Driver {
     fn lose(&mut self, trouble: String) {
         let server = self.shared.options.servers.get(self.server);
         let server = server.map(ToString::to_string).unwrap_or_default();
-        self.shared.with_core(|core| core.trouble = Some(format!("{server}: {trouble}")));
+        self.shared.trouble.send_modify(|all| {
+            all.count = all.count.saturating_add(1);
+            all.cause = Some(format!("{server}: {trouble}"));
+        });
         self.hang_up();
         self.shared.step(Input::Disconnected);
     }

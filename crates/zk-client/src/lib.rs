@@ -21,8 +21,10 @@ mod link;
 mod multi;
 mod ops;
 mod options;
+mod quota;
 mod registry;
 mod shared;
+mod subtree;
 pub mod tls;
 mod watch;
 
@@ -32,5 +34,6 @@ pub use error::Error;
 pub use multi::OpResult;
 pub use ops::{ANY_VERSION, NewZnode, OwnedAcl};
 pub use options::{Address, DEFAULT_PORT, Options, OptionsError};
+pub use quota::{Quota, QuotaError};
 pub use watch::{Watch, WatchEvent};
 pub use zk_session::client::{Failure, SavedSession, SessionState};

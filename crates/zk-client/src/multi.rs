@@ -4,7 +4,7 @@ use zk_proto::request::{Create, MultiOp, MultiRequest, Request};
 use zk_proto::response::{MultiResponse, MultiResult};
 use zk_proto::{ErrorCode, Stat};
 
-use crate::{Client, Error};
+use crate::{Client, Error, Reply};
 
 /// The result of one operation of a multi or multiRead.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,28 +29,37 @@ impl Client {
     /// Carries out all operations or none. The error names the first operation that failed.
     pub async fn multi(&self, ops: &[MultiOp<'_>]) -> Result<Vec<OpResult>, Error> {
         let request = Request::Multi(MultiRequest { ops: self.full_ops(ops) });
-        let results = self.results(&request).await?;
+        let results = self.multi_results(self.call(&request).await?)?;
+        Client::whole_multi(results, |at| ops.get(at).map(path_of).unwrap_or_default())
+    }
+
+    /// Reads several znodes in one request; each operation succeeds or fails alone.
+    pub async fn multi_read(&self, ops: &[MultiOp<'_>]) -> Result<Vec<OpResult>, Error> {
+        let request = Request::MultiRead(MultiRequest { ops: self.full_ops(ops) });
+        self.multi_results(self.call(&request).await?)
+    }
+
+    pub(crate) fn multi_results(&self, reply: Reply) -> Result<Vec<OpResult>, Error> {
+        let reply = reply.ok("a multi")?;
+        let MultiResponse { results } = reply.record()?;
+        Ok(results.into_iter().map(|result| self.owned(result)).collect())
+    }
+
+    /// The results if all are good; else the first failure, with the path of that operation.
+    pub(crate) fn whole_multi<'a>(
+        results: Vec<OpResult>,
+        path_at: impl FnOnce(usize) -> &'a str,
+    ) -> Result<Vec<OpResult>, Error> {
         let failed = results.iter().enumerate().find_map(|(at, result)| match result {
             OpResult::Failed(code) if *code != ErrorCode::Ok.code() => Some((at, *code)),
             _ => None,
         });
         let Some((at, code)) = failed else { return Ok(results) };
-        let path = ops.get(at).map(path_of).unwrap_or_default();
+        let path = path_at(at);
         Err(match ErrorCode::from_code(code) {
             Some(code) => Error::Multi { at, code, path: path.to_owned() },
             None => Error::refused(code, path),
         })
-    }
-
-    /// Reads several znodes in one request; each operation succeeds or fails alone.
-    pub async fn multi_read(&self, ops: &[MultiOp<'_>]) -> Result<Vec<OpResult>, Error> {
-        self.results(&Request::MultiRead(MultiRequest { ops: self.full_ops(ops) })).await
-    }
-
-    async fn results(&self, request: &Request<'_>) -> Result<Vec<OpResult>, Error> {
-        let reply = self.call(request).await?.ok("a multi")?;
-        let MultiResponse { results } = reply.record()?;
-        Ok(results.into_iter().map(|result| self.owned(result)).collect())
     }
 
     fn owned(&self, result: MultiResult<'_>) -> OpResult {

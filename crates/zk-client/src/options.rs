@@ -90,6 +90,9 @@ pub struct Options {
     /// How long [`Client::connect`](crate::Client::connect) and queued requests wait for a
     /// connection.
     pub connect_timeout: Duration,
+    /// How often [`Client::connect`](crate::Client::connect) tries the whole list in vain before
+    /// it gives up early; `None`: it takes all of its time.
+    pub connect_rounds_max: Option<u32>,
     /// Whether a read-only member will do while there is no quorum.
     pub allows_read_only: bool,
     /// Most requests sent and not answered on the connection.
@@ -148,6 +151,7 @@ impl Options {
             chroot: "/".to_owned(),
             session_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(30),
+            connect_rounds_max: None,
             allows_read_only: false,
             in_flight_count_max: 1024,
             in_flight_bytes_max: 4 << 20,

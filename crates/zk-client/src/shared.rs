@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     /// Weights of requests that may still be asked.
     pub(crate) weights: Semaphore,
     pub(crate) state: watch::Sender<SessionState>,
+    pub(crate) trouble: watch::Sender<Trouble>,
     pub(crate) options: Options,
     pub(crate) chroot: Chroot,
     start: Instant,
@@ -41,8 +42,15 @@ pub(crate) struct Core {
     out: Output<Completion>,
     pub(crate) registry: Registry,
     errands: VecDeque<Errand>,
-    /// What went wrong last, for people who wait for a connection.
-    pub(crate) trouble: Option<String>,
+}
+
+/// What those who wait for a connection want to know.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Trouble {
+    /// Connections that came to nothing, or to an end.
+    pub(crate) count: u32,
+    /// What went wrong last.
+    pub(crate) cause: Option<String>,
 }
 
 /// What only the driver can do.
@@ -88,11 +96,11 @@ impl Shared {
                 out: Output::default(),
                 registry: Registry::default(),
                 errands: VecDeque::new(),
-                trouble: None,
             }),
             bell: Notify::new(),
             weights: Semaphore::new(options.pending_weight_max as usize),
             state: watch::Sender::new(SessionState::Connecting),
+            trouble: watch::Sender::new(Trouble::default()),
             chroot: Chroot::new(&options.chroot),
             options,
             start: Instant::now(),

@@ -228,11 +228,9 @@ async fn a_frame_above_the_limit_ends_the_connection() {
 #[tokio::test]
 async fn when_nobody_listens_the_error_says_where_and_why() {
     let address = Script::listen().await.address();
-    let options = Options {
-        connect_timeout: Duration::from_millis(200),
-        ..Options::to(vec![address.clone()])
-    };
-    let error = Client::connect(options).await.unwrap_err().to_string();
+    let options = Options { connect_rounds_max: Some(2), ..Options::to(vec![address.clone()]) };
+    let error = timeout(PATIENCE, Client::connect(options)).await.unwrap();
+    let error = error.unwrap_err().to_string();
     assert!(error.starts_with(&format!("no connection to {address}: {address}: ")), "{error}");
     assert!(error.contains("refused"), "{error}");
 }
