@@ -83,6 +83,7 @@ impl Tree {
         };
         // Only now: a snapshot's name must never speak of half a multi (ZOOKEEPER-3127).
         self.last_zxid = self.last_zxid.max(Zxid(header.zxid));
+        self.remember_digest();
         applied
     }
 

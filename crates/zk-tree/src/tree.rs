@@ -7,7 +7,7 @@ use crate::node::{Arena, Node, NodeId};
 use crate::quota::Quotas;
 use crate::snapshot::Walk;
 use hashbrown::HashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use zk_proto::{
     EphemeralOwner, OwnerKind, SessionId, Stat, StatPersisted, Zxid, acl::AclBytes, path,
     txn::TxnDigest,
@@ -28,6 +28,11 @@ impl Default for TreeOptions {
     }
 }
 
+/// A digest is remembered each so many transactions (Apache `DIGEST_LOG_INTERVAL`).
+const DIGEST_INTERVAL: i64 = 128;
+/// So many are remembered (`DIGEST_LOG_LIMIT`).
+const DIGEST_HISTORY: usize = 1024;
+
 /// All znodes of an ensemble as one member has applied them.
 #[derive(Debug)]
 pub struct Tree {
@@ -42,6 +47,8 @@ pub struct Tree {
     pub(crate) last_zxid: Zxid,
     pub(crate) data_bytes: u64,
     pub(crate) options: TreeOptions,
+    /// Digests of the past, one each [`DIGEST_INTERVAL`] transactions.
+    pub(crate) digest_history: VecDeque<(Zxid, u64)>,
     pub(crate) walk: Option<Walk>,
     pub(crate) snapshot_generation: u16,
 }
@@ -82,6 +89,7 @@ impl Tree {
             last_zxid: Zxid::ZERO,
             data_bytes: 0,
             options,
+            digest_history: VecDeque::new(),
             walk: None,
             snapshot_generation: 0,
         }
@@ -297,6 +305,21 @@ impl Tree {
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// Digests of the past, oldest first.
+    pub fn digest_history(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.digest_history.iter().copied()
+    }
+
+    /// Called after each transaction.
+    pub(crate) fn remember_digest(&mut self) {
+        if self.last_zxid.0 % DIGEST_INTERVAL == 0 {
+            if self.digest_history.len() == DIGEST_HISTORY {
+                self.digest_history.pop_front();
+            }
+            self.digest_history.push_back((self.last_zxid, self.digest));
+        }
     }
 
     /// The digest as the log records it.

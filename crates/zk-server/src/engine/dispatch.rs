@@ -14,15 +14,27 @@ impl Engine {
     /// with new output are returned, to be flushed when the locks are given back.
     pub(super) fn dispatch(&self, gate: &mut Gate) -> Vec<Arc<Conn>> {
         let Gate { conns, fx, dirty, .. } = gate;
+        let now_ms = if fx.list.is_empty() { 0 } else { self.now_ms() };
         for effect in &fx.list {
             match effect {
                 Effect::Append { zxid, txn } => self.log.append(*zxid, fx.get(*txn)),
                 Effect::Send { conn, frame, is_reply } => {
                     let Some(conn) = conns.get(conn) else { continue };
                     let mut state = conn.state.lock();
-                    state.output().extend_from_slice(fx.get(*frame));
+                    let frame = fx.get(*frame);
+                    state.output().extend_from_slice(frame);
+                    state.stats.sent += 1;
+                    self.metrics.stats.packets_sent.add(1);
                     if *is_reply {
-                        state.in_flight = state.in_flight.saturating_sub(1);
+                        // In microseconds, as the distributions keep times.
+                        let took_us = 1000 * u64::from(state.answered(now_ms));
+                        state.stats.last_zxid = self.last_zxid.load(Ordering::Relaxed);
+                        self.metrics.stats.latency.record(took_us);
+                        self.metrics.updatelatency.record(took_us);
+                        self.metrics.stats.record_response(frame.len() as u64);
+                        self.metrics.response_bytes.add(frame.len() as u64);
+                    } else {
+                        self.metrics.watch_bytes.add(frame.len() as u64);
                     }
                     note(conn, &mut state, dirty);
                 }

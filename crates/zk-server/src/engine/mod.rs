@@ -10,15 +10,17 @@
 
 mod dispatch;
 mod requests;
+mod words;
 
 pub(crate) use requests::Hangup;
 
+use crate::admin::{Inspect, Metrics};
 use crate::net::conn::{Conn, NO_DEADLINE};
 use std::collections::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
 use zk_core::{Admission, Core, CoreOptions, Effects, Times, WatchAccess};
@@ -54,6 +56,11 @@ pub struct Engine {
     pub(crate) watches: Mutex<Watches>,
     pub(crate) auth: AuthOptions,
     pub(crate) options: EngineOptions,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The last applied transaction, for statistics.
+    last_zxid: AtomicI64,
+    /// Who answers four-letter words.
+    inspect: OnceLock<Weak<dyn Inspect>>,
     log: Box<dyn TxnLog>,
     started: Instant,
     /// The log failed: nothing is acknowledged any more, reads go on.
@@ -90,6 +97,7 @@ impl Engine {
         options: EngineOptions,
         tree: Tree,
         sessions: Vec<(SessionId, i32)>,
+        metrics: Arc<Metrics>,
         log: Box<dyn TxnLog>,
     ) -> Arc<Engine> {
         let started = Instant::now();
@@ -107,6 +115,9 @@ impl Engine {
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
             auth: options.core.prepare.auth.clone(),
             options,
+            metrics,
+            last_zxid: AtomicI64::new(0),
+            inspect: OnceLock::new(),
             log,
             started,
             is_poisoned: AtomicBool::new(false),
@@ -128,13 +139,15 @@ impl Engine {
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
         identities: Vec<Identity>,
+        is_secure: bool,
     ) -> Option<Arc<Conn>> {
-        let now_ms = self.now_ms();
+        let now = self.times();
         let mut gate = self.gate.lock();
         let total = gate.conns.len();
         let count = gate.per_address.entry(peer.ip()).or_default();
         let over = |limit: usize, count: usize| limit != 0 && count >= limit;
         if over(self.options.max_client_cnxns, *count) || over(self.options.max_cnxns, total) {
+            self.metrics.connection_rejected.add(1);
             return None;
         }
         *count += 1;
@@ -146,8 +159,9 @@ impl Engine {
                 .iter()
                 .any(|identity| schemes.iter().any(|scheme| *scheme == identity.scheme))
         });
-        let deadline_ms = now_ms + self.options.handshake_deadline_ms;
-        let conn = Arc::new(Conn::new(id, peer, socket, identities, admitted, now_ms, deadline_ms));
+        let deadline_ms = now.monotonic_ms + self.options.handshake_deadline_ms;
+        let conn = Conn::new(id, peer, socket, identities, admitted, is_secure, now, deadline_ms);
+        let conn = Arc::new(conn);
         gate.conns.insert(id, conn.clone());
         Some(conn)
     }
@@ -183,6 +197,7 @@ impl Engine {
                 APPLY_TURN,
                 fx,
             );
+            self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
             let dirty = self.dispatch(&mut gate);
             drop(tree);
             drop(gate);
@@ -202,6 +217,11 @@ impl Engine {
         for conn in gate.conns.values() {
             conn.kill();
         }
+    }
+
+    /// Whether the log has failed.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.is_poisoned.load(Ordering::Acquire)
     }
 
     /// Expires sessions, and closes connections that are past their deadline.

@@ -2,7 +2,7 @@
 //! pipeline.
 
 use super::{Engine, Gate, SharedWatches, dispatch};
-use crate::net::conn::{Conn, OUTPUT_HIGH_WATER, Phase};
+use crate::net::conn::{Conn, ConnStats, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::Reader;
@@ -49,6 +49,13 @@ fn is_plain_read(frame: &[u8]) -> bool {
     )
 }
 
+fn note_request(stats: &mut ConnStats, frame: &[u8]) {
+    let word = |at: usize| frame.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).map(|b| i32::from_be_bytes(*b));
+    stats.received += 1;
+    stats.last_xid = word(0).unwrap_or_default();
+    stats.last_operation = word(4).and_then(OpCode::from_code);
+}
+
 impl Engine {
     /// Handles what has been received; returns how many bytes of it are done with. Stops early
     /// when the connection has too much under way.
@@ -56,6 +63,7 @@ impl Engine {
         let phase = conn.state.lock().phase;
         match phase {
             Phase::Live => self.requests(conn, input),
+            Phase::Fresh if self.four_letter_word(conn, input) => Ok(input.len()),
             Phase::Fresh => match first_frame(input, self.options.max_frame_bytes)? {
                 Some(frame) => {
                     self.handshake(conn, frame);
@@ -122,7 +130,9 @@ impl Engine {
             limits: self.options.core.limits,
             max_response_bytes: self.options.core.max_response_bytes,
         };
-        let mut at = 0;
+        let (mut at, mut count) = (0, 0);
+        let before = state.output().len();
+        let mut last = input;
         for _ in 0..READ_TURN {
             let Some(frame) = first_frame(&input[at..], self.options.max_frame_bytes)? else {
                 break;
@@ -132,8 +142,34 @@ impl Engine {
             }
             reader.answer(frame, state.output());
             at += 4 + frame.len();
+            count += 1;
+            last = frame;
         }
+        let sent = (state.output().len() - before) as u64;
+        note_request(&mut state.stats, last);
+        state.stats.received += count - 1;
+        state.stats.sent += count;
+        state.stats.last_zxid = tree.last_zxid().0;
+        state.stats.last_response_ms = conn.heard_ms.load(Ordering::Relaxed);
+        state.stats.latency.record(0, count);
+        drop(state);
+        drop(tree);
+        self.count_reads(count, at as u64, sent);
         Ok(at)
+    }
+
+    /// Reads are answered as they come: in whole ms they take no time.
+    fn count_reads(&self, count: u64, received: u64, sent: u64) {
+        let metrics = &self.metrics;
+        metrics.stats.packets_received.add(count);
+        metrics.stats.packets_sent.add(count);
+        metrics.bytes_received_count.add(received);
+        metrics.response_bytes.add(sent);
+        metrics.stats.latency.record_many(0, count);
+        metrics.readlatency.record_many(0, count);
+        if let Some(mean) = sent.checked_div(count) {
+            metrics.stats.record_response(mean);
+        }
     }
 
     /// Gives the requests in `input` to the pipeline.
@@ -142,7 +178,7 @@ impl Engine {
         let mut gate = self.gate.lock();
         let tree = self.tree.read();
         let mut watches = SharedWatches(&self.watches);
-        let mut at = 0;
+        let (mut at, mut count) = (0, 0);
         let mut hangup = Ok(());
         loop {
             let frame = match first_frame(&input[at..], self.options.max_frame_bytes) {
@@ -158,9 +194,11 @@ impl Engine {
                 if !state.may_read() {
                     break;
                 }
-                state.in_flight += 1;
+                state.arrived(1, now.monotonic_ms);
+                note_request(&mut state.stats, frame);
             }
             at += 4 + frame.len();
+            count += 1;
             let Gate { core, fx, .. } = &mut *gate;
             core.submit(&tree, &mut watches, now, conn.id, frame, fx);
         }
@@ -168,6 +206,8 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
+        self.metrics.stats.packets_received.add(count);
+        self.metrics.bytes_received_count.add(at as u64);
         hangup.map(|()| at)
     }
 }

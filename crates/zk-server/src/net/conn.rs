@@ -6,10 +6,12 @@
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicI64;
 use std::task::{Context, Waker};
 use tokio::net::tcp::OwnedWriteHalf;
-use zk_proto::SessionId;
+use zk_core::Times;
+use zk_proto::{OpCode, SessionId};
 use zk_tree::ConnId;
 use zk_tree::auth::Identity;
 
@@ -27,17 +29,51 @@ pub(crate) struct Conn {
     pub(crate) heard_ms: AtomicI64,
     /// It is closed at this time, unless it does what it must before; [`NO_DEADLINE`] for never.
     pub(crate) deadline_ms: AtomicI64,
-    pub(crate) stats: ConnStats,
+    /// When it connected, ms since the Unix epoch.
+    pub(crate) established_ms: i64,
+    /// Whether it came through TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// No deadline.
 pub(crate) const NO_DEADLINE: i64 = i64::MAX;
 
-/// What the connection commands report (Apache `ServerStats` of a connection).
-#[derive(Debug, Default)]
+/// What the connection commands report (Apache `ServerCnxn`).
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConnStats {
-    pub(crate) received: AtomicU64,
-    pub(crate) sent: AtomicU64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) last_operation: Option<OpCode>,
+    pub(crate) last_xid: i32,
+    pub(crate) last_zxid: i64,
+    pub(crate) last_response_ms: i64,
+    pub(crate) latency: Latency,
+}
+
+/// Latencies in ms.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Latency {
+    pub(crate) last: u32,
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+    sum: u64,
+    count: u64,
+}
+
+impl Latency {
+    /// `count` requests took `ms` each.
+    pub(crate) fn record(&mut self, ms: u32, count: u64) {
+        self.min = if self.count == 0 { ms } else { self.min.min(ms) };
+        self.max = self.max.max(ms);
+        self.last = ms;
+        self.sum += u64::from(ms) * count;
+        self.count += count;
+    }
+
+    /// The mean.
+    pub(crate) fn avg(&self) -> u64 {
+        self.sum.checked_div(self.count).unwrap_or(0)
+    }
 }
 
 /// The part behind the lock.
@@ -51,6 +87,9 @@ pub(crate) struct ConnState {
     /// Requests given to the pipeline and not answered yet. While there are any, reads go there
     /// too, behind them.
     pub(crate) in_flight: u32,
+    /// When they came in: how many, at what time. Requests that were read together stand together.
+    pub(crate) arrivals: VecDeque<(u32, i64)>,
+    pub(crate) stats: ConnStats,
     pub(crate) phase: Phase,
     pub(crate) session: SessionId,
     pub(crate) timeout_ms: i32,
@@ -96,9 +135,11 @@ impl Conn {
         socket: Option<OwnedWriteHalf>,
         identities: Arc<[Identity]>,
         admitted: bool,
-        now_ms: i64,
+        is_secure: bool,
+        now: Times,
         deadline_ms: i64,
     ) -> Conn {
+        let (now_ms, established_ms) = (now.monotonic_ms, now.wall_ms);
         Conn {
             id,
             peer,
@@ -108,6 +149,8 @@ impl Conn {
                 sent: 0,
                 is_writing: false,
                 in_flight: 0,
+                arrivals: VecDeque::new(),
+                stats: ConnStats::default(),
                 phase: Phase::Fresh,
                 session: SessionId::NONE,
                 timeout_ms: 0,
@@ -119,7 +162,8 @@ impl Conn {
             }),
             heard_ms: AtomicI64::new(now_ms),
             deadline_ms: AtomicI64::new(deadline_ms),
-            stats: ConnStats::default(),
+            established_ms,
+            is_secure,
         }
     }
 
@@ -209,6 +253,30 @@ impl ConnState {
     /// Where frames for the client are appended.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
+    }
+
+    /// `count` requests were given to the pipeline.
+    pub(crate) fn arrived(&mut self, count: u32, now_ms: i64) {
+        self.in_flight += count;
+        self.arrivals.push_back((count, now_ms));
+    }
+
+    /// The pipeline answered one; how long it took, in ms.
+    pub(crate) fn answered(&mut self, now_ms: i64) -> u32 {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let Some((count, since_ms)) = self.arrivals.front_mut() else { return 0 };
+        let took_ms = (now_ms - *since_ms).clamp(0, i64::from(u32::MAX)) as u32;
+        *count -= 1;
+        if *count == 0 {
+            self.arrivals.pop_front();
+            if self.arrivals.is_empty() {
+                // An idle connection keeps no buffers.
+                self.arrivals = VecDeque::new();
+            }
+        }
+        self.stats.latency.record(took_ms, 1);
+        self.stats.last_response_ms = now_ms;
+        took_ms
     }
 
     /// Bytes that have not gone out.

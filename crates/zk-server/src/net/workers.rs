@@ -110,7 +110,7 @@ fn welcome(engine: &Arc<Engine>, stream: std::net::TcpStream, peer: SocketAddr) 
     // Answers are written in one piece and must not wait for more.
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
-    let Some(conn) = engine.connect(peer, Some(write), Vec::new()) else {
+    let Some(conn) = engine.connect(peer, Some(write), Vec::new(), false) else {
         tracing::warn!(%peer, "too many connections, see maxClientCnxns and maxCnxns");
         return;
     };

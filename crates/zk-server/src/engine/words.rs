@@ -1,0 +1,41 @@
+//! Four-letter words on a client connection (client-protocol 1.6).
+
+use super::Engine;
+use crate::admin::{FourLetterWord, Inspect, four_letter_answer};
+use crate::net::conn::{Conn, Phase};
+use std::sync::{Arc, Weak};
+
+impl Engine {
+    /// Says who knows the answers.
+    pub(crate) fn answer_words_by(&self, inspect: Weak<dyn Inspect>) {
+        // Once: the server is built before its listeners.
+        let _ = self.inspect.set(inspect);
+    }
+
+    /// Answers a four-letter word, if the first bytes of a connection are one; the connection then
+    /// ends. Some answers are long, so they are made on a thread that serves nobody else.
+    pub(super) fn four_letter_word(&self, conn: &Arc<Conn>, input: &[u8]) -> bool {
+        let Some(word) = input.first_chunk::<4>().and_then(|word| FourLetterWord::from_bytes(*word)) else {
+            return false;
+        };
+        let Some(inspect) = self.inspect.get().and_then(Weak::upgrade) else {
+            conn.kill();
+            return true;
+        };
+        conn.state.lock().phase = Phase::Connecting;
+        let argument = input[4..].to_vec();
+        let conn = conn.clone();
+        tokio::task::spawn_blocking(move || {
+            let whitelist = inspect.config().service.four_letter_words;
+            let text = four_letter_answer(word, &argument, whitelist, inspect.as_ref());
+            {
+                let mut state = conn.state.lock();
+                state.output().extend_from_slice(text.as_bytes());
+                state.phase = Phase::Closing;
+            }
+            conn.flush();
+            conn.wake();
+        });
+        true
+    }
+}

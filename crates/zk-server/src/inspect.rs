@@ -1,0 +1,252 @@
+//! What a running member tells operators: the facts behind four-letter words and HTTP commands.
+
+use crate::admin::{
+    AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts, Inspect, LastSnapshot,
+    Metrics, Mode, SnapshotStream, TreeFacts, WatchFacts,
+};
+use crate::config::ServerConfig;
+use crate::engine::Engine;
+use crate::net::conn::{Conn, ConnStats, Phase};
+use crate::storage::Snapshots;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Instant, UNIX_EPOCH};
+use zk_proto::{Perms, SessionId, Xid, Zxid};
+use zk_store::names::Name;
+use zk_tree::auth::AuthOutcome;
+
+/// A member, seen from outside.
+pub(crate) struct Member {
+    pub(crate) config: ServerConfig,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) snapshot_dir: PathBuf,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) ports: [Option<u16>; 2],
+    pub(crate) started: Instant,
+    pub(crate) trace_mask: AtomicI64,
+}
+
+impl Member {
+    fn conns(&self) -> Vec<Arc<Conn>> {
+        let mut conns: Vec<_> = self.engine.gate.lock().conns.values().cloned().collect();
+        conns.sort_unstable_by_key(|conn| conn.id);
+        conns
+    }
+
+    fn sessions_of(&self) -> BTreeMap<zk_tree::ConnId, SessionId> {
+        self.conns().iter().map(|conn| (conn.id, conn.state.lock().session)).collect()
+    }
+}
+
+fn facts(conn: &Conn) -> ConnectionFacts {
+    let state = conn.state.lock();
+    let ConnStats { received, sent, last_operation, last_xid, last_zxid, last_response_ms, latency } = state.stats;
+    let session = (state.phase == Phase::Live).then(|| ConnectionSession {
+        id: state.session,
+        last_operation,
+        established_ms: conn.established_ms,
+        timeout_ms: state.timeout_ms.max(0).unsigned_abs(),
+        last_xid: Xid(last_xid),
+        last_zxid: Zxid(last_zxid),
+        last_response_ms,
+        last_latency_ms: latency.last.into(),
+        min_latency_ms: latency.min.into(),
+        avg_latency_ms: latency.avg(),
+        max_latency_ms: latency.max.into(),
+    });
+    ConnectionFacts {
+        peer: conn.peer,
+        interest_ops: u8::from(state.phase != Phase::Connecting),
+        outstanding: state.in_flight.into(),
+        received,
+        sent,
+        session,
+    }
+}
+
+fn directory_bytes(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).filter(|meta| meta.is_file()).map(|meta| meta.len()).sum()
+}
+
+impl Inspect for Member {
+    fn is_serving(&self) -> bool {
+        !self.engine.is_poisoned()
+    }
+
+    fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.engine.metrics
+    }
+
+    fn client_ports(&self) -> [Option<u16>; 2] {
+        self.ports
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Standalone
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn tree(&self) -> TreeFacts {
+        let session_count = self.engine.gate.lock().core.sessions().len() as u64;
+        let watch_count = self.engine.watches.lock().counts().total as u64;
+        let tree = self.engine.tree.read();
+        TreeFacts {
+            last_zxid: tree.last_zxid(),
+            node_count: tree.node_count() as u64,
+            ephemeral_count: tree.ephemeral_count() as u64,
+            watch_count,
+            data_bytes: tree.data_bytes(),
+            session_count,
+        }
+    }
+
+    fn connections(&self, secure: bool) -> Vec<ConnectionFacts> {
+        self.conns().iter().filter(|conn| conn.is_secure == secure).map(|conn| facts(conn)).collect()
+    }
+
+    fn connection_count(&self) -> usize {
+        self.engine.gate.lock().conns.len()
+    }
+
+    fn tls_handshake_count(&self) -> usize {
+        0
+    }
+
+    fn outstanding_count(&self) -> usize {
+        self.engine.gate.lock().core.outstanding()
+    }
+
+    fn sessions(&self) -> Vec<ExpiryFacts<SessionId>> {
+        let tick = i64::from(self.config.tick_time_ms);
+        let now = self.engine.times();
+        let gate = self.engine.gate.lock();
+        let mut due: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
+        for (id, timeout_ms) in gate.core.sessions().to_sorted() {
+            let owner = gate.core.sessions().get(id).and_then(|session| session.owner);
+            let heard = owner.and_then(|conn| gate.conns.get(&conn)).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
+            let end = heard.unwrap_or(now.monotonic_ms) + i64::from(timeout_ms);
+            let at = (end / tick + 1) * tick;
+            due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push(id);
+        }
+        due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
+    }
+
+    fn connection_expiry(&self) -> Vec<ExpiryFacts<(SocketAddr, SessionId)>> {
+        let now = self.engine.times();
+        let mut due: BTreeMap<i64, Vec<(SocketAddr, SessionId)>> = BTreeMap::new();
+        for conn in self.conns() {
+            let state = conn.state.lock();
+            let at = conn.heard_ms.load(Ordering::Relaxed) + i64::from(state.timeout_ms);
+            due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push((conn.peer, state.session));
+        }
+        due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
+    }
+
+    fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {
+        let tree = self.engine.tree.read();
+        let sessions = tree.sessions_with_ephemerals();
+        sessions.into_iter().map(|id| (id, tree.ephemerals_of(id).collect())).collect()
+    }
+
+    fn watch_summary(&self) -> WatchFacts {
+        let counts = self.engine.watches.lock().counts();
+        WatchFacts {
+            connections: counts.connections as u64,
+            paths: counts.paths as u64,
+            total: counts.data as u64,
+        }
+    }
+
+    fn watches_by_session(&self) -> Vec<(SessionId, Vec<String>)> {
+        let sessions = self.sessions_of();
+        let mut by_session: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
+        for (path, conns) in self.engine.watches.lock().by_path() {
+            for session in conns.iter().filter_map(|conn| sessions.get(conn)) {
+                by_session.entry(*session).or_default().push(path.to_owned());
+            }
+        }
+        by_session.into_iter().collect()
+    }
+
+    fn watches_by_path(&self) -> Vec<(String, Vec<SessionId>)> {
+        let sessions = self.sessions_of();
+        let watches = self.engine.watches.lock();
+        let of = |conns: Vec<zk_tree::ConnId>| conns.iter().filter_map(|conn| sessions.get(conn).copied()).collect();
+        watches.by_path().into_iter().map(|(path, conns)| (path.to_owned(), of(conns))).collect()
+    }
+
+    fn digests(&self) -> Vec<DigestFacts> {
+        let tree = self.engine.tree.read();
+        let version = zk_proto::txn::DIGEST_VERSION;
+        tree.digest_history().map(|(zxid, digest)| DigestFacts { zxid, digest, version }).collect()
+    }
+
+    fn directory_bytes(&self) -> [u64; 2] {
+        [directory_bytes(&self.snapshot_dir), directory_bytes(&self.log_dir)]
+    }
+
+    fn last_snapshot(&self) -> Option<LastSnapshot> {
+        let entries = std::fs::read_dir(&self.snapshot_dir).ok()?.flatten();
+        let newest = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            let Name::Snapshot(zxid, _) = Name::parse(name.to_str()?) else { return None };
+            let modified = entry.metadata().ok()?.modified().ok()?;
+            let unix_s = modified.duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
+            Some(LastSnapshot { zxid, unix_s })
+        });
+        newest.max_by_key(|snapshot| snapshot.zxid)
+    }
+
+    fn reset_connections(&self) {
+        for conn in self.conns() {
+            conn.state.lock().stats = ConnStats::default();
+        }
+    }
+
+    fn trace_mask(&self) -> &AtomicI64 {
+        &self.trace_mask
+    }
+
+    fn authorize(&self, scheme: &str, auth: Option<&[u8]>, peer: IpAddr) -> Authorization {
+        let identities = match self.engine.auth.authenticate(scheme, auth, Some(peer)) {
+            AuthOutcome::Granted(identities) if !identities.is_empty() => identities,
+            _ => return Authorization::NotAuthenticated,
+        };
+        let tree = self.engine.tree.read();
+        let root = tree.root();
+        let all = [Perms::READ, Perms::WRITE, Perms::CREATE, Perms::DELETE, Perms::ADMIN];
+        let has = |perm: &Perms| self.engine.auth.allows(root.acl(), *perm, &identities).is_ok();
+        if all.iter().all(has) { Authorization::Granted } else { Authorization::NotAuthorized }
+    }
+
+    fn snapshot(&self) -> Result<SnapshotStream, AdminError> {
+        let taken = self.snapshots.take();
+        let (zxid, file) = taken
+            .ok_or_else(|| AdminError("a snapshot is being written already; try again when it is done".into()))?
+            .map_err(|error| AdminError(Box::new(error)))?;
+        let content = std::fs::File::open(&file.path).map_err(|error| AdminError(Box::new(error)))?;
+        Ok(SnapshotStream { zxid, len: file.bytes, content: Box::new(content) })
+    }
+
+    fn restore(&self, _snapshot: &mut dyn Read) -> Result<Zxid, AdminError> {
+        Err(AdminError(
+            "restore over HTTP replaces only what is in memory and loses later writes at the next start (as in \
+             Apache ZooKeeper); stop the server, put the snapshot alone into an empty version-2 directory, and \
+             start it"
+                .into(),
+        ))
+    }
+}

@@ -1,0 +1,301 @@
+//! A member from start to stop.
+
+use crate::admin::{AdminServer, Inspect, Metrics};
+use crate::config::{HostPort, ServerConfig, SessionPassword};
+use crate::engine::{Engine, EngineOptions};
+use crate::inspect::Member;
+use crate::net::Workers;
+use crate::storage::{Storage, StorageError};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use zk_core::CoreOptions;
+use zk_proto::Limits;
+use zk_session::password::{PasswordRuleError, Passwords};
+use zk_tree::auth::AuthOptions;
+use zk_tree::{PrepareOptions, TreeOptions};
+
+/// Why a member does not start. The exit codes are Apache's (operations 2).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used, or what is in it cannot be trusted.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address}: {source}; is another server running there?")]
+    Listen {
+        /// Where.
+        address: HostPort,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The admin server cannot be opened.
+    #[error("cannot open the admin server on {address}: {source}; set admin.serverPort or admin.enableServer=false")]
+    Admin {
+        /// Where.
+        address: HostPort,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The secret of the session passwords cannot be read.
+    #[error("cannot read the session secret {}: {source}; see sessionPasswordFile", .path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The secret cannot be used.
+    #[error(transparent)]
+    Password(#[from] PasswordRuleError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl StartError {
+    /// What the process should exit with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Storage(error) => error.exit_code(),
+            StartError::Admin { .. } => 4,
+            StartError::Secret { .. } | StartError::Password(_) => 2,
+            StartError::Listen { .. } | StartError::Thread(_) => 1,
+        }
+    }
+}
+
+/// A running member.
+pub struct Server {
+    member: Arc<Member>,
+    workers: Workers,
+    storage: Storage,
+    housekeeping: Housekeeping,
+}
+
+impl Server {
+    /// Recovers the data and begins to serve.
+    pub fn start(config: ServerConfig) -> Result<Server, StartError> {
+        let started = Instant::now();
+        let hash_seed = random_seed();
+        let passwords = passwords(&config)?;
+        let metrics = Arc::new(Metrics::default());
+        let options = engine_options(&config, passwords, hash_seed);
+        let tree = TreeOptions { extended_types: config.storage.extended_types, hash_seed };
+        // Before the data is read: a second server must not read it for nothing.
+        let (plain, port) = listen(config.listeners.client.as_ref(), config.listeners.backlog())?;
+        let (storage, recovered) = Storage::open(&config, tree, &metrics)?;
+        let log = storage.log();
+        let engine = Engine::new(options, recovered.tree, recovered.sessions, metrics.clone(), log);
+        let snapshots = storage.start(&engine, metrics)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let member = Arc::new(Member {
+            engine: engine.clone(),
+            snapshots: snapshots.clone(),
+            snapshot_dir: storage.snapshot_dir(),
+            log_dir: storage.log_dir(),
+            ports: [port, None],
+            started,
+            trace_mask: AtomicI64::new(DEFAULT_TRACE_MASK),
+            config,
+        });
+        let inspect: Arc<dyn Inspect> = member.clone();
+        engine.answer_words_by(Arc::downgrade(&inspect));
+        open_admin(&member.config, &inspect, &runtime)?;
+        start_chores(&member, &runtime);
+        let housekeeping = Housekeeping::start(runtime)?;
+        let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let workers = Workers::start(&engine, count, plain).map_err(StartError::Thread)?;
+        tracing::info!("serving clients on port {}, started in {} ms", port.unwrap_or_default(), started.elapsed().as_millis());
+        Ok(Server { member, workers, storage, housekeeping })
+    }
+
+    /// The port for clients.
+    #[must_use]
+    pub fn client_port(&self) -> Option<u16> {
+        self.member.ports[0]
+    }
+
+    /// Whether the log failed: nothing can be acknowledged any more, and the process should end
+    /// with an error.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.member.engine.is_poisoned()
+    }
+
+    /// Ends all connections, completes the log and stops.
+    pub fn stop(self) -> Result<(), StorageError> {
+        self.member.engine.close_all();
+        self.workers.stop();
+        self.housekeeping.stop();
+        self.storage.stop()
+    }
+}
+
+/// The thread of everything that serves no client: clocks, operators' commands.
+struct Housekeeping {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Housekeeping {
+    fn start(runtime: Runtime) -> Result<Housekeeping, StartError> {
+        let (stop, stopped) = oneshot::channel();
+        let body = move || {
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("zk-house".into()).spawn(body).map_err(StartError::Thread)?;
+        Ok(Housekeeping { thread, stop })
+    }
+
+    fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// What `gtmk` shows before `stmk` (Apache `ZooTrace`).
+const DEFAULT_TRACE_MASK: i64 = 306;
+
+/// How long a client has for its connect request (RELIABILITY 5: an absolute bound).
+const HANDSHAKE_MS: u32 = 5_000;
+
+/// An answer may be this many times as long as a request (RELIABILITY T11).
+const RESPONSE_FACTOR: usize = 4;
+
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library's own source of unpredictable hash keys.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn passwords(config: &ServerConfig) -> Result<Passwords, StartError> {
+    match &config.sessions.password {
+        SessionPassword::Apache => Ok(Passwords::apache()),
+        SessionPassword::Hmac { secret_file } => {
+            let secret = std::fs::read(secret_file)
+                .map_err(|source| StartError::Secret { path: secret_file.clone(), source })?;
+            Ok(Passwords::hmac(secret.trim_ascii(), [])?)
+        }
+    }
+}
+
+fn engine_options(config: &ServerConfig, passwords: Passwords, hash_seed: u64) -> EngineOptions {
+    let storage = &config.storage;
+    let auth = AuthOptions {
+        super_digest: config
+            .auth
+            .super_digest
+            .as_ref()
+            .map(|secret| String::from_utf8_lossy(secret.expose()).into_owned()),
+        x509: config.auth.x509_enabled,
+        sasl: config.auth.sasl.acls_enabled,
+        skip_acl: storage.skip_acl,
+        ensemble_names: None,
+    };
+    let max_frame_bytes = storage.max_request_bytes as usize;
+    let enforced = &config.auth.required_schemes;
+    let core = CoreOptions {
+        prepare: PrepareOptions {
+            auth,
+            enforce_quota: storage.enforce_quota,
+            close_session_txn: storage.close_session_paths,
+            digest: storage.digest_enabled,
+        },
+        tick_ms: config.tick_time_ms,
+        min_session_timeout_ms: config.sessions.min_timeout_ms as i32,
+        max_session_timeout_ms: config.sessions.max_timeout_ms as i32,
+        server_id: config.server_id.map_or(1, |id| id as u8),
+        passwords,
+        enforced_schemes: (!enforced.is_empty()).then(|| enforced.clone()),
+        max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
+        limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
+        hash_seed,
+    };
+    EngineOptions {
+        core,
+        max_frame_bytes,
+        handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
+        max_client_cnxns: config.limits.connections_per_ip.unwrap_or(0) as usize,
+        max_cnxns: config.limits.connections.unwrap_or(0) as usize,
+    }
+}
+
+type Listening = (Vec<TcpListener>, Option<u16>);
+
+fn listen(address: Option<&HostPort>, backlog: u32) -> Result<Listening, StartError> {
+    let Some(address) = address else { return Ok((Vec::new(), None)) };
+    let open = || {
+        let to: SocketAddr = address.resolve()?;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&to.into())?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let listener = TcpListener::from(socket);
+        let port = listener.local_addr()?.port();
+        Ok((vec![listener], Some(port)))
+    };
+    open().map_err(|source| StartError::Listen { address: address.clone(), source })
+}
+
+fn open_admin(
+    config: &ServerConfig,
+    inspect: &Arc<dyn Inspect>,
+    runtime: &Runtime,
+) -> Result<(), StartError> {
+    let Some(admin) = &config.service.admin else { return Ok(()) };
+    let server = AdminServer::new(admin.clone(), inspect.clone());
+    let open = |address: &HostPort| {
+        let bind = || {
+            let listener = TcpListener::bind(address.resolve()?)?;
+            listener.set_nonblocking(true)?;
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)
+        };
+        bind().map_err(|source| StartError::Admin { address: address.clone(), source })
+    };
+    runtime.spawn(server.clone().serve(open(&admin.address)?));
+    if let Some(metrics) = &config.service.metrics {
+        runtime.spawn(server.serve_metrics(open(metrics)?));
+    }
+    Ok(())
+}
+
+/// What happens by the clock: sessions expire at the ends of ticks, containers are reaped.
+fn start_chores(member: &Arc<Member>, runtime: &Runtime) {
+    let engine = member.engine.clone();
+    let tick_ms = i64::from(member.config.tick_time_ms);
+    runtime.spawn(async move {
+        loop {
+            // Deadlines of handshakes are looked at each second, sessions at the ends of ticks.
+            let to_tick = tick_ms - engine.now_ms() % tick_ms;
+            tokio::time::sleep(Duration::from_millis(to_tick.clamp(1, 1000) as u64)).await;
+            engine.tick();
+        }
+    });
+    let containers = member.config.storage.containers.clone();
+    let Some(interval_ms) = containers.check_interval_ms else { return };
+    let engine = member.engine.clone();
+    runtime.spawn(async move {
+        let interval = Duration::from_millis(interval_ms.max(1));
+        let most_each = |interval: Duration| {
+            let share = interval.as_secs_f64() / 60.0 * f64::from(containers.max_per_minute);
+            (share as usize).max(1)
+        };
+        let never_used_ms = containers.max_never_used_ms.map_or(0, |ms| ms as i64);
+        loop {
+            tokio::time::sleep(interval).await;
+            engine.reap(never_used_ms, most_each(interval));
+        }
+    });
+}

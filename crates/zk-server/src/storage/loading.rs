@@ -1,0 +1,120 @@
+//! From files to a tree: what recovery finds goes in here.
+
+use std::collections::{BTreeMap, HashMap};
+use zk_proto::acl::AclBytes;
+use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID, SessionRecord};
+use zk_proto::txn::{Txn, TxnEntry};
+use zk_proto::{SessionId, Zxid};
+use zk_store::Restore;
+use zk_tree::{Tree, TreeOptions};
+
+/// A tree and its sessions while they are being restored.
+pub(crate) struct Loading {
+    options: TreeOptions,
+    pub(crate) tree: Tree,
+    /// With their timeouts in ms.
+    pub(crate) sessions: BTreeMap<SessionId, i32>,
+    acls: HashMap<i64, Box<[u8]>>,
+    /// The tree has been emptied for a snapshot.
+    is_bare: bool,
+    pub(crate) txns: u64,
+}
+
+/// Why a snapshot's record does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum Misfit {
+    /// Its parent is not there, or it is there twice.
+    #[error("znode {path} has no parent in the snapshot, or is in it twice")]
+    Place {
+        /// Which znode.
+        path: String,
+    },
+    /// The snapshot does not list its ACL.
+    #[error("znode {path} refers to ACL {id}, which the snapshot does not have")]
+    Acl {
+        /// Which znode.
+        path: String,
+        /// The ACL's number.
+        id: i64,
+    },
+}
+
+impl Loading {
+    pub(crate) fn new(options: TreeOptions) -> Loading {
+        Loading {
+            options,
+            tree: Tree::new(options),
+            sessions: BTreeMap::new(),
+            acls: HashMap::new(),
+            is_bare: false,
+            txns: 0,
+        }
+    }
+
+    /// Room for a snapshot: its znodes include the system's.
+    fn strip(&mut self) {
+        if !self.is_bare {
+            self.is_bare = true;
+            self.tree = Tree::without_nodes(self.options);
+        }
+    }
+}
+
+impl Restore for Loading {
+    type Error = Misfit;
+
+    fn reset(&mut self) {
+        *self = Loading::new(self.options);
+    }
+
+    fn session(&mut self, session: SessionRecord) -> Result<(), Misfit> {
+        self.sessions.insert(SessionId(session.id), session.timeout_ms);
+        Ok(())
+    }
+
+    fn acl(&mut self, acl: AclRecord<'_>) -> Result<(), Misfit> {
+        self.acls.insert(acl.id, acl.acl.as_bytes().into());
+        Ok(())
+    }
+
+    fn node(&mut self, node: NodeRecord<'_>) -> Result<(), Misfit> {
+        self.strip();
+        let acl = match node.acl_id {
+            OPEN_ACL_ID => AclBytes::OPEN.as_bytes(),
+            id => {
+                self.acls.get(&id).ok_or_else(|| Misfit::Acl { path: node.path.clone().into_owned(), id })?
+            }
+        };
+        if self.tree.load(&node.path, node.data, acl, node.stat) {
+            Ok(())
+        } else {
+            Err(Misfit::Place { path: node.path.into_owned() })
+        }
+    }
+
+    fn snapshot_done(&mut self, zxid: Zxid) -> Result<(), Misfit> {
+        self.acls = HashMap::new();
+        self.tree.set_last_zxid(zxid);
+        self.tree.recompute_quotas();
+        Ok(())
+    }
+
+    fn txn(&mut self, entry: &TxnEntry<'_>) -> Result<(), Misfit> {
+        self.txns += 1;
+        self.tree.apply(&entry.header, &entry.txn, &mut ());
+        match &entry.txn {
+            Txn::CreateSession(timeout_ms) => {
+                self.sessions.insert(entry.session(), *timeout_ms);
+            }
+            Txn::CloseSession(_) => {
+                self.sessions.remove(&entry.session());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn digest(&self) -> Option<u64> {
+        Some(self.tree.digest())
+    }
+}

@@ -1,0 +1,88 @@
+//! Taking snapshots beside the work, and removing old files.
+
+use crate::admin::Metrics;
+use crate::engine::Engine;
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zk_proto::Zxid;
+use zk_proto::snapshot::SessionRecord;
+use zk_store::FileError;
+use zk_store::disk::Disk;
+use zk_store::snapshot::{SnapshotFile, SnapshotOptions, SnapshotWriter};
+
+/// Znodes that are written out before others get the tree.
+const TURN: usize = 128;
+
+/// Bytes that are collected before they are handed to the file.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Takes snapshots of an engine's tree, one at a time.
+pub(crate) struct Snapshots {
+    engine: Arc<Engine>,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: SnapshotOptions,
+    metrics: Arc<Metrics>,
+    turn: Mutex<()>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SnapshotOptions,
+        metrics: Arc<Metrics>,
+    ) -> Snapshots {
+        Snapshots { engine, disk, dir, options, metrics, turn: Mutex::new(()) }
+    }
+
+    /// Writes a snapshot of the tree as it is now. `None` if one is being written already.
+    pub(crate) fn take(&self) -> Option<Result<(Zxid, SnapshotFile), FileError>> {
+        let _turn = self.turn.try_lock()?;
+        let started = Instant::now();
+        let result = self.write();
+        if result.is_err() {
+            self.engine.tree.write().abandon_snapshot();
+        }
+        let took = started.elapsed();
+        self.metrics.snapshottime.record_time(took);
+        match &result {
+            Ok((zxid, file)) => {
+                tracing::info!("Snapshot taken in {} ms: {zxid} to {}", took.as_millis(), file.path.display());
+            }
+            Err(error) => tracing::error!(%error, "cannot write a snapshot; the log still has everything"),
+        }
+        Some(result)
+    }
+
+    fn write(&self) -> Result<(Zxid, SnapshotFile), FileError> {
+        let Some((head, sessions)) = self.engine.begin_snapshot() else {
+            unreachable!("snapshots are taken one at a time, under the lock of this type");
+        };
+        let sessions: Vec<SessionRecord> = sessions
+            .into_iter()
+            .map(|(id, timeout_ms)| SessionRecord { id: id.0, timeout_ms })
+            .collect();
+        let mut writer =
+            SnapshotWriter::begin(self.disk.clone(), &self.dir, head.zxid, self.options, &sessions, &head.acls)?;
+        let mut piece = Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2));
+        let mut more = true;
+        while more {
+            piece.clear();
+            while more && piece.len() < PIECE_BYTES {
+                more = self.engine.tree.write().snapshot_some(TURN, &mut piece);
+            }
+            writer.nodes(&piece)?;
+        }
+        let digest = self.options.digest.then_some(head.digest);
+        writer.finish(digest).map(|file| (head.zxid, file))
+    }
+
+    /// Waits until no snapshot is being written.
+    pub(crate) fn wait(&self, most: Duration) -> bool {
+        self.turn.try_lock_for(most).is_some()
+    }
+}

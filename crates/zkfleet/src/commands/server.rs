@@ -1,0 +1,102 @@
+//! `zkfleet server FILE`: one member, in the foreground, until SIGTERM or SIGINT.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use zk_server::config::{self, Options, Override};
+use zk_server::{Server, StartError};
+
+/// Runs one ZooKeeper server from a zoo.cfg.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration, as Apache ZooKeeper reads it.
+    #[arg(value_name = "ZOO.CFG")]
+    file: PathBuf,
+    /// A setting beside the file, with or without the prefix `zookeeper.`; the file wins, as in
+    /// Apache ZooKeeper.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    set: Vec<Override>,
+    /// Accept settings that give data away.
+    #[arg(long = "unsafe")]
+    allow_unsafe: bool,
+}
+
+/// Exit code of a bad configuration, as in Apache ZooKeeper.
+const BAD_CONFIG: u8 = 2;
+/// Exit code after the log could not be written.
+const LOG_FAILED: u8 = 10;
+
+/// Serves until it is told to stop. The exit code tells the truth: 0 only after a complete stop.
+pub fn run(args: &Args) -> ExitCode {
+    let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
+    let loaded = match config::load(&args.file, &args.set, options) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match Server::start(loaded.config) {
+        Ok(server) => serve(server),
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &StartError) -> u8 {
+    error.exit_code()
+}
+
+/// How often a failed log is looked for.
+const WATCH: Duration = Duration::from_millis(100);
+
+fn serve(server: Server) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot wait for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let has_failed = runtime.block_on(async {
+        tokio::select! {
+            () = stop_signal() => false,
+            () = failure(&server) => true,
+        }
+    });
+    let stopped = server.stop();
+    if has_failed {
+        return ExitCode::from(LOG_FAILED);
+    }
+    match stopped {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(LOG_FAILED)
+        }
+    }
+}
+
+async fn failure(server: &Server) {
+    while !server.has_failed() {
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("stopping");
+}
