@@ -55,6 +55,7 @@ def all_kinds(hosts):
     assert all(isinstance(result, Exception) for result in multi.commit())
     refused(zk.create, "/app", b"again")
     zk.create("/unicode-\u4e2d", "\u00fc".encode())
+    zk.create("/two", b"by create2", include_data=True)
     zk.create("/gone", b"soon")
     zk.delete("/gone")
     cli(hosts, "create", "/null")

@@ -33,8 +33,13 @@ impl DigestCheck {
         let window = match snapshot {
             None => Window::Exact,
             Some(info) => match info.digest {
-                // A digest from before the snapshot began says nothing about it.
-                Some(digest) if digest.version == DIGEST_VERSION && digest.zxid >= info.zxid.0 => {
+                // A digest from before the snapshot began says nothing about it, and one of zxid 0
+                // is a blank: Apache had applied nothing yet.
+                Some(digest)
+                    if digest.version == DIGEST_VERSION
+                        && digest.zxid >= info.zxid.0
+                        && digest.zxid > 0 =>
+                {
                     Window::Until(Zxid(digest.zxid), digest.digest as u64)
                 }
                 _ => Window::Unknown,
