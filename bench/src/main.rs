@@ -99,6 +99,9 @@ struct CompareArgs {
     /// Seconds that a JVM works before its first load.
     #[arg(long, default_value = "20", value_parser = seconds)]
     jvm_warm: Duration,
+    /// Seconds that a turn waits at most until the disk is as fast again as at its best.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    settle: Duration,
     /// The most memory of a JVM's heap.
     #[arg(long, default_value = "2g")]
     heap: String,
@@ -163,6 +166,7 @@ fn several(args: CompareArgs) -> Result<()> {
         rounds: args.rounds,
         timing: Timing { warm: args.warm, measured: args.seconds },
         jvm_warm: args.jvm_warm,
+        settle: args.settle,
         host: Host {
             apache_script: args.apache_script,
             heap: args.heap,

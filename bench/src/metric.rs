@@ -71,6 +71,8 @@ metrics! {
     ClientCpuUsPerOp "client CPU us/op" Lower,
     /// Cores that other programs used meanwhile: the noise.
     OtherCores "other cores" Lower,
+    /// A small durable write right before the load, without any server: the state of the disk.
+    FsyncUs "fdatasync p50 us" Lower,
     /// The server's resident memory at the end.
     RssMb "RSS MB" Lower,
     /// From the start of the process to the first answer, nothing on disk.

@@ -22,6 +22,7 @@ fn options(dir: &Path, servers: &[&str], loads: &[&str], rounds: u32) -> Options
         rounds,
         timing: Timing { warm: instant, measured: instant },
         jvm_warm: instant,
+        settle: Duration::ZERO,
         host: Host {
             apache_script: PathBuf::new(),
             heap: String::new(),

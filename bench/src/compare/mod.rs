@@ -2,6 +2,7 @@
 //! zoo.cfg; then medians, ratios and goals.
 
 pub mod about;
+pub mod disk;
 pub mod goals;
 pub mod jobs;
 pub mod report;
@@ -18,6 +19,7 @@ use crate::loads::Check;
 use crate::metric::{Metric, Values};
 use crate::run::{self, Timing};
 use crate::spec::Spec;
+use disk::Disk;
 use jobs::Job;
 use results::{Results, Run};
 use server::{Host, Running, Server};
@@ -40,6 +42,8 @@ pub struct Options {
     pub timing: Timing,
     /// How long a JVM is warmed up after its start.
     pub jvm_warm: Duration,
+    /// How long at most a turn waits for the disk to be as fast as at its best.
+    pub settle: Duration,
     /// How servers are started.
     pub host: Host,
     /// Where results.json and results.md go; written again after every round.
@@ -49,10 +53,12 @@ pub struct Options {
 /// Measures, and writes the results.
 pub fn compare(options: &Options) -> Result<Results> {
     let mut results = Results { about: about::about(options)?, runs: Vec::new() };
+    let mut disk = Disk::of(&options.host.dir)?;
     for round in 1..=options.rounds {
         for server in &options.servers {
-            let mut turn = Turn { options, server, round, results: &mut results, running: None };
-            turn.run();
+            disk.settle(options.settle)?;
+            let (results, disk) = (&mut results, &mut disk);
+            Turn { options, server, round, results, disk, running: None }.run();
         }
         results.about.load_average_after = crate::proc::load_average()?;
         results.write(&options.out)?;
@@ -66,6 +72,7 @@ struct Turn<'a> {
     server: &'a Server,
     round: u32,
     results: &'a mut Results,
+    disk: &'a mut Disk,
     running: Option<Running>,
 }
 
@@ -85,7 +92,7 @@ impl Turn<'_> {
             running.stop();
         }
         for job in own {
-            let outcome = self.own(&job);
+            let outcome = self.disk.settle(self.options.settle).and_then(|()| self.own(&job));
             self.note(&job, outcome, None);
         }
     }
@@ -109,7 +116,10 @@ impl Turn<'_> {
             }
             _ => self.options.timing,
         };
-        run::run(spec, &running.target(), &timing)
+        let fsync_us = self.disk.look()?;
+        let mut values = run::run(spec, &running.target(), &timing)?;
+        values.put(Metric::FsyncUs, fsync_us);
+        Ok(values)
     }
 
     fn own(&mut self, job: &Job) -> Result<Values> {

@@ -43,6 +43,11 @@ pub fn markdown(results: &Results) -> String {
         let _ =
             writeln!(out, "Other programs used {median} cores (at most {max}) meanwhile.{noise}\n");
     }
+    if let Some(fsync) =
+        Spread::of(results.runs.iter().filter_map(|run| run.values.get(Metric::FsyncUs)))
+    {
+        let _ = writeln!(out, "A durable write of 512 B took the disk {} us.\n", cell(fsync));
+    }
     out.push_str("Median [least..greatest] of the rounds.\n\n");
     let servers = results.servers();
     let _ = write!(out, "| load | figure |");
