@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use zk_server::config::{self, Options, Override};
-use zk_server::{Server, StartError};
+use zk_server::Server;
 
 /// Runs one ZooKeeper server from a zoo.cfg.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The configuration, as Apache ZooKeeper reads it.
     #[arg(value_name = "ZOO.CFG")]
     file: PathBuf,
     /// A setting beside the file, with or without the prefix `zookeeper.`; the file wins, as in
     /// Apache ZooKeeper.
     #[arg(short = 'D', value_name = "KEY=VALUE")]
-    set: Vec<Override>,
+    set: Vec<String>,
     /// Accept settings that give data away.
     #[arg(long = "unsafe")]
     allow_unsafe: bool,
@@ -28,9 +28,14 @@ const BAD_CONFIG: u8 = 2;
 const LOG_FAILED: u8 = 10;
 
 /// Serves until it is told to stop. The exit code tells the truth: 0 only after a complete stop.
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
-    let loaded = match config::load(&args.file, &args.set, options) {
+    log_to_stderr();
+    let mut set: Vec<Override> = args.set.iter().map(|text| Override::from_argument(text)).collect();
+    for variable in ["JVMFLAGS", "SERVER_JVMFLAGS"] {
+        set.extend(Override::from_jvm_flags(&std::env::var(variable).unwrap_or_default()));
+    }
+    let loaded = match config::load(&args.file, &set, options) {
         Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}");
@@ -44,13 +49,17 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(server) => serve(server),
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::from(exit_code(&error))
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn exit_code(error: &StartError) -> u8 {
-    error.exit_code()
+/// Lines on stderr: one each, at INFO unless `ZKFLEET_LOG` says otherwise.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ZKFLEET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Only a second call fails, and then the first one holds.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// How often a failed log is looked for.
