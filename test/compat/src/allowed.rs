@@ -7,6 +7,9 @@
 //! - < line of the golden file, * for anything
 //! + < line of this server, $1 for what the first * was
 //!
+//! shifted ENGINE case=GLOB
+//! reason why transactions are counted differently there: zxids of the case are not compared
+//!
 //! skip ENGINE case=GLOB
 //! reason why the case cannot run there
 //! ```
@@ -19,6 +22,13 @@ use std::cell::Cell;
 
 use crate::SyntaxError;
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Difference,
+    Shifted,
+    Skip,
+}
+
 /// A rule of the list.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -30,7 +40,7 @@ pub struct Rule {
     step: String,
     /// Why.
     pub reason: String,
-    skip: bool,
+    kind: Kind,
     golden: Vec<String>,
     there: Vec<String>,
     used: Cell<bool>,
@@ -54,7 +64,13 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Rule>, SyntaxError> {
             continue;
         }
         let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if matches!(mark, "difference" | "skip") {
+        let kind = match mark {
+            "difference" => Some(Kind::Difference),
+            "shifted" => Some(Kind::Shifted),
+            "skip" => Some(Kind::Skip),
+            _ => None,
+        };
+        if let Some(kind) = kind {
             let mut words = rest.split(' ');
             let engine = words.next().unwrap_or_default().to_owned();
             let rest = rest[engine.len()..].trim_start();
@@ -66,7 +82,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Rule>, SyntaxError> {
                 case: case.to_owned(),
                 step: step.to_owned(),
                 reason: String::new(),
-                skip: mark == "skip",
+                kind,
                 golden: Vec::new(),
                 there: Vec::new(),
                 used: Cell::new(false),
@@ -80,7 +96,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Rule>, SyntaxError> {
             "reason" => rule.reason = format!("{} {rest}", rule.reason),
             "-" => rule.golden.push(answer()),
             "+" => rule.there.push(answer()),
-            _ => return Err(fault("want difference, skip, reason, - or +")),
+            _ => return Err(fault("want difference, shifted, skip, reason, - or +")),
         }
     }
     for rule in &rules {
@@ -89,7 +105,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Rule>, SyntaxError> {
         if rule.reason.is_empty() {
             return Err(fault("a rule needs a reason"));
         }
-        if !rule.skip && rule.golden.is_empty() {
+        if rule.kind == Kind::Difference && rule.golden.is_empty() {
             return Err(fault("a difference needs a line of the golden file"));
         }
     }
@@ -99,8 +115,48 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Rule>, SyntaxError> {
 /// Whether this case (`file/name`) is not run on this engine.
 #[must_use]
 pub fn skips(rules: &[Rule], engine: &str, case: &str) -> bool {
-    let rule = rules.iter().find(|r| r.skip && r.engine == engine && glob(&r.case, case).is_some());
-    rule.inspect(|rule| rule.used.set(true)).is_some()
+    find(rules, Kind::Skip, engine, case).next().inspect(|rule| rule.used.set(true)).is_some()
+}
+
+fn find<'a>(
+    rules: &'a [Rule],
+    kind: Kind,
+    engine: &'a str,
+    case: &'a str,
+) -> impl Iterator<Item = &'a Rule> {
+    rules.iter().filter(move |rule| {
+        rule.kind == kind && rule.engine == engine && glob(&rule.case, case).is_some()
+    })
+}
+
+/// Whether a run gave what is expected. Where transactions are counted differently, zxids count as
+/// equal.
+#[must_use]
+pub fn equal(
+    rules: &[Rule],
+    engine: &str,
+    case: &str,
+    expected: &[String],
+    got: &[String],
+) -> bool {
+    if expected == got {
+        return true;
+    }
+    let mask = |lines: &[String]| lines.iter().map(|line| without_zxids(line)).collect::<Vec<_>>();
+    let mut shifted = find(rules, Kind::Shifted, engine, case);
+    let equal = shifted.next().filter(|_| mask(expected) == mask(got));
+    equal.inspect(|rule| rule.used.set(true)).is_some()
+}
+
+/// The line with every `+N` as `+`.
+fn without_zxids(line: &str) -> String {
+    let mut parts = line.split('+');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push('+');
+        text.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    text
 }
 
 /// What this engine is expected to answer where the golden file has `golden`.
@@ -113,8 +169,8 @@ pub fn rewrite(
     golden: &[String],
 ) -> Vec<String> {
     let mut lines = golden.to_vec();
-    for rule in rules.iter().filter(|rule| !rule.skip && rule.engine == engine) {
-        if glob(&rule.case, case).is_none() || glob(&rule.step, step).is_none() {
+    for rule in find(rules, Kind::Difference, engine, case) {
+        if glob(&rule.step, step).is_none() {
             continue;
         }
         let mut at = 0;
@@ -203,6 +259,15 @@ mod tests {
         assert!(skips(&rules, "3.8.0", "bad/one"));
         assert!(!skips(&rules, "3.8.0", "good/one"));
         assert!(!skips(&rules, "ours", "bad/one"));
+    }
+
+    #[test]
+    fn a_shifted_case_is_compared_without_zxids() {
+        let rules = parse("x", "shifted ours case=a/*\nreason one less\n").unwrap();
+        let (golden, there) = (lines(&["+12 ok {c+3 m+12}"]), lines(&["+11 ok {c+3 m+11}"]));
+        assert!(equal(&rules, "ours", "a/b", &golden, &there));
+        assert!(!equal(&rules, "ours", "b/b", &golden, &there));
+        assert!(!equal(&rules, "ours", "a/b", &golden, &lines(&["+11 ok {c+3 m-}"])));
     }
 
     #[test]

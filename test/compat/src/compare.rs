@@ -3,6 +3,9 @@
 use crate::allowed::{self, Rule};
 use crate::transcript::{CaseRecord, StepRecord};
 
+/// The step of a case that could not be run to its end.
+pub const HARNESS_FAILED: &str = "the harness failed";
+
 /// Differences of one case, ready to be read by a person; empty if there are none.
 #[must_use]
 pub fn compare(
@@ -15,13 +18,17 @@ pub fn compare(
     let name = format!("{file}/{}", golden.name);
     let mut report = Vec::new();
     for (i, want) in golden.steps.iter().enumerate() {
+        if let Some(failed) = there.steps.first().filter(|step| step.step == [HARNESS_FAILED]) {
+            report.extend(show(failed, &[], &failed.output));
+            break;
+        }
         let Some(got) = there.steps.get(i).filter(|got| got.step == want.step) else {
             report.push(format!("  the case was changed after its golden file (step {})", i + 1));
             break;
         };
         let step = want.step.join(" ");
         let expected = allowed::rewrite(rules, engine, &name, &step, &want.output);
-        if expected != got.output {
+        if !allowed::equal(rules, engine, &name, &expected, &got.output) {
             report.extend(show(want, &expected, &got.output));
         }
     }
@@ -36,10 +43,16 @@ pub fn compare(
 
 fn show(step: &StepRecord, expected: &[String], got: &[String]) -> Vec<String> {
     let mut lines = step.step.iter().map(|line| format!("    > {line}")).collect::<Vec<_>>();
-    let common = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
-    lines.extend(expected[..common].iter().map(|line| format!("      < {line}")));
-    lines.extend(expected[common..].iter().map(|line| format!("    - < {line}")));
-    lines.extend(got[common..].iter().map(|line| format!("    + < {line}")));
+    let head = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
+    let (want, got) = (&expected[head..], &got[head..]);
+    let tail = want.iter().rev().zip(got.iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut add = |mark: &str, part: &[String]| {
+        lines.extend(part.iter().map(|line| format!("    {mark} < {line}")));
+    };
+    add(" ", &expected[..head]);
+    add("-", &want[..want.len() - tail]);
+    add("+", &got[..got.len() - tail]);
+    add(" ", &want[want.len() - tail..]);
     lines
 }
 
@@ -63,11 +76,11 @@ mod tests {
 
     #[test]
     fn a_difference_is_shown_in_its_step() {
-        let golden = record(&[("a ping", &["+1 ok"]), ("a sync /", &["+1 ok /", "x"])]);
-        let there = record(&[("a ping", &["+1 ok"]), ("a sync /", &["+1 ok /", "y"])]);
+        let golden = record(&[("a ping", &["+1 ok"]), ("a sync /", &["+1 ok /", "x", "z"])]);
+        let there = record(&[("a ping", &["+1 ok"]), ("a sync /", &["+1 ok /", "y", "z"])]);
         assert_eq!(
             compare(&[], "ours", "f", &golden, &there).join("\n"),
-            "f/c: ours differs from Apache 3.9.4\n    > a sync /\n      < +1 ok /\n    - < x\n    + < y"
+            "f/c: ours differs from Apache 3.9.4\n    > a sync /\n      < +1 ok /\n    - < x\n    + < y\n      < z"
         );
     }
 

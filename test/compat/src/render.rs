@@ -238,7 +238,7 @@ mod tests {
     use zk_proto::response::{MultiResponse, MultiResult};
 
     fn symbols() -> Symbols {
-        Symbols::new(0, Stat::default())
+        Symbols::new(0, None)
     }
 
     #[test]

@@ -31,8 +31,9 @@ struct Wire {
     last_xid: i32,
     /// Sent and not answered: xid, what it asks for, its place in the pipeline.
     pending: Vec<(i32, RequestSpec, Option<usize>)>,
+    /// How to read a reply to a request that was sent as raw bytes.
+    awaited_op: i32,
     has_session: bool,
-    closed: bool,
 }
 
 /// What a connection brought.
@@ -45,7 +46,7 @@ enum Came {
 
 /// Runs one case; the server is clean again afterwards.
 pub fn run_case(world: &mut World, case: &Case) -> Result<CaseRecord, Error> {
-    let symbols = world.begin()?;
+    let symbols = world.begin(case.fresh)?;
     let mut run = Run { world, symbols, wires: BTreeMap::new(), closings: BTreeSet::new() };
     let mut record = CaseRecord { name: case.name.clone(), steps: Vec::new() };
     for step in &case.steps {
@@ -78,7 +79,7 @@ impl Run<'_> {
             Action::On(name, deed) => self.deed(name, deed),
             Action::Word(word) => {
                 let answer = four_letter_word(self.world.server().addr(), word, PATIENCE)?;
-                Ok(words::lines(&answer, self.world.server()))
+                Ok(words::lines(word, &answer, self.world.server()))
             }
             Action::Gone(path, within) => {
                 let started = Instant::now();
@@ -105,8 +106,8 @@ impl Run<'_> {
                 connection,
                 last_xid: 0,
                 pending: Vec::new(),
+                awaited_op: 0,
                 has_session: false,
-                closed: false,
             };
             self.wires.insert(name.to_owned(), wire);
         }
@@ -127,8 +128,9 @@ impl Run<'_> {
                 self.wires.remove(name);
                 Ok(Vec::new())
             }
-            Deed::Requests(requests) => self.requests(name, requests),
-            Deed::Read => {
+            Deed::Requests { requests, answers } => self.requests(name, requests, *answers),
+            Deed::Read(op) => {
+                wire.awaited_op = *op;
                 let came = self.next(name, PATIENCE)?;
                 Ok(self.finish(vec![came]))
             }
@@ -199,7 +201,12 @@ impl Run<'_> {
         bytes
     }
 
-    fn requests(&mut self, name: &str, requests: &[RequestSpec]) -> Result<Vec<String>, Error> {
+    fn requests(
+        &mut self,
+        name: &str,
+        requests: &[RequestSpec],
+        answers: Option<usize>,
+    ) -> Result<Vec<String>, Error> {
         let base = self.symbols.base();
         let Some(wire) = self.wires.get_mut(name) else { return Err(Error::Stopped) };
         let mut bytes = Vec::new();
@@ -214,19 +221,15 @@ impl Run<'_> {
             wire.pending.push((xid, spec.clone(), (requests.len() > 1).then_some(i + 1)));
         }
         wire.connection.send(&bytes)?;
-        self.answers(name, requests.len())
-    }
-
-    /// Everything up to the answers to so many requests; after closeSession up to the end.
-    fn answers(&mut self, name: &str, count: usize) -> Result<Vec<String>, Error> {
         let mut all = Vec::new();
-        let mut left = count;
+        let mut left = answers.unwrap_or(requests.len());
         while left > 0 {
             let came = self.next(name, PATIENCE)?;
             match &came {
                 Came::Reply { op: CLOSE_SESSION, ok: true, zxid, .. } => {
                     self.closings.insert(*zxid);
                     // The connection ends here, so one more thing is to come.
+                    left -= usize::from(answers.is_some());
                 }
                 Came::Reply { .. } => left -= 1,
                 Came::Event(..) => {}
@@ -291,7 +294,7 @@ impl Run<'_> {
             _ => return Ok(Vec::new()),
         }
         let ping = script::ping();
-        let mut lines = self.requests(name, &[ping])?;
+        let mut lines = self.requests(name, &[ping], None)?;
         // The ping is the harness's own; only a failure of it is worth a line.
         lines.retain(|line| !line.ends_with(" ok"));
         Ok(lines)
@@ -301,10 +304,7 @@ impl Run<'_> {
         let Some(wire) = self.wires.get_mut(name) else { return Err(Error::Stopped) };
         let frame = match wire.connection.read(timeout)? {
             Incoming::Frame(frame) => frame,
-            Incoming::Closed => {
-                wire.closed = true;
-                return Ok(Came::Closed);
-            }
+            Incoming::Closed => return Ok(Came::Closed),
             Incoming::Silence => return Ok(Came::Silence),
         };
         if let Some((zxid, line)) = render::event(&frame, &self.symbols) {
@@ -322,7 +322,7 @@ impl Run<'_> {
         let (op, about_root, mut head) = match at.map(|at| wire.pending.remove(at)) {
             Some((_, spec, None)) => (spec.op, spec.about_root, String::new()),
             Some((_, spec, Some(i))) => (spec.op, spec.about_root, format!("#{i} ")),
-            None => (0, false, format!("xid={xid} ")),
+            None => (wire.awaited_op, false, format!("xid={xid} ")),
         };
         head.push_str(&format!("{} {}", self.symbols.zxid(zxid), render::error(err)));
         let mut lines = render::body(op, err, r.rest(), about_root, &mut self.symbols);

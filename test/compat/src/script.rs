@@ -12,15 +12,15 @@
 //!   check /p 0
 //!   setData /p "x"
 //! end
-//! a pipeline                        all requests in one write, then all answers
+//! a pipeline [await=N]              all requests in one write, then all answers (or N)
 //!   getData /p
 //!   times 3 setData /p "$i"         $i counts from 0
 //! end
 //! ```
 //!
 //! Other steps of a connection: `open` (TCP only), `send` and `frame` (raw bytes without and with
-//! a length in front), `op NUMBER-OR-NAME` (a request with a raw body), `read` (one frame),
-//! `events N [sorted]` (wait for that many), `closed [within=A..B]` (wait for the end), `quiet`
+//! a length in front), `op NUMBER-OR-NAME` (a request with a raw body), `read [OP]`
+//! (one frame), `events N [sorted]` (wait for that many), `closed [within=A..B]` (wait for the end), `quiet`
 //! (nothing comes until a ping is answered), `drop` (close our side), `hangup` (stop sending).
 //! Steps of no connection: `word WORD` (four letters), `gone PATH [within=A..B]` (wait until the
 //! znode is gone), `restart kill|term`. Times are milliseconds. Any request takes `xid=N`.
@@ -93,10 +93,15 @@ pub enum Deed {
     Send(Body),
     /// Send a frame.
     Frame(Body),
-    /// Send requests in one write and wait for every answer.
-    Requests(Vec<RequestSpec>),
-    /// Wait for a frame.
-    Read,
+    /// Send requests in one write and wait for answers.
+    Requests {
+        /// In order.
+        requests: Vec<RequestSpec>,
+        /// How many answers to wait for; else all, and after closeSession the end.
+        answers: Option<usize>,
+    },
+    /// Wait for a frame; a reply is read as one to this operation.
+    Read(i32),
     /// Wait for events.
     Events {
         /// How many.
@@ -255,7 +260,7 @@ fn deed(mut words: Vec<Token>, block: &[String]) -> Result<Deed, String> {
         "open" => Deed::Open,
         "send" => Deed::Send(raw(&words)?),
         "frame" => Deed::Frame(raw(&words)?),
-        "read" => Deed::Read,
+        "read" => Deed::Read(words.first().map_or(Ok(0), op_number)?),
         "drop" => Deed::Drop,
         "hangup" => Deed::Hangup,
         "quiet" => Deed::Quiet,
@@ -266,10 +271,13 @@ fn deed(mut words: Vec<Token>, block: &[String]) -> Result<Deed, String> {
             let sorted = words.get(1).is_some_and(|w| w.is("sorted"));
             Deed::Events { count, sorted, within }
         }
-        "pipeline" => Deed::Requests(pipeline(block)?),
+        "pipeline" => {
+            let answers = take_number(&mut words, "await")?.map(|n| n as usize);
+            Deed::Requests { requests: pipeline(block)?, answers }
+        }
         _ => {
             words.insert(0, verb);
-            Deed::Requests(vec![request_spec(words, block)?])
+            Deed::Requests { requests: vec![request_spec(words, block)?], answers: None }
         }
     })
 }
@@ -413,7 +421,7 @@ mod tests {
         assert!(one.fresh && !two.fresh);
         assert_eq!(one.steps[1].text, ["a multi xid=4", "  check /p 0", "end"]);
         assert_eq!(one.steps[2].action, Action::Word(b"ruok".to_vec()));
-        let Action::On(_, Deed::Requests(requests)) = &two.steps[0].action else { panic!() };
+        let Action::On(_, Deed::Requests { requests, .. }) = &two.steps[0].action else { panic!() };
         assert_eq!(requests.iter().map(|r| r.op).collect::<Vec<_>>(), [5, 4, 5, 4]);
         assert_eq!(two.steps[1].action, Action::Gone("/p".into(), Some((1, 2))));
     }

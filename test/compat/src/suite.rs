@@ -150,7 +150,7 @@ fn run_job(engine: Engine, job: &[(&CaseFile, &Case)]) -> Result<Vec<Keyed>, Err
 
 fn failed(case: &Case, why: &str) -> CaseRecord {
     let output = why.lines().map(str::to_owned).collect();
-    let step = StepRecord { step: vec!["the harness failed".to_owned()], output };
+    let step = StepRecord { step: vec![compare::HARNESS_FAILED.to_owned()], output };
     CaseRecord { name: case.name.clone(), steps: vec![step] }
 }
 

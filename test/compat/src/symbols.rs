@@ -2,8 +2,10 @@
 //! ids are names of connections, times are only checked.
 //!
 //! A Stat reads `{c+2 m+3 p+2 v1 cv0 av0 len4 kids0}`: czxid, mzxid, pzxid, version, cversion,
-//! aversion, dataLength, numChildren; then `own=a` for an ephemeral. A time is named only when it
-//! is wrong: not that of the transaction in czxid or mzxid, or not within the life of the case.
+//! aversion, dataLength, numChildren; then `own=a` for an ephemeral. The root is older than the case:
+//! its counters are counted from the start of the case too, and a zxid that has not changed since is
+//! `-`. A time is named only when it is wrong: not that of the transaction in czxid or mzxid, or not
+//! within the life of the case.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,7 +30,7 @@ pub struct Session {
 pub struct Symbols {
     base: i64,
     started_ms: i64,
-    root: Stat,
+    root: Option<Stat>,
     sessions: Vec<Session>,
     times: BTreeMap<i64, i64>,
 }
@@ -38,9 +40,10 @@ fn now_ms() -> i64 {
 }
 
 impl Symbols {
-    /// For a case that starts after transaction `base`, with this Stat of `/`.
+    /// For a case that starts after transaction `base`, with this Stat of `/`; without one the root
+    /// is shown as it is, which is right on a fresh server.
     #[must_use]
-    pub fn new(base: i64, root: Stat) -> Symbols {
+    pub fn new(base: i64, root: Option<Stat>) -> Symbols {
         Symbols { base, started_ms: now_ms(), root, sessions: Vec::new(), times: BTreeMap::new() }
     }
 
@@ -92,15 +95,19 @@ impl Symbols {
         }
     }
 
-    /// A Stat. The root is older than the case, so its counters are shown relative to its start.
+    /// A Stat, of the root or of another znode.
     pub fn stat(&mut self, stat: &Stat, of_root: bool) -> String {
-        let zero = Stat::default();
-        let origin = if of_root { self.root } else { zero };
+        let root = self.root.filter(|_| of_root);
+        let origin = root.unwrap_or_default();
+        let zxid = |now: i64, then: i64| match root {
+            Some(_) if now == then => "-".to_owned(),
+            _ => self.zxid(now),
+        };
         let mut text = format!(
             "{{c{} m{} p{} v{} cv{} av{} len{} kids{}",
-            self.zxid(stat.czxid),
-            self.zxid(stat.mzxid),
-            self.zxid(stat.pzxid),
+            zxid(stat.czxid, origin.czxid),
+            zxid(stat.mzxid, origin.mzxid),
+            zxid(stat.pzxid, origin.pzxid),
             stat.version.wrapping_sub(origin.version),
             stat.cversion.wrapping_sub(origin.cversion),
             stat.aversion.wrapping_sub(origin.aversion),
@@ -139,7 +146,7 @@ mod tests {
 
     #[test]
     fn zxids_count_from_the_case() {
-        let symbols = Symbols::new(10, Stat::default());
+        let symbols = Symbols::new(10, None);
         let shown = [12, 10, 9, 0, -1].map(|zxid| symbols.zxid(zxid));
         assert_eq!(shown, ["+2", "+0", "old", "0", "-1"]);
     }
@@ -147,7 +154,7 @@ mod tests {
     #[test]
     fn wrong_times_are_named() {
         let now = now_ms();
-        let mut symbols = Symbols::new(10, Stat::default());
+        let mut symbols = Symbols::new(10, None);
         let stat = |mtime| Stat { czxid: 11, mzxid: 12, ctime: now, mtime, ..Stat::default() };
         assert_eq!(symbols.stat(&stat(now), false), "{c+1 m+2 p0 v0 cv0 av0 len0 kids0}");
         assert!(symbols.stat(&stat(now + 1), false).ends_with("mtime=other-than-txn}"));
@@ -158,8 +165,8 @@ mod tests {
     #[test]
     fn the_root_is_shown_relative() {
         let root = Stat { cversion: 7, num_children: 1, ..Stat::default() };
-        let mut symbols = Symbols::new(10, root);
+        let mut symbols = Symbols::new(10, Some(root));
         let later = Stat { cversion: 9, num_children: 2, pzxid: 11, ..root };
-        assert_eq!(symbols.stat(&later, true), "{c0 m0 p+1 v0 cv2 av0 len0 kids1}");
+        assert_eq!(symbols.stat(&later, true), "{c- m- p+1 v0 cv2 av0 len0 kids1}");
     }
 }

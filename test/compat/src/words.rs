@@ -2,12 +2,23 @@
 
 use zk_testkit::Server;
 
-/// The lines, numbers as `N`, the version as `V`, the data directory as `DIR`.
+/// The lines, numbers as `N`, dates as `DATE`, the version as `V`, the data directory as `DIR`. How
+/// many connections and sessions there are, and in which order, depends on the moment: a line that
+/// was there already is left out, and lists are sorted.
 #[must_use]
-pub(crate) fn lines(answer: &[u8], server: &Server) -> Vec<String> {
+pub(crate) fn lines(word: &[u8], answer: &[u8], server: &Server) -> Vec<String> {
     let dir = server.data_dir().display().to_string();
     let text = String::from_utf8_lossy(answer).replace(&dir, "DIR");
-    text.lines().map(mask).collect()
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines().map(mask) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if matches!(word, b"cons" | b"wchp" | b"wchc") {
+        lines.sort();
+    }
+    lines
 }
 
 fn mask(line: &str) -> String {
@@ -15,6 +26,9 @@ fn mask(line: &str) -> String {
         if line.starts_with(name) {
             return format!("{name}V");
         }
+    }
+    if let Some((head, _)) = line.split_once(" expire at ") {
+        return format!("{} expire at DATE:", mask(head));
     }
     let mut out = String::new();
     let mut rest = line;
@@ -39,6 +53,7 @@ mod tests {
     fn numbers_are_masked() {
         assert_eq!(mask("Latency min/avg/max: 0/0.5/12"), "Latency min/avg/max: N/N.N/N");
         assert_eq!(mask("Zxid: 0x1f"), "Zxid: 0xN");
+        assert_eq!(mask("1 expire at Sun Nov 22 17:57:04 UTC 2026:"), "N expire at DATE:");
         assert_eq!(mask("Zookeeper version: 3.9.4-abc"), "Zookeeper version: V");
     }
 }

@@ -50,14 +50,15 @@ impl World {
         &self.server
     }
 
-    /// Before a case: opens the keeper's session and takes the zxid that the case counts from.
-    pub fn begin(&mut self) -> Result<Symbols, Error> {
+    /// Before a case: opens the keeper's session and takes the zxid that the case counts from. On a
+    /// `fresh` server the root is shown as it is.
+    pub fn begin(&mut self, fresh: bool) -> Result<Symbols, Error> {
         let mut keeper = Client::connect(self.server.addr(), i32::MAX)?;
         keeper.auth("digest", SUPER_AUTH)?;
         let root = keeper.exists("/")?;
         let base = keeper.ping()?;
         self.keeper = Some(keeper);
-        Ok(Symbols::new(base.0, root))
+        Ok(Symbols::new(base.0, (!fresh).then_some(root)))
     }
 
     fn keeper(&mut self) -> Result<&mut Client, Error> {
