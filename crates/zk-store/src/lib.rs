@@ -17,6 +17,7 @@
 pub mod data_dir;
 pub mod disk;
 mod error;
+pub mod group_commit;
 pub mod log;
 pub mod manifest;
 pub mod names;

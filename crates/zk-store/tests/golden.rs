@@ -1,6 +1,8 @@
 //! Files that Apache 3.8.0 and 3.9.4 wrote (testdata/make.sh): read with every check on, and
 //! written back byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,365 @@
+//! Group commit: many appends, one write and one fdatasync, on a thread of its own.
+//!
+//! **The durability rule:** [`Completion::Durable`] is the only statement that a record is on the
+//! disk, and it is made after the fdatasync returned. After the first failure there is exactly one
+//! [`Completion::Failed`] and nothing else ever: the file is given up, never asked again.
+//!
+//! Appending copies the record under a short lock and never waits for the disk. While the thread
+//! is busy records gather; when it comes back it takes all of them. An append to a sleeping thread
+//! wakes it once.
+
+use crate::log::{Committed, FRAME_LEN, LogError, LogWriter, put_frame};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use zk_proto::Zxid;
+
+/// The mark is completed when nothing came for so long (rule R3).
+const IDLE: Duration = Duration::from_millis(20);
+/// How often a full disk is tried again.
+const FULL_RETRY: Duration = Duration::from_millis(500);
+/// A buffer that one large batch made larger than this is not kept.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// How batches are gathered.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitOptions {
+    /// Most bytes that may wait, the batch under way included. The log's reserve must hold them.
+    pub max_queued_bytes: usize,
+    /// A longer fdatasync is warned about (`fsync.warningthresholdms`).
+    pub slow_sync: Duration,
+}
+
+impl Default for CommitOptions {
+    fn default() -> CommitOptions {
+        CommitOptions { max_queued_bytes: 4 << 20, slow_sync: Duration::from_secs(1) }
+    }
+}
+
+/// What became of records.
+#[derive(Clone, Debug)]
+pub enum Completion {
+    /// All records up to this one are durable (with `forceSync=no`: written).
+    Durable {
+        /// The batch, with its zxid, size and the time of its fdatasync.
+        batch: Committed,
+        /// The fdatasync took longer than the threshold.
+        is_slow: bool,
+    },
+    /// The log failed; nothing after the last `Durable` is known to be on the disk.
+    Failed(Arc<LogError>),
+}
+
+/// Why a record was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Too much is waiting: try again after the next completion.
+    #[error("too many bytes wait for the disk")]
+    Busy,
+    /// The disk is full: no writes until there is space again; it is tried twice a second.
+    #[error("the disk of the transaction log is full: free space, writes go on by themselves")]
+    DiskFull,
+    /// The log failed or was shut down.
+    #[error("the transaction log is closed")]
+    Closed,
+}
+
+/// The appending side.
+#[derive(Debug)]
+pub struct GroupCommit {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<(), LogError>>>,
+    max_queued_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to do; the thread waits here.
+    work: Condvar,
+    /// Something was completed; [`GroupCommit::flush`] waits here.
+    progress: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: Vec<u8>,
+    /// Offsets in `frames` where a new file begins.
+    rolls: Vec<usize>,
+    /// Bytes that the thread took and that are not durable yet.
+    in_flight: usize,
+    /// Bytes ever appended and ever completed.
+    appended: u64,
+    completed: u64,
+    asleep: bool,
+    stop: bool,
+    disk_full: bool,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of the other side leaves numbers, no half-made structure.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GroupCommit {
+    /// Starts the thread. `complete` runs on it: it should only pass the news on.
+    pub fn start(
+        writer: LogWriter,
+        options: CommitOptions,
+        complete: impl FnMut(Completion) + Send + 'static,
+    ) -> io::Result<GroupCommit> {
+        let shared = Arc::new(Shared::default());
+        shared.lock().disk_full = writer.is_disk_full();
+        let committer = Committer { shared: shared.clone(), writer, options, complete };
+        let thread = Builder::new().name("zk-log".into()).spawn(move || committer.run())?;
+        let max_queued_bytes = options.max_queued_bytes;
+        Ok(GroupCommit { shared, thread: Some(thread), max_queued_bytes })
+    }
+
+    /// Queues an encoded [`TxnEntry`](zk_proto::txn::TxnEntry), whose zxid is `zxid`. Never waits
+    /// for the disk.
+    pub fn append(&self, zxid: Zxid, payload: &[u8]) -> Result<(), AppendError> {
+        debug_assert_eq!(payload.get(12..20), Some(&zxid.0.to_be_bytes()[..]));
+        let mut state = self.shared.lock();
+        let waiting = state.frames.len() + state.in_flight;
+        let len = payload.len() + FRAME_LEN;
+        if state.closed || state.stop {
+            return Err(AppendError::Closed);
+        }
+        if state.disk_full {
+            return Err(AppendError::DiskFull);
+        }
+        // One record is taken however large it is: it must be possible to log it.
+        if waiting > 0 && waiting + len > self.max_queued_bytes {
+            return Err(AppendError::Busy);
+        }
+        put_frame(&mut state.frames, payload);
+        state.appended += len as u64;
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Whether a record would be taken now, by the same rules as [`append`](GroupCommit::append).
+    pub fn admits(&self, payload_len: usize) -> Result<(), AppendError> {
+        let state = self.shared.lock();
+        let waiting = state.frames.len() + state.in_flight;
+        match () {
+            () if state.closed || state.stop => Err(AppendError::Closed),
+            () if state.disk_full => Err(AppendError::DiskFull),
+            () if waiting > 0 && waiting + payload_len + FRAME_LEN > self.max_queued_bytes => {
+                Err(AppendError::Busy)
+            }
+            () => Ok(()),
+        }
+    }
+
+    /// The next record begins a new file, as before a snapshot.
+    pub fn roll(&self) {
+        let mut state = self.shared.lock();
+        let at = state.frames.len();
+        state.rolls.push(at);
+        self.wake(state);
+    }
+
+    /// Waits until everything appended so far is durable and told.
+    pub fn flush(&self) -> Result<(), AppendError> {
+        let mut state = self.shared.lock();
+        let wanted = state.appended;
+        while state.completed < wanted && !state.closed {
+            state = self.shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.completed < wanted { Err(AppendError::Closed) } else { Ok(()) }
+    }
+
+    /// Makes what was appended durable, completes the mark, and ends the thread.
+    pub fn shutdown(mut self) -> Result<(), LogError> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), LogError> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let mut state = self.shared.lock();
+        state.stop = true;
+        self.wake(state);
+        // A panic in the callback: the log is as it was after the last completion.
+        thread.join().unwrap_or(Err(LogError::Poisoned))
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
+            self.shared.work.notify_one();
+        }
+    }
+}
+
+impl Drop for GroupCommit {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+/// The thread's side.
+struct Committer<F> {
+    shared: Arc<Shared>,
+    writer: LogWriter,
+    options: CommitOptions,
+    complete: F,
+}
+
+/// What the thread found to do.
+enum Work {
+    Batch { frames: Vec<u8>, rolls: Vec<usize> },
+    Idle,
+    Stop,
+}
+
+impl<F: FnMut(Completion)> Committer<F> {
+    fn run(mut self) -> Result<(), LogError> {
+        // However this ends, nobody may wait for it any more.
+        let _close = CloseOnDrop(self.shared.clone());
+        let mut spare = Vec::new();
+        let mut is_marked = true;
+        loop {
+            let result = match self.wait(std::mem::take(&mut spare), is_marked) {
+                Work::Stop => return self.writer.close(),
+                Work::Idle => self.idle().map(|()| is_marked = true),
+                Work::Batch { mut frames, rolls } => {
+                    is_marked = false;
+                    let result = self.batch(&mut frames, &rolls);
+                    self.done(frames.len());
+                    frames.clear();
+                    if frames.capacity() <= KEPT_BYTES {
+                        spare = frames;
+                    }
+                    result
+                }
+            };
+            if let Err(error) = result {
+                return Err(self.fail(error));
+            }
+        }
+    }
+
+    /// Waits for something to do. `spare` takes what is appended from now on.
+    fn wait(&self, spare: Vec<u8>, is_marked: bool) -> Work {
+        let mut state = self.shared.lock();
+        loop {
+            if !state.frames.is_empty() || !state.rolls.is_empty() {
+                let frames = std::mem::replace(&mut state.frames, spare);
+                state.in_flight = frames.len();
+                return Work::Batch { frames, rolls: std::mem::take(&mut state.rolls) };
+            }
+            if state.stop {
+                return Work::Stop;
+            }
+            state.asleep = true;
+            let patience = match (is_marked, state.disk_full) {
+                (false, _) => Some(IDLE),
+                (true, true) => Some(FULL_RETRY),
+                (true, false) => None,
+            };
+            let Some(patience) = patience else {
+                state = self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.shared.work.wait_timeout(state, patience);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            let has_work = !state.frames.is_empty() || !state.rolls.is_empty() || state.stop;
+            if timeout.timed_out() && !has_work {
+                state.asleep = false;
+                return Work::Idle;
+            }
+        }
+    }
+
+    /// Commits a batch, in parts where new files begin.
+    fn batch(&mut self, frames: &mut [u8], rolls: &[usize]) -> Result<(), LogError> {
+        let mut begin = 0;
+        for &roll in rolls {
+            self.part(&mut frames[begin..roll])?;
+            self.writer.roll()?;
+            begin = roll;
+        }
+        self.part(&mut frames[begin..])?;
+        self.writer.zero_ahead()?;
+        self.note_full();
+        Ok(())
+    }
+
+    fn part(&mut self, frames: &mut [u8]) -> Result<(), LogError> {
+        let Some(batch) = self.writer.commit(frames)? else { return Ok(()) };
+        let is_slow = batch.sync > self.options.slow_sync;
+        if is_slow {
+            // Apache's words: operators search for them.
+            tracing::warn!(
+                "fsync-ing the write ahead log in zk-log took {}ms which will adversely effect \
+                 operation latency. See the ZooKeeper troubleshooting guide",
+                batch.sync.as_millis()
+            );
+        }
+        // Before it is told: who was refused as busy tries again when it hears of this.
+        self.shared.lock().in_flight -= frames.len();
+        (self.complete)(Completion::Durable { batch, is_slow });
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<(), LogError> {
+        self.writer.complete_mark()?;
+        if self.writer.is_disk_full() && self.writer.refill().is_ok() {
+            tracing::info!("there is disk space again: writes are taken");
+        }
+        self.note_full();
+        Ok(())
+    }
+
+    fn note_full(&mut self) {
+        let disk_full = self.writer.is_disk_full();
+        let mut state = self.shared.lock();
+        if disk_full && !state.disk_full {
+            tracing::error!("the disk of the transaction log is full: no writes are taken");
+        }
+        state.disk_full = disk_full;
+    }
+
+    fn done(&self, bytes: usize) {
+        let mut state = self.shared.lock();
+        // After a failure the bytes are gone, not completed: `closed` follows.
+        if !self.writer.is_poisoned() {
+            state.completed += bytes as u64;
+        }
+        drop(state);
+        self.shared.progress.notify_all();
+    }
+
+    fn fail(&mut self, error: LogError) -> LogError {
+        tracing::error!("{error}");
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.frames = Vec::new();
+        drop(state);
+        (self.complete)(Completion::Failed(Arc::new(error)));
+        LogError::Poisoned
+    }
+}
+
+/// Closes the queue when the thread ends, by a panic too.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.progress.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;
