@@ -59,10 +59,6 @@ pub struct SaslSettings {
     pub allow_failed: bool,
     /// `letAnySaslUserDoX`: an ACL id that every SASL identity matches.
     pub any_user_id: Option<String>,
-    /// `kerberos.removeHostFromPrincipal`: `name/host` becomes `name`.
-    pub remove_host: bool,
-    /// `kerberos.removeRealmFromPrincipal`: `name@realm` becomes `name`.
-    pub remove_realm: bool,
 }
 
 impl AuthSettings {
@@ -117,8 +113,6 @@ impl SaslSettings {
             acls_enabled,
             allow_failed: keys.java_bool("allowSaslFailedClients", false),
             any_user_id: keys.non_empty("letAnySaslUserDoX"),
-            remove_host: keys.java_bool("kerberos.removeHostFromPrincipal", false),
-            remove_realm: keys.java_bool("kerberos.removeRealmFromPrincipal", false),
         }
     }
 }

@@ -245,8 +245,6 @@ pub const KEYS: &[Key] = &[
     f("sasl.serverconfig"),
     f("sasl.usersFile"),
     f("java.security.auth.login.config"),
-    f("kerberos.removeHostFromPrincipal"),
-    f("kerberos.removeRealmFromPrincipal"),
     later("kerberos.*", "", KERBEROS),
     later("sasl.*", "", KERBEROS),
     later("server.principal", "", KERBEROS),

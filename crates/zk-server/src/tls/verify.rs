@@ -1,0 +1,96 @@
+//! Which client certificates are accepted: as Java does, a chain to a trusted authority, or the
+//! very certificate in the trust store.
+
+use std::sync::Arc;
+
+use ::der::asn1::{GeneralizedTime, UtcTime};
+use ::der::{Decode, Tag, Tagged};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use super::der::Items;
+use super::dn::Certificate;
+use super::store::Fault;
+
+/// Accepts what the inner verifier accepts, and certificates that are in the trust store themselves
+/// (`PKIXValidator`), such as those that clients signed for themselves.
+///
+/// Differs from Java in: an expired one is refused.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    pub(super) inner: Arc<dyn ClientCertVerifier>,
+    pub(super) trusted: Vec<CertificateDer<'static>>,
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if !self.trusted.iter().any(|trusted| trusted.as_ref() == end_entity.as_ref()) {
+            return self.inner.verify_client_cert(end_entity, intermediates, now);
+        }
+        match valid_seconds(end_entity) {
+            Ok([start, _]) if now.as_secs() < start => {
+                Err(Error::InvalidCertificate(CertificateError::NotValidYet))
+            }
+            Ok([_, end]) if now.as_secs() > end => {
+                Err(Error::InvalidCertificate(CertificateError::Expired))
+            }
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(_) => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Start and end of a certificate, in seconds since 1970.
+fn valid_seconds(certificate: &[u8]) -> Result<[u64; 2], Fault> {
+    let [start, end] = Certificate::parse(certificate)?.validity;
+    Ok([seconds(start)?, seconds(end)?])
+}
+
+fn seconds(time: &[u8]) -> Result<u64, Fault> {
+    let since_1970 = match Items::new(time)?.any()?.tag() {
+        Tag::UtcTime => UtcTime::from_der(time)?.to_unix_duration(),
+        _ => GeneralizedTime::from_der(time)?.to_unix_duration(),
+    };
+    Ok(since_1970.as_secs())
+}
