@@ -21,6 +21,7 @@
 
 pub mod allowed;
 pub mod compare;
+pub mod random;
 pub mod render;
 pub mod request;
 pub mod run;

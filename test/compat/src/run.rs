@@ -100,6 +100,10 @@ impl Run<'_> {
     }
 
     fn deed(&mut self, name: &str, deed: &Deed) -> Result<Vec<String>, Error> {
+        // A connection shakes hands once; after that a connect means a new one.
+        if matches!(deed, Deed::Connect(_)) && self.wires.get(name).is_some_and(|w| w.has_session) {
+            self.wires.remove(name);
+        }
         if matches!(deed, Deed::Open | Deed::Connect(_)) && !self.wires.contains_key(name) {
             let connection = Connection::open(self.world.server().addr())?;
             let wire = Wire {
