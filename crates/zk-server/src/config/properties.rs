@@ -3,7 +3,8 @@
 //! Mirrors `java.util.Properties.load(InputStream)`: bytes are ISO-8859-1, `#` and `!` start
 //! comments, a line that ends in an odd number of backslashes goes on in the next one, the key ends
 //! at the first `=`, `:` or white space that is not escaped. Differs in: entries keep their order,
-//! their line and their duplicates, because an operator wants to hear of all three.
+//! their line and their duplicates, because an operator wants to hear of all three, and a backslash
+//! that is alone at the end of the file is not an entry without a name.
 
 use std::fmt;
 
@@ -71,12 +72,12 @@ impl<'a> Lines<'a> {
                 let continues = backslashes % 2 == 1;
                 let kept = &part[..part.len() - usize::from(continues)];
                 logical.extend(kept.iter().map(|&byte| byte as char));
-                match continues.then(|| self.next_natural()).flatten() {
+                // As long as there is nothing, the next line can still be a comment.
+                match (continues && !logical.is_empty()).then(|| self.next_natural()).flatten() {
                     Some(next) => part = trim_start(next),
                     None => break,
                 }
             }
-            // A lone backslash is an empty line, not an entry with an empty key.
             if !logical.is_empty() {
                 return Some((start, logical));
             }
@@ -206,7 +207,8 @@ mod tests {
         check("a=1,\\\n   2,\\\r\n\t3\nb=4", &[("a", "1,2,3", 1), ("b", "4", 4)]);
         check("a=1\\\\\nb=2", &[("a", "1\\", 1), ("b", "2", 2)]);
         check("a=1\\", &[("a", "1", 1)]);
-        check("\\\na=1", &[("a", "1", 1)]);
+        check("\\\na=1", &[("a", "1", 2)]);
+        check("\\\n#a=1", &[]);
         check("a=\\\n\nb=1", &[("a", "", 1), ("b", "1", 3)]);
     }
 
