@@ -1,12 +1,15 @@
 //! The command line of the benchmarks.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use zkfleet_bench::compare::jobs::Job;
 use zkfleet_bench::compare::report::markdown;
 use zkfleet_bench::compare::results::Results;
@@ -40,6 +43,13 @@ enum Command {
     Report {
         /// The file.
         results: PathBuf,
+    },
+    /// Become another program that ends when the one that started this ends.
+    #[command(hide = true)]
+    Child {
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
     },
     /// Serve without keeping anything: the physical floor of this machine.
     Floor {
@@ -142,6 +152,7 @@ fn main() -> ExitCode {
         Command::Report { results } => {
             Results::read(&results).map(|results| println!("{}", markdown(&results)))
         }
+        Command::Child { command } => Err(become_child(&command)),
         Command::Floor { listen, file } => {
             Floor::bind(listen, file.as_deref()).and_then(|mut floor| {
                 println!("{}", floor.addr());
@@ -183,6 +194,16 @@ fn several(args: CompareArgs) -> Result<()> {
         0 => Ok(()),
         count => Err(Error::Failed { count }),
     }
+}
+
+/// Returns only when it fails.
+fn become_child(command: &[OsString]) -> Error {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return Error::io("ask to end with the parent")(error);
+    }
+    let program = &command[0];
+    let error = process::Command::new(program).args(&command[1..]).exec();
+    Error::io(format!("execute {}", program.display()))(error)
 }
 
 fn one(args: &RunArgs) -> Result<()> {

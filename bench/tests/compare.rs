@@ -1,8 +1,10 @@
 //! The comparison itself: rounds in turn, results on file, failures told.
 #![allow(clippy::unwrap_used, reason = "a test's panic is its failure")]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use zkfleet_bench::compare::jobs::Job;
 use zkfleet_bench::compare::report::markdown;
@@ -60,10 +62,44 @@ fn servers_take_turns_and_results_are_kept() {
 #[test]
 fn a_server_that_does_not_start_fails_its_loads_and_nobody_else_s() {
     let dir = tempfile::tempdir().unwrap();
-    let servers = ["broken=/bin/false", "floor"];
+    let servers = ["broken=/bin/ls", "floor"];
     let results = compare(&options(dir.path(), &servers, &["empty", "get-1x1"], 1)).unwrap();
     let failed: Vec<(&str, bool)> =
         results.runs.iter().map(|run| (run.server.as_str(), run.failed.is_some())).collect();
     assert_eq!(failed, [("broken", true), ("broken", true), ("floor", false)]);
-    assert!(markdown(&results).contains("- round 1, broken, get-1x1: broken ended with"));
+    let text = markdown(&results);
+    let told = text.lines().find(|line| line.starts_with("- round 1, broken, get-1x1")).unwrap();
+    // ls finds no file "server" and lists zoo.cfg: the last words of a server are in the report.
+    assert!(told.contains("broken ended with") && told.contains("zoo.cfg"), "{told}");
+}
+
+/// The shell starts a floor server through the program, tells its number, and is killed.
+#[test]
+fn a_server_ends_with_the_program_that_started_it() {
+    let bench = env!("CARGO_BIN_EXE_zkfleet-bench");
+    let script = format!("{bench} child -- {bench} floor & echo $!; read forever");
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut told = [lines.next().unwrap(), lines.next().unwrap()];
+    told.sort_by_key(String::len);
+    let [pid, addr] = told;
+    std::net::TcpStream::connect(&addr).unwrap();
+
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    // Gone, or a zombie of whoever inherited it.
+    let ended = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !ended() {
+        assert!(Instant::now() < deadline, "process {pid} outlives its parent");
+        std::thread::yield_now();
+    }
 }

