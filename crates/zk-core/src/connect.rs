@@ -25,6 +25,12 @@ impl Core {
         };
         let request = match request {
             Ok(request) if self.admission == Admission::Serving => request,
+            Ok(request)
+                if self.admission == Admission::ReadOnly
+                    && request.session_id != SessionId::NONE =>
+            {
+                request
+            }
             _ => return fx.close(conn),
         };
         // A client that has seen more than we have would go back in time.
@@ -77,6 +83,10 @@ impl Core {
         if !known {
             if let Some(connection) = self.conns.get_mut(&conn) {
                 connection.state = ConnState::Closing;
+            }
+            // Only a serving member may say that a session is gone (DESIGN R1).
+            if self.admission != Admission::Serving {
+                return fx.close(conn);
             }
             let response = ConnectResponse::expired(request.read_only);
             fx.frame(conn, true, |out| response.write(out));

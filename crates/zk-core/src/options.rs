@@ -42,6 +42,9 @@ pub struct Times {
 pub enum Admission {
     /// Everything; only now may a client be told that its session is gone.
     Serving,
+    /// Reads, and sessions that exist; writes are refused and no session opens, expires or closes:
+    /// nothing can be logged at the moment.
+    ReadOnly,
     /// Nothing: connections are closed without an answer.
     Closed,
 }

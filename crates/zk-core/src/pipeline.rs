@@ -124,6 +124,12 @@ impl Core {
         self.admission = admission;
     }
 
+    /// Whether clients are served.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.admission
+    }
+
     /// The zxid of the newest transaction that was given out.
     #[must_use]
     pub fn last_proposed(&self) -> Zxid {
@@ -204,6 +210,9 @@ impl Core {
         mut heard_ms: impl FnMut(ConnId) -> Option<i64>,
         fx: &mut Effects,
     ) {
+        if self.admission == Admission::ReadOnly {
+            return;
+        }
         let mut expired = Vec::new();
         self.sessions.expire_due(
             now.monotonic_ms,
@@ -218,6 +227,9 @@ impl Core {
 
     /// Reaps a container or TTL znode that was found due.
     pub fn reap(&mut self, tree: &Tree, now: Times, path: &str, fx: &mut Effects) {
+        if self.admission == Admission::ReadOnly {
+            return;
+        }
         self.propose(tree, now, SessionId::NONE, 0, &[], &Proposal::Reap(path), Answer::None, fx);
     }
 

@@ -1,7 +1,7 @@
 //! Requests on their way in: what each becomes, and behind what it waits.
 
 use crate::effects::{Effect, Effects};
-use crate::options::Times;
+use crate::options::{Admission, Times};
 use crate::pipeline::{Answer, ConnState, Core, Work};
 use crate::read::{Reader, WatchAccess};
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
@@ -45,6 +45,9 @@ impl Core {
             Ok(Some(Request::Auth(packet))) => self.auth(conn, header, &packet, fx),
             Ok(Some(Request::Multi(multi))) if !is_well_formed(&multi) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx);
+            }
+            Ok(Some(_)) if op.is_write() && self.admission == Admission::ReadOnly => {
+                self.refuse(tree, conn, header.xid, ErrorCode::NotReadOnly, fx);
             }
             Ok(Some(request)) if op.is_write() => {
                 self.write(tree, now, conn, header.xid, &request, fx)

@@ -5,7 +5,7 @@ use crate::config::{HostPort, ServerConfig, SessionPassword};
 use crate::engine::{Engine, EngineOptions};
 use crate::inspect::Member;
 use crate::net::Workers;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Recovered, Storage, StorageError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -37,7 +37,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The admin server cannot be opened.
-    #[error("cannot open the admin server on {address}: {source}; set admin.serverPort or admin.enableServer=false")]
+    #[error(
+        "cannot open the admin server on {address}: {source}; set admin.serverPort or admin.enableServer=false"
+    )]
     Admin {
         /// Where.
         address: HostPort,
@@ -92,12 +94,14 @@ impl Server {
         let tree = TreeOptions { extended_types: config.storage.extended_types, hash_seed };
         // Before the data is read: a second server must not read it for nothing.
         let (plain, port) = listen(config.listeners.client.as_ref(), config.listeners.backlog())?;
-        let (storage, recovered) = Storage::open(&config, tree, &metrics)?;
-        let log = storage.log();
-        let engine = Engine::new(options, recovered.tree, recovered.sessions, metrics.clone(), log);
-        let snapshots = storage.start(&engine, metrics)?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let (mut storage, recovered) = Storage::open(&config, tree, &metrics)?;
+        let Recovered { tree, sessions, log } = recovered;
+        let engine = Engine::new(options, tree, sessions, metrics, storage.appender());
+        let snapshots = storage.start(&engine, log)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
         let member = Arc::new(Member {
             engine: engine.clone(),
             snapshots: snapshots.clone(),
@@ -115,7 +119,11 @@ impl Server {
         let housekeeping = Housekeeping::start(runtime)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = Workers::start(&engine, count, plain).map_err(StartError::Thread)?;
-        tracing::info!("serving clients on port {}, started in {} ms", port.unwrap_or_default(), started.elapsed().as_millis());
+        tracing::info!(
+            "serving clients on port {}, started in {} ms",
+            port.unwrap_or_default(),
+            started.elapsed().as_millis()
+        );
         Ok(Server { member, workers, storage, housekeeping })
     }
 
@@ -154,7 +162,10 @@ impl Housekeeping {
             let _ = runtime.block_on(stopped);
             runtime.shutdown_background();
         };
-        let thread = std::thread::Builder::new().name("zk-house".into()).spawn(body).map_err(StartError::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name("zk-house".into())
+            .spawn(body)
+            .map_err(StartError::Thread)?;
         Ok(Housekeeping { thread, stop })
     }
 
@@ -173,7 +184,8 @@ const HANDSHAKE_MS: u32 = 5_000;
 /// An answer may be this many times as long as a request (RELIABILITY T11).
 const RESPONSE_FACTOR: usize = 4;
 
-fn random_seed() -> u64 {
+/// A number that nobody can foresee.
+pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // The standard library's own source of unpredictable hash keys.
     std::collections::hash_map::RandomState::new().build_hasher().finish()
@@ -237,7 +249,8 @@ fn listen(address: Option<&HostPort>, backlog: u32) -> Result<Listening, StartEr
     let Some(address) = address else { return Ok((Vec::new(), None)) };
     let open = || {
         let to: SocketAddr = address.resolve()?;
-        let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.bind(&to.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;

@@ -69,7 +69,7 @@ pub enum AppendError {
 #[derive(Debug)]
 pub struct GroupCommit {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<Result<(), LogError>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
     max_queued_bytes: usize,
 }
 
@@ -117,7 +117,7 @@ impl GroupCommit {
         let committer = Committer { shared: shared.clone(), writer, options, complete };
         let thread = Builder::new().name("zk-log".into()).spawn(move || committer.run())?;
         let max_queued_bytes = options.max_queued_bytes;
-        Ok(GroupCommit { shared, thread: Some(thread), max_queued_bytes })
+        Ok(GroupCommit { shared, thread: Mutex::new(Some(thread)), max_queued_bytes })
     }
 
     /// Queues an encoded [`TxnEntry`](zk_proto::txn::TxnEntry), whose zxid is `zxid`. Never waits
@@ -175,13 +175,11 @@ impl GroupCommit {
         if state.completed < wanted { Err(AppendError::Closed) } else { Ok(()) }
     }
 
-    /// Makes what was appended durable, completes the mark, and ends the thread.
-    pub fn shutdown(mut self) -> Result<(), LogError> {
-        self.stop()
-    }
-
-    fn stop(&mut self) -> Result<(), LogError> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+    /// Makes what was appended durable, completes the mark, and ends the thread. Nothing is taken
+    /// afterwards.
+    pub fn shutdown(&self) -> Result<(), LogError> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
         let mut state = self.shared.lock();
         state.stop = true;
         self.wake(state);
@@ -200,7 +198,7 @@ impl GroupCommit {
 
 impl Drop for GroupCommit {
     fn drop(&mut self) {
-        if let Err(error) = self.stop() {
+        if let Err(error) = self.shutdown() {
             tracing::error!("{error}");
         }
     }

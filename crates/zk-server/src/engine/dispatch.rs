@@ -17,7 +17,13 @@ impl Engine {
         let now_ms = if fx.list.is_empty() { 0 } else { self.now_ms() };
         for effect in &fx.list {
             match effect {
-                Effect::Append { zxid, txn } => self.log.append(*zxid, fx.get(*txn)),
+                Effect::Append { zxid, txn } => {
+                    if let Err(error) = self.log.append(*zxid, fx.get(*txn))
+                        && !self.is_poisoned.swap(true, Ordering::AcqRel)
+                    {
+                        tracing::error!("{error}");
+                    }
+                }
                 Effect::Send { conn, frame, is_reply } => {
                     let Some(conn) = conns.get(conn) else { continue };
                     let mut state = conn.state.lock();

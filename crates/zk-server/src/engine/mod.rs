@@ -6,7 +6,10 @@
 //! output while they hold it: so a watch that a read leaves never fires before the read's answer.
 //! No lock is held over a system call that can wait.
 
-#![expect(clippy::iter_over_hash_type, reason = "connections are told to end in no particular order")]
+#![expect(
+    clippy::iter_over_hash_type,
+    reason = "connections are told to end in no particular order"
+)]
 
 mod dispatch;
 mod requests;
@@ -16,8 +19,8 @@ pub(crate) use requests::Hangup;
 
 use crate::admin::{Inspect, Metrics};
 use crate::net::conn::{Conn, NO_DEADLINE};
-use std::collections::HashMap;
 use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -25,32 +28,37 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
 use zk_core::{Admission, Core, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
+use zk_store::group_commit::AppendError;
 use zk_tree::auth::{AuthOptions, Identity};
 use zk_tree::{ConnId, SnapshotHead, Tree, Watches};
 
 /// Where transactions go to become durable. The log reports back by [`Engine::logged`].
-pub trait TxnLog: Send + Sync {
-    /// Queues a transaction; must not wait for the disk.
-    fn append(&self, zxid: Zxid, txn: &[u8]);
+pub(crate) trait TxnLog: Send + Sync {
+    /// Queues a transaction; must not wait for the disk. After an error nothing later may be
+    /// appended.
+    fn append(&self, zxid: Zxid, txn: &[u8]) -> Result<(), AppendError>;
+
+    /// Whether more requests should be taken.
+    fn admits(&self) -> Result<(), AppendError>;
 }
 
 /// What the engine itself is told by the configuration.
 #[derive(Clone)]
-pub struct EngineOptions {
+pub(crate) struct EngineOptions {
     /// The pipeline's part.
-    pub core: CoreOptions,
+    pub(crate) core: CoreOptions,
     /// The longest frame of a client, `jute.maxbuffer`.
-    pub max_frame_bytes: usize,
+    pub(crate) max_frame_bytes: usize,
     /// How long a client may take to send its connect request, in ms.
-    pub handshake_deadline_ms: i64,
+    pub(crate) handshake_deadline_ms: i64,
     /// `maxClientCnxns`: connections from one address; 0 for no limit.
-    pub max_client_cnxns: usize,
+    pub(crate) max_client_cnxns: usize,
     /// `maxCnxns`: all connections; 0 for no limit.
-    pub max_cnxns: usize,
+    pub(crate) max_cnxns: usize,
 }
 
 /// A running member, without its sockets and files.
-pub struct Engine {
+pub(crate) struct Engine {
     pub(crate) gate: Mutex<Gate>,
     pub(crate) tree: RwLock<Tree>,
     pub(crate) watches: Mutex<Watches>,
@@ -76,6 +84,8 @@ pub(crate) struct Gate {
     fx: Effects,
     /// Connections with new output.
     dirty: Vec<Arc<Conn>>,
+    /// Connections that are not read until the log has caught up.
+    waiting_for_log: Vec<Arc<Conn>>,
 }
 
 /// The watches behind their lock.
@@ -93,7 +103,7 @@ const APPLY_TURN: usize = 64;
 impl Engine {
     /// An engine on a recovered tree and its sessions.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         options: EngineOptions,
         tree: Tree,
         sessions: Vec<(SessionId, i32)>,
@@ -110,6 +120,7 @@ impl Engine {
                 next_conn: 1,
                 fx: Effects::new(),
                 dirty: Vec::new(),
+                waiting_for_log: Vec::new(),
             }),
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
@@ -183,7 +194,7 @@ impl Engine {
     }
 
     /// Everything up to `zxid` is on disk. Called by the log, on the log's thread.
-    pub fn logged(&self, zxid: Zxid) {
+    pub(crate) fn logged(&self, zxid: Zxid) {
         loop {
             let mut gate = self.gate.lock();
             let mut tree = self.tree.write();
@@ -200,8 +211,10 @@ impl Engine {
             self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
             let dirty = self.dispatch(&mut gate);
             drop(tree);
+            let waiting = std::mem::take(&mut gate.waiting_for_log);
             drop(gate);
             dispatch::flush(dirty);
+            waiting.iter().for_each(|conn| conn.wake());
             if !more {
                 return;
             }
@@ -210,7 +223,7 @@ impl Engine {
 
     /// The log cannot write any more: all connections are closed, since no write would be
     /// answered, and nobody new is let in.
-    pub fn poison(&self) {
+    pub(crate) fn poison(&self) {
         self.is_poisoned.store(true, Ordering::Release);
         let mut gate = self.gate.lock();
         gate.core.set_admission(Admission::Closed);
@@ -230,6 +243,7 @@ impl Engine {
         let mut gate = self.gate.lock();
         let tree = self.tree.read();
         let Gate { core, conns, fx, .. } = &mut *gate;
+        follow_disk(core, self.log.admits());
         let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
         core.tick(&tree, now, heard, fx);
         for conn in conns.values() {
@@ -275,6 +289,21 @@ impl Engine {
         for conn in gate.conns.values() {
             conn.kill();
         }
+    }
+}
+
+/// A full disk makes the member read-only until there is space again.
+fn follow_disk(core: &mut Core, log: Result<(), AppendError>) {
+    match (log, core.admission()) {
+        (Err(AppendError::DiskFull), Admission::Serving) => {
+            tracing::error!("{}", AppendError::DiskFull);
+            core.set_admission(Admission::ReadOnly);
+        }
+        (Ok(()), Admission::ReadOnly) => {
+            tracing::info!("there is disk space again: writes are taken");
+            core.set_admission(Admission::Serving);
+        }
+        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::Reader;
 use zk_proto::OpCode;
+use zk_store::group_commit::AppendError;
 
 /// The connection must end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +51,9 @@ fn is_plain_read(frame: &[u8]) -> bool {
 }
 
 fn note_request(stats: &mut ConnStats, frame: &[u8]) {
-    let word = |at: usize| frame.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).map(|b| i32::from_be_bytes(*b));
+    let word = |at: usize| {
+        frame.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).map(|b| i32::from_be_bytes(*b))
+    };
     stats.received += 1;
     stats.last_xid = word(0).unwrap_or_default();
     stats.last_operation = word(4).and_then(OpCode::from_code);
@@ -176,6 +179,12 @@ impl Engine {
     fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
         let now = self.times();
         let mut gate = self.gate.lock();
+        let admits = self.log.admits();
+        super::follow_disk(&mut gate.core, admits);
+        if admits == Err(AppendError::Busy) {
+            gate.waiting_for_log.push(conn.clone());
+            return Ok(0);
+        }
         let tree = self.tree.read();
         let mut watches = SharedWatches(&self.watches);
         let (mut at, mut count) = (0, 0);

@@ -15,7 +15,9 @@ impl Engine {
     /// Answers a four-letter word, if the first bytes of a connection are one; the connection then
     /// ends. Some answers are long, so they are made on a thread that serves nobody else.
     pub(super) fn four_letter_word(&self, conn: &Arc<Conn>, input: &[u8]) -> bool {
-        let Some(word) = input.first_chunk::<4>().and_then(|word| FourLetterWord::from_bytes(*word)) else {
+        let Some(word) =
+            input.first_chunk::<4>().and_then(|word| FourLetterWord::from_bytes(*word))
+        else {
             return false;
         };
         let Some(inspect) = self.inspect.get().and_then(Weak::upgrade) else {

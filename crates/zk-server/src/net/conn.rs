@@ -4,9 +4,9 @@
 //! allocated when there is some.
 
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::collections::VecDeque;
 use std::sync::atomic::AtomicI64;
 use std::task::{Context, Waker};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -129,6 +129,7 @@ pub(crate) enum Flush {
 }
 
 impl Conn {
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a connection when it comes")]
     pub(crate) fn new(
         id: ConnId,
         peer: SocketAddr,
@@ -292,11 +293,6 @@ impl ConnState {
     /// Whether everything has gone out.
     pub(crate) fn is_drained(&self) -> bool {
         !self.is_writing && self.output.is_empty()
-    }
-
-    /// Takes the output, for a stream that only its task can write.
-    pub(crate) fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
     }
 
     /// The task of `cx` is woken by [`Conn::wake`].

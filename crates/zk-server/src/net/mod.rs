@@ -4,4 +4,4 @@ pub(crate) mod conn;
 mod plain;
 mod workers;
 
-pub use workers::Workers;
+pub(crate) use workers::Workers;

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 /// The worker threads, and their way to stop.
-pub struct Workers {
+pub(crate) struct Workers {
     threads: Vec<std::thread::JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -19,7 +19,7 @@ type Arrival = (std::net::TcpStream, SocketAddr);
 
 impl Workers {
     /// Starts `count` workers; the first also accepts on `listeners`.
-    pub fn start(
+    pub(crate) fn start(
         engine: &Arc<Engine>,
         count: usize,
         listeners: Vec<StdListener>,
@@ -46,7 +46,7 @@ impl Workers {
     }
 
     /// Stops accepting, ends all connections and waits for the threads.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         let _ = self.stop.send(true);
         for thread in self.threads {
             let _ = thread.join();

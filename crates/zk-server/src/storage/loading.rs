@@ -22,7 +22,7 @@ pub(crate) struct Loading {
 
 /// Why a snapshot's record does not fit.
 #[derive(Debug, thiserror::Error)]
-pub enum Misfit {
+pub(crate) enum Misfit {
     /// Its parent is not there, or it is there twice.
     #[error("znode {path} has no parent in the snapshot, or is in it twice")]
     Place {
@@ -81,9 +81,10 @@ impl Restore for Loading {
         self.strip();
         let acl = match node.acl_id {
             OPEN_ACL_ID => AclBytes::OPEN.as_bytes(),
-            id => {
-                self.acls.get(&id).ok_or_else(|| Misfit::Acl { path: node.path.clone().into_owned(), id })?
-            }
+            id => self
+                .acls
+                .get(&id)
+                .ok_or_else(|| Misfit::Acl { path: node.path.clone().into_owned(), id })?,
         };
         if self.tree.load(&node.path, node.data, acl, node.stat) {
             Ok(())

@@ -1,27 +1,28 @@
 //! Files of a running member: what is loaded at start, the log, and the snapshots it takes.
 
+mod chores;
 mod loading;
-mod log;
 mod snapshots;
 
 pub(crate) use loading::Loading;
 pub(crate) use snapshots::Snapshots;
 
 use crate::admin::Metrics;
-use crate::config::{Compression, ServerConfig};
+use crate::config::{Compression, ServerConfig, StorageSettings};
 use crate::engine::{Engine, TxnLog};
-use parking_lot::Mutex;
+use chores::{Chores, Pace};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use zk_proto::{SessionId, Zxid};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use zk_proto::{Limits, SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
 use zk_store::disk::{Disk, RealDisk};
+use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit};
 use zk_store::log::{LogError, LogOptions, LogWriter};
-use zk_store::manifest::Manifest;
-use zk_store::snapshot::SnapshotOptions;
+use zk_store::recover::{Overrides, RecoverError, RecoverOptions, recover};
+use zk_store::snapshot::{ReadOptions, SnapshotOptions};
 use zk_tree::{Tree, TreeOptions};
 
 /// Why the files cannot be used.
@@ -31,6 +32,9 @@ pub enum StorageError {
     /// The directories are not as they should be.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// What is in them cannot be trusted.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -43,12 +47,14 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// What the process should exit with: 3 when the directory is wrong, as in Apache.
+    /// What the process should exit with: 3 when the directory is wrong, 10 when a snapshot cannot
+    /// be written, as in Apache.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             StorageError::Layout(_) => 3,
-            _ => 1,
+            StorageError::File(_) | StorageError::Log(_) => 10,
+            StorageError::Recover(_) | StorageError::Thread(_) => 1,
         }
     }
 }
@@ -58,6 +64,14 @@ pub(crate) struct Recovered {
     pub(crate) tree: Tree,
     /// With their timeouts in ms.
     pub(crate) sessions: Vec<(SessionId, i32)>,
+    pub(crate) log: RecoveredLog,
+}
+
+/// Where the log goes on.
+pub(crate) struct RecoveredLog {
+    writer: LogWriter,
+    is_new: bool,
+    txns: u64,
 }
 
 /// The files of a member.
@@ -65,86 +79,172 @@ pub(crate) struct Storage {
     disk: Arc<dyn Disk>,
     dirs: DataDirs,
     _lock: DirLock,
-    shared: Arc<log::Shared>,
-    writer: Mutex<Option<LogWriter>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    snapshot_options: SnapshotOptions,
+    settings: StorageSettings,
+    log: Arc<OnceLock<GroupCommit>>,
+    chores: Option<Chores>,
+}
+
+/// The engine's way to the log.
+struct Appender(Arc<OnceLock<GroupCommit>>);
+
+/// More than this waits for the disk only when a single transaction is that large.
+const QUEUE_LIMIT_BYTES: usize = 64 << 20;
+/// From this on, no more requests are taken until the disk has caught up.
+const QUEUE_PAUSE_BYTES: usize = 2 << 20;
+
+impl TxnLog for Appender {
+    fn append(&self, zxid: Zxid, txn: &[u8]) -> Result<(), AppendError> {
+        self.0.get().ok_or(AppendError::Closed)?.append(zxid, txn)
+    }
+
+    fn admits(&self) -> Result<(), AppendError> {
+        self.0.get().ok_or(AppendError::Closed)?.admits(QUEUE_LIMIT_BYTES - QUEUE_PAUSE_BYTES)
+    }
 }
 
 impl Storage {
+    /// Locks the directories and recovers what is in them.
     pub(crate) fn open(
         config: &ServerConfig,
-        options: TreeOptions,
-        _metrics: &Arc<Metrics>,
+        tree: TreeOptions,
+        metrics: &Metrics,
     ) -> Result<(Storage, Recovered), StorageError> {
+        let settings = config.storage.clone();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
-        let lock = dirs.open(&*disk, config.storage.autocreate_dirs)?;
-        let loading = Loading::new(options);
-        let writer = LogWriter::new(
-            disk.clone(),
-            dirs.logs(),
-            LogOptions::default(),
-            Zxid(0),
-            Manifest::default(),
-        )?;
-        let storage = Storage {
-            disk,
-            dirs,
-            _lock: lock,
-            shared: log::Shared::new(),
-            writer: Mutex::new(Some(writer)),
-            thread: Mutex::new(None),
-            snapshot_options: SnapshotOptions {
-                compression: match config.storage.compression {
-                    Compression::None => zk_store::Compression::None,
-                    Compression::Gzip => zk_store::Compression::Gzip,
-                    Compression::Snappy => zk_store::Compression::Snappy,
-                },
-                digest: config.storage.digest_enabled,
-                last_zxid: config.storage.snapshot_has_zxid,
-                ..SnapshotOptions::default()
+        let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
+        let started = Instant::now();
+        let max_len = settings.max_request_bytes as usize + settings.extra_record_bytes as usize;
+        let options = RecoverOptions {
+            read: ReadOptions { limits: Limits { max_len }, ..ReadOptions::default() },
+            overrides: Overrides {
+                trust_empty: settings.trust_empty_snapshot,
+                ..Overrides::default()
             },
         };
-        Ok((storage, Recovered { tree: loading.tree, sessions: loading.sessions.into_iter().collect() }))
-    }
-
-    pub(crate) fn log(&self) -> Box<dyn TxnLog> {
-        Box::new(log::Handle(self.shared.clone()))
-    }
-
-    pub(crate) fn start(&self, engine: &Arc<Engine>, metrics: Arc<Metrics>) -> Result<Arc<Snapshots>, StorageError> {
-        let shared = self.shared.clone();
-        if let Some(writer) = self.writer.lock().take() {
-            let engine = engine.clone();
-            let body = move || {
-                shared.run(writer, |r| match r {
-                    Ok(zxid) => engine.logged(zxid),
-                    Err(e) => {
-                        tracing::error!("log failed: {e}");
-                        engine.poison();
-                    }
-                });
-            };
-            let thread = std::thread::Builder::new().name("zk-log".into()).spawn(body).map_err(StorageError::Thread)?;
-            *self.thread.lock() = Some(thread);
+        let mut loading = Loading::new(tree);
+        let found = recover(&*disk, &dirs, &options, &mut loading)?;
+        for note in &found.notes {
+            tracing::warn!("{note}");
         }
-        Ok(Arc::new(Snapshots::new(engine.clone(), self.disk.clone(), self.snapshot_dir(), self.snapshot_options, metrics)))
+        let manifest = found.settle(&*disk, &dirs)?;
+        let log = LogOptions {
+            extent_bytes: settings.prealloc_bytes,
+            force_sync: settings.force_sync,
+            ..LogOptions::default()
+        };
+        let writer = LogWriter::new(disk.clone(), dirs.logs(), log, found.last, manifest)?;
+        metrics.dbinittime.record_time(started.elapsed());
+        metrics.startup_txns_loaded.record(found.txns);
+        tracing::info!(
+            "recovered {} znodes up to zxid {} in {} ms, {} transactions of them from the log",
+            loading.tree.node_count(),
+            found.last,
+            started.elapsed().as_millis(),
+            found.txns
+        );
+        let Loading { tree, sessions, .. } = loading;
+        let recovered = Recovered {
+            tree,
+            sessions: sessions.into_iter().collect(),
+            log: RecoveredLog { writer, is_new: found.is_new, txns: found.txns },
+        };
+        let storage =
+            Storage { disk, dirs, _lock: lock, settings, log: Arc::default(), chores: None };
+        Ok((storage, recovered))
     }
 
+    /// Where the engine appends; takes transactions after [`Storage::start`].
+    pub(crate) fn appender(&self) -> Box<dyn TxnLog> {
+        Box::new(Appender(self.log.clone()))
+    }
+
+    /// Starts the log, the taking of snapshots and the removal of old files.
+    pub(crate) fn start(
+        &mut self,
+        engine: &Arc<Engine>,
+        recovered: RecoveredLog,
+    ) -> Result<Arc<Snapshots>, StorageError> {
+        let RecoveredLog { writer, is_new, txns } = recovered;
+        let metrics = engine.metrics.clone();
+        let snapshots = Arc::new(Snapshots::new(
+            engine.clone(),
+            self.disk.clone(),
+            self.dirs.snapshots(),
+            self.snapshot_options(),
+        ));
+        if is_new {
+            // Apache does not start on a log without a snapshot.
+            if let Some(result) = snapshots.take() {
+                result?;
+            }
+        }
+        let pace = Arc::new(Pace::new(&self.settings, if is_new { 0 } else { txns }));
+        let chores = Chores::start(pace.clone(), snapshots.clone(), self.log.clone())
+            .map_err(StorageError::Thread)?;
+        let options = CommitOptions {
+            max_queued_bytes: QUEUE_LIMIT_BYTES,
+            slow_sync: Duration::from_millis(self.settings.fsync_warning_ms.into()),
+        };
+        let engine = engine.clone();
+        let log = GroupCommit::start(writer, options, move |completion| match completion {
+            Completion::Durable { batch, is_slow } => {
+                metrics.fsynctime.record_time(batch.sync);
+                metrics.sync_processor_batch_size.record(batch.records as u64);
+                if is_slow {
+                    metrics.stats.fsync_threshold_exceed_count.add(1);
+                    tracing::warn!(
+                        "fsync-ing the write ahead log took {} ms which will adversely effect operation latency",
+                        batch.sync.as_millis()
+                    );
+                }
+                pace.logged(batch.records as u64, batch.bytes as u64);
+                engine.logged(batch.zxid);
+            }
+            Completion::Failed(error) => {
+                metrics.unrecoverable_error_count.add(1);
+                tracing::error!("{error}");
+                engine.poison();
+            }
+        })
+        .map_err(StorageError::Thread)?;
+        // Nobody else sets it: a storage is started once.
+        let _ = self.log.set(log);
+        self.chores = Some(chores);
+        Ok(snapshots)
+    }
+
+    fn snapshot_options(&self) -> SnapshotOptions {
+        SnapshotOptions {
+            compression: match self.settings.compression {
+                Compression::None => zk_store::Compression::None,
+                Compression::Gzip => zk_store::Compression::Gzip,
+                Compression::Snappy => zk_store::Compression::Snappy,
+            },
+            digest: self.settings.digest_enabled,
+            last_zxid: self.settings.snapshot_has_zxid,
+            ..SnapshotOptions::default()
+        }
+    }
+
+    /// Where snapshots are.
     pub(crate) fn snapshot_dir(&self) -> PathBuf {
         self.dirs.snapshots()
     }
 
+    /// Where logs are.
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.dirs.logs()
     }
 
-    pub(crate) fn stop(&self) -> Result<(), StorageError> {
-        self.shared.stop();
-        if let Some(thread) = self.thread.lock().take() {
-            let _ = thread.join();
+    /// Completes the log. The engine's connections must have ended.
+    pub(crate) fn stop(mut self) -> Result<(), StorageError> {
+        if let Some(chores) = self.chores.take() {
+            chores.stop();
         }
-        Ok(())
+        match self.log.get() {
+            Some(log) => Ok(log.shutdown()?),
+            None => Ok(()),
+        }
     }
 }

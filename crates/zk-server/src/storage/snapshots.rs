@@ -1,11 +1,10 @@
 //! Taking snapshots beside the work, and removing old files.
 
-use crate::admin::Metrics;
 use crate::engine::Engine;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use zk_proto::Zxid;
 use zk_proto::snapshot::SessionRecord;
 use zk_store::FileError;
@@ -24,7 +23,6 @@ pub(crate) struct Snapshots {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     options: SnapshotOptions,
-    metrics: Arc<Metrics>,
     turn: Mutex<()>,
 }
 
@@ -34,9 +32,8 @@ impl Snapshots {
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         options: SnapshotOptions,
-        metrics: Arc<Metrics>,
     ) -> Snapshots {
-        Snapshots { engine, disk, dir, options, metrics, turn: Mutex::new(()) }
+        Snapshots { engine, disk, dir, options, turn: Mutex::new(()) }
     }
 
     /// Writes a snapshot of the tree as it is now. `None` if one is being written already.
@@ -48,12 +45,18 @@ impl Snapshots {
             self.engine.tree.write().abandon_snapshot();
         }
         let took = started.elapsed();
-        self.metrics.snapshottime.record_time(took);
+        self.engine.metrics.snapshottime.record_time(took);
         match &result {
             Ok((zxid, file)) => {
-                tracing::info!("Snapshot taken in {} ms: {zxid} to {}", took.as_millis(), file.path.display());
+                tracing::info!(
+                    "Snapshot taken in {} ms: {zxid} to {}",
+                    took.as_millis(),
+                    file.path.display()
+                );
             }
-            Err(error) => tracing::error!(%error, "cannot write a snapshot; the log still has everything"),
+            Err(error) => {
+                tracing::error!(%error, "cannot write a snapshot; the log still has everything")
+            }
         }
         Some(result)
     }
@@ -66,8 +69,14 @@ impl Snapshots {
             .into_iter()
             .map(|(id, timeout_ms)| SessionRecord { id: id.0, timeout_ms })
             .collect();
-        let mut writer =
-            SnapshotWriter::begin(self.disk.clone(), &self.dir, head.zxid, self.options, &sessions, &head.acls)?;
+        let mut writer = SnapshotWriter::begin(
+            self.disk.clone(),
+            &self.dir,
+            head.zxid,
+            self.options,
+            &sessions,
+            &head.acls,
+        )?;
         let mut piece = Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2));
         let mut more = true;
         while more {
@@ -79,10 +88,5 @@ impl Snapshots {
         }
         let digest = self.options.digest.then_some(head.digest);
         writer.finish(digest).map(|file| (head.zxid, file))
-    }
-
-    /// Waits until no snapshot is being written.
-    pub(crate) fn wait(&self, most: Duration) -> bool {
-        self.turn.try_lock_for(most).is_some()
     }
 }
