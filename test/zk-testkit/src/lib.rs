@@ -2,7 +2,8 @@
 //!
 //! It knows how to start `zkfleet server` and Apache ZooKeeper side by side, how to stop, pause
 //! and kill them, and how to talk to them byte by byte. **Invariant:** it never interprets what a
-//! server should have answered; that is for the tests.
+//! server should have answered; that is for the tests. The one opinion here is [`history`], a checker
+//! that is itself tested with planted lies.
 //!
 //! Read first: [`Server`] (a process with a data directory), [`Connection`] (frames in, frames
 //! out), [`Client`] (typed calls on a connection).
@@ -13,6 +14,7 @@ mod client;
 mod connection;
 mod engine;
 mod error;
+pub mod history;
 mod server;
 mod word;
 
