@@ -21,6 +21,7 @@ pub mod group_commit;
 pub mod log;
 pub mod manifest;
 pub mod names;
+pub mod purge;
 pub mod recover;
 mod reserve;
 pub mod restore;
