@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::wire::STAMP;
+use crate::wire::{NUMBERS, STAMP};
 
 /// Bytes of data when a name says nothing.
 pub const DEFAULT_VALUE_BYTES: usize = 100;
@@ -216,7 +216,10 @@ fn parse(name: &str) -> Result<Spec, &'static str> {
         ("watch", "") if !open => Kind::Watch { watchers: count(amount)? },
         ("churn", "") if !open => Kind::Churn { conns: count(amount)? },
         ("sessions", "") if !open => Kind::Sessions { count: count(amount)? },
-        ("preload", "") if !open => Kind::Preload { count: count(amount)? },
+        ("preload", "") if !open => match count(amount)? {
+            count if count as u64 <= NUMBERS => Kind::Preload { count },
+            _ => return Err("paths have room for ten million znodes"),
+        },
         (name, "") => match Creates::ALL.into_iter().find(|creates| creates.name() == name) {
             Some(creates) => Kind::Create { creates, pace: pace()? },
             None => return Err("the work is unknown"),
@@ -295,6 +298,7 @@ mod tests {
             ("get-1x1-100-1", "it has too many parts"),
             ("get-1x1-9000k", "its data is too long"),
             ("mixed101-1x1", "its percentage is above 100 or none"),
+            ("preload-10000001", "paths have room for ten million znodes"),
             ("open-watch-5", "the work is unknown"),
             ("put-1x1", "the work is unknown"),
         ] {

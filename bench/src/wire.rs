@@ -6,6 +6,8 @@ use zk_proto::request::{Request, RequestHeader};
 
 /// Digits at the end of every numbered path.
 pub const DIGITS: usize = 7;
+/// How many numbers these digits hold.
+pub const NUMBERS: u64 = 10_000_000;
 /// Bytes at the beginning of the data that say which znode and which write it is.
 pub const STAMP: usize = 16;
 /// Where a path begins in a frame: length, xid, opcode and the path's own length stand before it.

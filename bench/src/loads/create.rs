@@ -9,7 +9,7 @@ use crate::drive::{Class, Load};
 use crate::error::{Result, Wrong};
 use crate::loads::Check;
 use crate::spec::Creates;
-use crate::wire::{self, Template};
+use crate::wire::{self, NUMBERS, Template};
 
 /// A sequential create appends ten digits (client-protocol 5.2).
 const SEQUENCE: u64 = 10_000_000_000;
@@ -81,6 +81,9 @@ impl Load for Creating {
             return Some(DELETE | number);
         }
         let number = conn.created;
+        if number == NUMBERS {
+            return None;
+        }
         conn.created += 1;
         conn.create.append(out, xid, number, 0);
         if matches!(self.creates, Creates::Deleted | Creates::Ephemeral) {
