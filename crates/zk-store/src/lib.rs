@@ -29,6 +29,7 @@ pub mod sim;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
+pub mod truncate;
 mod window;
 
 pub use error::FileError;

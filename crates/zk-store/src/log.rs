@@ -1,5 +1,6 @@
 //! The transaction log (disk-formats 3): reading it strictly, writing it safely, cutting it.
 
+mod end;
 mod frame;
 mod mark;
 mod reader;
@@ -12,5 +13,6 @@ pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
 pub use scan::{Beyond, scan_beyond};
 pub use writer::{Committed, LogError, LogOptions, LogWriter};
 
-pub(crate) use mark::{SLOTS_LEN, crc32};
+pub(crate) use end::LogEnd;
+pub(crate) use mark::crc32;
 pub(crate) use reader::FileSource;

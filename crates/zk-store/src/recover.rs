@@ -14,12 +14,13 @@ mod settle;
 
 use crate::data_dir::DataDirs;
 use crate::disk::Disk;
+use crate::log::LogEnd;
 use crate::restore::Restore;
 use crate::snapshot::{ReadOptions, SnapshotError, SnapshotInfo, read_snapshot};
 pub use error::{LogFault, Loss, Mismatch, Note, RecoverError, Why};
 pub(crate) use inventory::Inventory;
 pub use inventory::Void;
-use replay::{LogEnd, Replay};
+use replay::Replay;
 use std::path::PathBuf;
 use zk_proto::Zxid;
 
@@ -139,6 +140,6 @@ fn load_snapshot<R: Restore>(
 
 /// Whether a log of this name is the first of a history: that of a standalone server, or of an
 /// ensemble's first epoch. The recorded digests prove it when it is replayed.
-fn is_beginning(first: Zxid) -> bool {
+pub(crate) fn is_beginning(first: Zxid) -> bool {
     first == Zxid(1) || first == Zxid(0x1_0000_0001)
 }

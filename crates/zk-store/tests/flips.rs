@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::Path;
 use support::{Server, Tree, dirs, frames, load, open, path, testdata};
 use zk_proto::Zxid;
 use zk_store::disk::Disk;
@@ -25,7 +25,7 @@ struct Answers {
 /// when it is told.
 fn judge(
     disk: &SimDisk,
-    file: &PathBuf,
+    file: &Path,
     bytes: &[u8],
     whole: &(Zxid, Tree),
     is_proven: bool,
@@ -58,7 +58,7 @@ fn judge(
 /// Flips each of these bytes, and sets each length and checksum to 0, -1 and the largest number.
 fn flip_all(
     disk: &SimDisk,
-    file: &PathBuf,
+    file: &Path,
     offsets: impl Iterator<Item = usize>,
     fields: &[(usize, usize)],
     is_proven: bool,

@@ -8,7 +8,8 @@ use crate::data_dir::DataDirs;
 use crate::disk::{Disk, read_full};
 use crate::error::{Doing, FileError};
 use crate::log::{
-    Beyond, Damage, FRAME_LEN, HeaderDamage, LogReader, Mark, OpenLog, Record, Step, scan_beyond,
+    Beyond, Damage, FRAME_LEN, HeaderDamage, LogEnd, LogReader, Mark, OpenLog, Record, Step,
+    scan_beyond,
 };
 use crate::manifest::Seal;
 use crate::names::Name;
@@ -21,20 +22,6 @@ use zk_proto::{ErrorCode, Zxid};
 
 /// A record that comes twice is compared with this many before it.
 const RECENT_RECORDS: usize = 1024;
-
-/// How a log that was read ends.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct LogEnd {
-    pub(crate) path: PathBuf,
-    pub(crate) name: Zxid,
-    /// Behind the last record that counts; 0 if there is not even a header.
-    pub(crate) end: u64,
-    pub(crate) zxid: Zxid,
-    pub(crate) checksum: u32,
-    pub(crate) mark: Option<Mark>,
-    /// Something stands behind that no reader should find.
-    pub(crate) is_dirty: bool,
-}
 
 /// Up to where a log must go.
 #[derive(Clone, Copy, Debug)]

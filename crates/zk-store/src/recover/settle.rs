@@ -1,11 +1,10 @@
 //! Prepares a recovered directory for new records.
 
-use super::replay::LogEnd;
 use super::{Inventory, Recovered};
 use crate::data_dir::DataDirs;
 use crate::disk::{Access, Disk};
 use crate::error::{Doing, FileError};
-use crate::log::{HEADER_LEN, Mark, SLOTS_LEN};
+use crate::log::LogEnd;
 use crate::manifest::{LOGS, Manifest, SNAPSHOTS, Seal};
 use crate::names::Name;
 use std::path::Path;
@@ -53,33 +52,11 @@ impl Recovered {
             .store(disk, &snapshot_dir, SNAPSHOTS)
             .doing("replace", &snapshot_dir.join(SNAPSHOTS))?;
         for log in self.logs.iter().filter(|log| log.is_dirty) {
-            clean(disk, log).doing("cut", &log.path)?;
+            log.clean(disk).doing("cut", &log.path)?;
         }
         disk.sync_dir(&log_dir).doing("sync", &log_dir)?;
         Ok(logs)
     }
-}
-
-/// Removes what stands behind the last record that counts. Apache must not stumble over it either.
-fn clean(disk: &dyn Disk, log: &LogEnd) -> std::io::Result<()> {
-    if log.end < HEADER_LEN {
-        return disk.remove(&log.path);
-    }
-    let file = disk.open(&log.path, Access::Write)?;
-    match log.mark {
-        Some(mark) if file.len()? >= mark.zeroed_to + SLOTS_LEN => {
-            let LogEnd { end, zxid, checksum, .. } = *log;
-            // Lowered before anything is taken away (rule R3).
-            let lowered = Mark { sequence: mark.sequence + 1, end, zxid, checksum, ..mark };
-            file.write_at(&lowered.to_bytes(), lowered.offset(file.len()?))?;
-            file.sync_data()?;
-            let zeroed_to = mark.zeroed_to;
-            let zeros = vec![0; zeroed_to.saturating_sub(log.end) as usize];
-            file.write_at(&zeros, log.end)?;
-        }
-        _ => file.set_len(log.end)?,
-    }
-    file.sync_data()
 }
 
 fn sync(disk: &dyn Disk, path: &Path) -> Result<(), FileError> {
