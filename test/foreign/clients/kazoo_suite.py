@@ -956,8 +956,11 @@ def loss_queue(env):
                 item = one.get(0.5)
                 if item is not None and one.consume():
                     got.append(item)
+                    continue
             except Exception:  # noqa: B902 - a cut; the entry is looked at again
-                release(client, env.path + "/q/taken")
+                pass
+            # A cut can leave an entry taken by this session without its knowing.
+            release(client, env.path + "/q/taken")
 
     def release(client, taken):
         """Gives up the entries that this session holds."""
