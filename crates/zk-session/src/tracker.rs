@@ -31,8 +31,10 @@ pub struct SessionTable<O> {
 /// What is kept of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Session<O> {
-    /// Negotiated timeout.
+    /// The timeout that it was opened with: what transaction and snapshots store.
     pub timeout_ms: i32,
+    /// The timeout that its latest handshake came to: what it lives by.
+    lease_ms: i32,
     /// Whether it has expired or its close is under way: it may do nothing any more.
     pub is_closing: bool,
     /// Who holds its connection; `None` until the first use.
@@ -71,7 +73,14 @@ impl<O: Copy + PartialEq> SessionTable<O> {
             return false;
         }
         let due_ms = self.bucket(now_ms + i64::from(timeout_ms));
-        let session = Session { timeout_ms, is_closing: false, owner, heard_ms: now_ms, due_ms };
+        let session = Session {
+            timeout_ms,
+            lease_ms: timeout_ms,
+            is_closing: false,
+            owner,
+            heard_ms: now_ms,
+            due_ms,
+        };
         self.sessions.insert(id, session);
         self.buckets.entry(due_ms).or_default().push(id);
         true
@@ -112,14 +121,22 @@ impl<O: Copy + PartialEq> SessionTable<O> {
         }
     }
 
-    /// A renewal: touches the session and moves it to `owner`. `false`: unknown or closing, the
-    /// client must be told that its session is gone.
-    pub fn renew(&mut self, id: SessionId, owner: O, now_ms: i64) -> bool {
+    /// A renewal: touches the session, moves it to `owner` and lets it expire by the timeout that
+    /// the new connection negotiated. As in Apache the timeout it was opened with stays on record
+    /// and holds again after a restart. `false`: unknown or closing, the client must be told that
+    /// its session is gone.
+    pub fn renew(&mut self, id: SessionId, owner: O, timeout_ms: i32, now_ms: i64) -> bool {
+        let due_ms = self.bucket(now_ms + i64::from(timeout_ms));
         let renewed = self.touch(id, now_ms);
-        if let Some(session) = self.sessions.get_mut(&id).filter(|_| renewed) {
-            session.owner = Some(owner);
+        let Some(session) = self.sessions.get_mut(&id).filter(|_| renewed) else { return false };
+        session.owner = Some(owner);
+        session.lease_ms = timeout_ms;
+        // A later moment is found out when the old one comes up; an earlier one would be missed.
+        if due_ms < session.due_ms {
+            session.due_ms = due_ms;
+            self.buckets.entry(due_ms).or_default().push(id);
         }
-        renewed
+        true
     }
 
     /// From now on the session may do nothing; it stays in the table until [`Self::close`].
@@ -190,7 +207,7 @@ impl<O: Copy + PartialEq> SessionTable<O> {
                 }
                 let outside_ms = heard_ms(id, session.owner).unwrap_or(i64::MIN);
                 session.heard_ms = session.heard_ms.max(outside_ms);
-                let end_ms = session.heard_ms + i64::from(session.timeout_ms);
+                let end_ms = session.heard_ms + i64::from(session.lease_ms);
                 session.due_ms = (end_ms / self.tick_ms + 1) * self.tick_ms;
                 if session.due_ms > now_ms {
                     self.buckets.entry(session.due_ms).or_default().push(id);
@@ -262,14 +279,27 @@ mod tests {
         table.restore([(A, 1000)], 0);
         assert_eq!(table.check(A, 1), Ok(()));
         assert_eq!(table.check(A, 2), Err(ErrorCode::SessionMoved));
-        assert!(table.renew(A, 2, 10));
+        assert!(table.renew(A, 2, 1000, 10));
         assert_eq!(table.check(A, 2), Ok(()));
         assert_eq!(table.check(A, 1), Err(ErrorCode::SessionMoved));
-        assert!(!table.renew(B, 2, 10));
+        assert!(!table.renew(B, 2, 1000, 10));
         assert!(table.set_closing(A));
         assert!(!table.set_closing(A));
-        assert!(!table.renew(A, 3, 20));
+        assert!(!table.renew(A, 3, 1000, 20));
         assert_eq!(table.get(A).and_then(|session| session.owner), Some(2));
+    }
+
+    #[test]
+    fn a_renewal_changes_the_timeout_to_live_by_not_the_one_to_store() {
+        let mut table = SessionTable::new(100);
+        table.restore([(A, 1000), (B, 1000)], 0);
+        assert!(table.renew(A, 1, 3000, 50));
+        assert!(table.renew(B, 2, 400, 50));
+        assert_eq!(expire(&mut table, 499), []);
+        assert_eq!(expire(&mut table, 500), [B], "shorter than it was filed for");
+        assert_eq!(expire(&mut table, 3099), []);
+        assert_eq!(table.to_sorted(), [(A, 1000), (B, 1000)]);
+        assert_eq!(expire(&mut table, 3100), [A]);
     }
 
     #[test]

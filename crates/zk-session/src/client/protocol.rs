@@ -72,8 +72,9 @@ impl<T> ClientSession<T> {
         }
         match kind {
             Kind::Request { token, consequence } => {
-                out.effects.push(Effect::Reply { token, zxid, err: header.err });
+                // First the state: whoever reads the reply of a close finds the session closed.
                 self.settle(header.err, consequence, out);
+                out.effects.push(Effect::Reply { token, zxid, err: header.err });
             }
             Kind::Sasl => out.effects.push(Effect::SaslReply { err: header.err }),
             Kind::SetWatches => {}
