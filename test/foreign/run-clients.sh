@@ -17,6 +17,13 @@ hosts=$1
 shift
 [ $# -gt 0 ] || set -- kazoo c curator node zkcli
 
+# Without a server each check would fail after a long wait of its own.
+answers=
+for host in ${hosts//,/ }; do
+    ! (exec 3<>"/dev/tcp/${host%:*}/${host##*:}") 2>/dev/null || answers=1
+done
+[ -n "$answers" ] || { echo "FAIL: no server at $hosts"; echo "0 passed, 1 failed"; exit 1; }
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
