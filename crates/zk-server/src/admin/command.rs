@@ -348,6 +348,6 @@ fn server_stats(server: &dyn Inspect) -> Json {
         ("read_only", is_read_only(server)),
         ("server_stats", all),
         ("client_response", sizes),
-        ("node_count", tree.node_count.into()),
+        ("node_count", tree.shown_node_count().into()),
     ])
 }

@@ -123,16 +123,29 @@ impl Mode {
 pub struct TreeFacts {
     /// The last applied txn.
     pub last_zxid: Zxid,
-    /// Znodes, with `/` and `/zookeeper`.
+    /// Znodes, with `/` (once) and those below `/zookeeper`.
     pub node_count: u64,
     /// Ephemeral znodes.
     pub ephemeral_count: u64,
     /// Watches of all kinds.
     pub watch_count: u64,
-    /// Bytes of data and paths.
+    /// Bytes of data and paths; the path of `/` is empty.
     pub data_bytes: u64,
     /// Sessions.
     pub session_count: u64,
+}
+
+impl TreeFacts {
+    /// The number of znodes that Apache shows: it counts `/` twice, under its two names `/` and the
+    /// empty one, and operators compare members by this figure.
+    pub(super) fn shown_node_count(&self) -> u64 {
+        self.node_count + 1
+    }
+
+    /// The same of the bytes: the second root has a path of one byte.
+    pub(super) fn shown_data_bytes(&self) -> u64 {
+        self.data_bytes + 1
+    }
 }
 
 /// One connection.

@@ -292,7 +292,12 @@ impl AdminServer {
             return refusal;
         }
         let (mut reader, pump) = payload::reader(body);
-        let run = self.blocking(move |admin: &AdminServer| admin.server.restore(&mut reader));
+        let run = self.blocking(move |admin: &AdminServer| {
+            let start = Instant::now();
+            let result = admin.server.restore(&mut reader);
+            admin.server.metrics().restore_time.record_time(start.elapsed());
+            result
+        });
         let error = match tokio::join!(run, pump).0 {
             Some(Ok(zxid)) => {
                 let fields = vec![("last_zxid".to_owned(), Json::Int(zxid.0))];

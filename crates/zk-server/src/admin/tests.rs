@@ -81,10 +81,10 @@ impl Inspect for Fake {
     fn tree(&self) -> TreeFacts {
         TreeFacts {
             last_zxid: Zxid(6),
-            node_count: 9,
+            node_count: 8,
             ephemeral_count: 3,
             watch_count: 4,
-            data_bytes: 64,
+            data_bytes: 63,
             session_count: 2,
         }
     }
@@ -322,6 +322,7 @@ fn mntr_has_apaches_names_and_forms() {
         "zk_max_latency\t11",
         "zk_uptime\t27877",
         "zk_znode_count\t9",
+        "zk_approximate_data_size\t64",
         "zk_max_client_response_size\t89",
         "zk_connection_request_count\t0",
         "zk_avg_fsynctime\t1.5",

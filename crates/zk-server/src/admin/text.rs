@@ -146,7 +146,7 @@ fn stats(out: &mut String, server: &dyn Inspect) {
     put!(out, "Outstanding: {}\n", server.outstanding_count());
     put!(out, "Zxid: {}\n", tree.last_zxid);
     put!(out, "Mode: {}\n", server.mode().name());
-    put!(out, "Node count: {}\n", tree.node_count);
+    put!(out, "Node count: {}\n", tree.shown_node_count());
 }
 
 fn connections(out: &mut String, server: &dyn Inspect, brief: bool) {

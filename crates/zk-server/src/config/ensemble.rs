@@ -200,4 +200,16 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_what_is_accepted_is_printed_and_read_again(
+            text in "[h1:;|\\[\\]. ]{0,20}|h:[0-9]{1,5}:[0-9]{1,5}(:observer)?(;[0-9]{1,5})?",
+        ) {
+            if let Ok(member) = parse_member(&text) {
+                let again = parse_member(&member.to_string());
+                proptest::prop_assert_eq!(again.map(|again| again.to_string()), Ok(member.to_string()));
+            }
+        }
+    }
 }

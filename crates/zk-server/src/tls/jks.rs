@@ -29,7 +29,7 @@ pub(super) fn parse(bytes: &[u8], password: &Secret) -> Result<Contents, Fault> 
     let split = bytes.len().checked_sub(SHA1_LEN).ok_or(TRUNCATED)?;
     let (content, checksum) = bytes.split_at(split);
     let password = utf16(password)?;
-    if !Secret::new(sha1(&[&password, b"Mighty Aphrodite", content])).matches(checksum) {
+    if !Secret::new(seal(content, &password)).matches(checksum) {
         return Err(Fault::WrongPassword);
     }
     let mut input = Input(content);
@@ -55,6 +55,17 @@ pub(super) fn parse(bytes: &[u8], password: &Secret) -> Result<Contents, Fault> 
         }
     }
     Ok(contents)
+}
+
+/// The checksum at the end of a store.
+fn seal(content: &[u8], password: &[u8]) -> Vec<u8> {
+    sha1(&[password, b"Mighty Aphrodite", content])
+}
+
+/// A store with its checksum, for tests of what is behind it.
+#[cfg(test)]
+pub(super) fn sealed(content: &[u8], password: &Secret) -> Vec<u8> {
+    [content, &seal(content, &utf16(password).unwrap())].concat()
 }
 
 const TRUNCATED: Fault = Fault::Malformed("it ends too early");

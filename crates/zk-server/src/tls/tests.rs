@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
@@ -134,6 +135,27 @@ fn the_password_may_be_in_a_file() {
         ..with_password("server.jks", "wrong")
     };
     assert!(load_identity(&settings).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let password = Secret::new("changeit");
+        let _ = subject_dn(&bytes);
+        let _ = pkcs12::parse(&bytes, &password);
+        let _ = jks::parse(&bytes, &password);
+        // Behind the checksum, where a store of somebody who knows the password gets.
+        let jks = jks::sealed(&[&[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2][..], &bytes].concat(), &password);
+        let _ = jks::parse(&jks, &password);
+    }
+
+    #[test]
+    fn a_certificate_changed_anywhere_never_panics(at in 0usize..600, to: u8) {
+        let mut der = load_identity(&store("client.pem")).unwrap().chain.remove(0).to_vec();
+        let len = der.len();
+        der[at % len] = to;
+        let _ = subject_dn(&der);
+    }
 }
 
 // Handshakes.

@@ -283,6 +283,13 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[ S{}=;\"'/*#\\\\x0-9\n\u{e9}]{0,40}") {
+            let _ = Users::parse("jaas", &text, "S");
+        }
+    }
+
     #[test]
     fn only_users_who_exist_get_another_password() {
         let mut users = Users::parse("jaas", "S { x y user_super=a; };", "S").unwrap();
