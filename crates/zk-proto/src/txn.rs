@@ -255,6 +255,12 @@ fn read_multi<'a>(r: &mut Reader<'a>) -> Result<Vec<Txn<'a>>, DecodeError> {
     Ok(parts)
 }
 
+/// Whether a digest stands behind a closeSession without a list (`closeSessionTxn.enabled=false`).
+/// As a list these bytes would be two empty paths, which no znode has.
+fn is_digest(rest: &[u8]) -> bool {
+    rest.len() == TxnDigest::MIN_LEN && rest.starts_with(&DIGEST_VERSION.to_be_bytes())
+}
+
 /// A whole log entry: header, body and, on everything but failures, the digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxnEntry<'a> {
@@ -284,7 +290,12 @@ impl<'a> Jute<'a> for TxnEntry<'a> {
     const MIN_LEN: usize = TxnHeader::MIN_LEN;
     fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let header = TxnHeader::read(r)?;
-        let txn = Txn::read(header.op, r)?;
+        let txn = match header.op {
+            op if op == OpCode::CloseSession.code() && is_digest(r.rest()) => {
+                Txn::CloseSession(None)
+            }
+            op => Txn::read(op, r)?,
+        };
         // The digest is not announced: it is there when bytes are left (`SerializeUtils`).
         let digest = if r.rest().len() >= TxnDigest::MIN_LEN { Some(Jute::read(r)?) } else { None };
         Ok(TxnEntry { header, txn, digest })
@@ -361,6 +372,19 @@ mod tests {
         let delete = Txn::Delete(DeleteTxn { path: "/a".into() });
         assert!(!Txn::Multi(vec![delete.clone()]).is_failure());
         assert!(Txn::Multi(vec![delete, Txn::Error(-101)]).is_failure());
+    }
+
+    #[test]
+    fn a_close_session_may_have_a_digest_and_no_list() {
+        let header = TxnHeader { client_id: 1, cxid: 2, zxid: 3, time_ms: 4, op: -11 };
+        let paths = |paths: &[&'static str]| paths.iter().map(|path| Text::from(*path)).collect();
+        for list in [None, Some(vec![]), Some(paths(&["/abc"])), Some(paths(&["/a", "/b"]))] {
+            for digest in [None, Some(TxnDigest { version: 2, tree_digest: 0x1_0000_0002 })] {
+                let entry = TxnEntry { header, txn: Txn::CloseSession(list.clone()), digest };
+                let bytes = entry.to_bytes();
+                assert_eq!(TxnEntry::read(&mut Reader::new(&bytes)), Ok(entry));
+            }
+        }
     }
 
     #[test]
