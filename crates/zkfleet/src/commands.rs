@@ -1,6 +1,7 @@
 //! The commands. Each has a file of its own below `commands/`, with its arguments (`Args`) and
 //! `run(&Args) -> ExitCode`; a new one is a module and two lines here.
 
+mod server;
 mod shell;
 
 use std::process::ExitCode;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 /// What can be done.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Run one ZooKeeper server from a zoo.cfg
+    Server(server::Args),
     /// Look into an ensemble and change it, with the commands of Apache's zkCli
     Shell(shell::Args),
 }
@@ -15,6 +18,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(&self) -> ExitCode {
         match self {
+            Command::Server(args) => server::run(args),
             Command::Shell(args) => shell::run(args),
         }
     }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use zk_server::config::{self, Options, Override};
 use zk_server::Server;
+use zk_server::config::{self, Options, Override};
 
 /// Runs one ZooKeeper server from a zoo.cfg.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ const LOG_FAILED: u8 = 10;
 pub(crate) fn run(args: &Args) -> ExitCode {
     let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
     log_to_stderr();
-    let mut set: Vec<Override> = args.set.iter().map(|text| Override::from_argument(text)).collect();
+    let mut set: Vec<Override> =
+        args.set.iter().map(|text| Override::from_argument(text)).collect();
     for variable in ["JVMFLAGS", "SERVER_JVMFLAGS"] {
         set.extend(Override::from_jvm_flags(&std::env::var(variable).unwrap_or_default()));
     }
@@ -59,7 +60,8 @@ fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ZKFLEET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Only a second call fails, and then the first one holds.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// How often a failed log is looked for.
@@ -100,7 +102,9 @@ async fn failure(server: &Server) {
 
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

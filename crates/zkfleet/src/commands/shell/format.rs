@@ -150,9 +150,7 @@ pub(super) fn acl_lines(report: Report, entries: &[OwnedAcl]) -> Report {
 }
 
 pub(super) fn acl_json(entries: &[OwnedAcl]) -> Value {
-    let entry = |entry: &OwnedAcl| {
-        json!({ "scheme": entry.scheme, "id": entry.id, "perms": entry.perms.to_string() })
-    };
+    let entry = |entry: &OwnedAcl| json!({ "scheme": entry.scheme, "id": entry.id, "perms": entry.perms.to_string() });
     entries.iter().map(entry).collect()
 }
 

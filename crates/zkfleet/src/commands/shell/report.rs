@@ -56,9 +56,4 @@ impl Report {
             eprint!("{}", self.notes);
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn text(&self) -> String {
-        format!("{}{}", self.out, self.notes)
-    }
 }

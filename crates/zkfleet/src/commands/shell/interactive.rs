@@ -1,0 +1,209 @@
+//! Lines from a person or a pipe.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::process::ExitCode;
+
+use parking_lot::Mutex;
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use tokio::runtime::Handle;
+use zk_client::Client;
+
+use super::flags::Flags;
+use super::session::{Session, Show};
+use super::{BAD_USAGE, FAILED, Reactor, Report, Trouble, complete, spec, words};
+
+/// How many commands `history` shows besides itself.
+const HISTORY_SHOWN: usize = 10;
+
+struct Shell {
+    runtime: Handle,
+    session: Session,
+    lines: Vec<String>,
+    code: u8,
+}
+
+/// Runs until the end of input or `quit`; the exit code is that of the last command.
+pub(super) fn run(reactor: &Reactor, flags: Flags) -> ExitCode {
+    let runtime = reactor.runtime.clone();
+    let is_terminal = io::stdin().is_terminal();
+    println!("Connecting to {}", flags.server);
+    let code = match is_terminal {
+        true => person(runtime, flags),
+        false => pipe(runtime, flags),
+    };
+    ExitCode::from(code)
+}
+
+impl Shell {
+    fn start(runtime: Handle, flags: Flags, show: Show) -> Result<Shell, u8> {
+        let mut session = Session::new(flags, show);
+        if let Err(trouble) = runtime.block_on(session.connect(None)) {
+            trouble.print(false);
+            return Err(trouble.exit_code());
+        }
+        println!("Welcome to ZooKeeper!");
+        Ok(Shell { runtime, session, lines: Vec::new(), code: 0 })
+    }
+
+    /// Runs a line; `false` to leave.
+    fn line(&mut self, line: &str) -> bool {
+        if line.trim().is_empty() {
+            return true;
+        }
+        self.lines.push(line.to_owned());
+        match self.command(line) {
+            Ok(Some(report)) => {
+                report.print(false);
+                self.code = if report.has_failed { FAILED } else { 0 };
+            }
+            Ok(None) => return false,
+            Err(trouble) => {
+                trouble.print(false);
+                self.code = trouble.exit_code();
+            }
+        }
+        true
+    }
+
+    /// `None`: quit.
+    fn command(&mut self, line: &str) -> Result<Option<Report>, Trouble> {
+        let parsed = spec::parse(&words::split(line))?;
+        match parsed.spec.name {
+            "quit" => Ok(None),
+            "history" => Ok(Some(self.history())),
+            "redo" => {
+                let line = self.redone(parsed.arg(0))?;
+                // The history shows what was done, not how.
+                self.lines.pop();
+                self.lines.push(line.clone());
+                self.command(&line)
+            }
+            _ => self.runtime.block_on(async {
+                tokio::select! {
+                    done = self.session.execute(&parsed) => done.map(Some),
+                    _ = tokio::signal::ctrl_c() => Err(Trouble::failed("interrupted")
+                        .hint("what was asked may still be carried out")),
+                }
+            }),
+        }
+    }
+
+    fn history(&self) -> Report {
+        let first = self.lines.len().saturating_sub(HISTORY_SHOWN + 1);
+        let shown = self.lines.iter().enumerate().skip(first);
+        shown.fold(Report::new(), |report, (at, line)| report.line(format_args!("{at} - {line}")))
+    }
+
+    fn redone(&self, number: &str) -> Result<String, Trouble> {
+        let out_of_range =
+            || Trouble::usage("Command index out of range").hint("the numbers: history");
+        // The last line is the redo itself.
+        let number = number.parse::<usize>().map_err(|_| out_of_range())?;
+        let line = self.lines[..self.lines.len() - 1].get(number).ok_or_else(out_of_range)?;
+        match words::split(line).first().map(String::as_str) {
+            Some("redo") => Err(Trouble::usage("No redoing redos")),
+            _ => Ok(line.clone()),
+        }
+    }
+
+    fn leave(mut self) -> u8 {
+        self.runtime.clone().block_on(self.session.close());
+        self.code
+    }
+}
+
+/// Lines without a prompt.
+fn pipe(runtime: Handle, flags: Flags) -> u8 {
+    let show = Show::with(|text| print!("{text}"));
+    let mut shell = match Shell::start(runtime, flags, show) {
+        Ok(shell) => shell,
+        Err(code) => return code,
+    };
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else {
+            eprintln!("standard input is not text");
+            shell.code = BAD_USAGE;
+            break;
+        };
+        if !shell.line(&line) {
+            break;
+        }
+    }
+    shell.leave()
+}
+
+/// A prompt with history and completion.
+fn person(runtime: Handle, flags: Flags) -> u8 {
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor = match Editor::<Names, DefaultHistory>::with_config(config) {
+        Ok(editor) => editor,
+        Err(error) => {
+            eprintln!("the terminal cannot be used: {error}");
+            return FAILED;
+        }
+    };
+    let show = match editor.create_external_printer() {
+        Ok(printer) => {
+            let printer = Mutex::new(printer);
+            Show::with(move |text| {
+                // Nowhere to show it: the terminal has gone.
+                let _ = printer.lock().print(text);
+            })
+        }
+        Err(_) => Show::with(|text| print!("{text}")),
+    };
+    let mut shell = match Shell::start(runtime.clone(), flags, show) {
+        Ok(shell) => shell,
+        Err(code) => return code,
+    };
+    loop {
+        let client = shell.session.client().ok().cloned();
+        editor.set_helper(Some(Names { runtime: runtime.clone(), client }));
+        let prompt = format!("{} {}] ", shell.session.prompt(), shell.lines.len());
+        let line = match editor.readline(&prompt) {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => continue,
+            Err(_) => break,
+        };
+        let _ = editor.add_history_entry(&line);
+        if !shell.line(&line) {
+            break;
+        }
+    }
+    shell.leave()
+}
+
+/// Completes from the table of commands and from the tree.
+struct Names {
+    runtime: Handle,
+    client: Option<Client>,
+}
+
+impl Completer for Names {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(complete::complete(&line[..at], |path| match &self.client {
+            Some(client) => complete::children(&self.runtime, client, path),
+            None => Vec::new(),
+        }))
+    }
+}
+
+impl Hinter for Names {
+    type Hint = String;
+}
+impl Highlighter for Names {}
+impl Validator for Names {}
+impl Helper for Names {}

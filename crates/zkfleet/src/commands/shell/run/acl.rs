@@ -1,0 +1,60 @@
+//! getAcl, setAcl, addauth, whoami.
+
+use serde_json::{Value, json};
+use zk_client::{ANY_VERSION, Client};
+use zk_proto::acl::AclBytes;
+
+use super::super::spec::Parsed;
+use super::super::{Report, Trouble, format, paths};
+
+pub(super) async fn get(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
+    let path = parsed.arg(0);
+    paths::check(path)?;
+    let (entries, stat) = client.get_acl(path).await?;
+    let mut json = json!({ "acl": format::acl_json(&entries) });
+    let mut report = format::acl_lines(Report::new(), &entries);
+    if parsed.has("s") {
+        json["stat"] = format::stat_json(&stat);
+        report = format::stat_block(report, &stat);
+    }
+    Ok(report.json(json))
+}
+
+pub(super) async fn set(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
+    let path = parsed.arg(0);
+    paths::check(path)?;
+    let acl = format::parse_acl(parsed.arg(1))?;
+    let acl = AclBytes::parse(&acl).map_err(|e| Trouble::usage(e.to_string()))?;
+    let version = parsed.number("v", ANY_VERSION)?;
+    if !parsed.has("R") {
+        let stat = client.set_acl(path, acl, version).await?;
+        let report = Report::new().json(format::stat_json(&stat));
+        return Ok(if parsed.has("s") { format::stat_block(report, &stat) } else { report });
+    }
+    // Parents first, as Apache: an error on one znode does not stop the others.
+    client.get_data(path).await?;
+    let (mut report, mut failed) = (Report::new(), Vec::new());
+    let found = client.subtree(path).await?;
+    for at in &found {
+        if let Err(error) = client.set_acl(at, acl, version).await {
+            report = report.note(Trouble::from(error).text()).failed();
+            failed.push(at);
+        }
+    }
+    Ok(report.json(json!({ "set": found.len() - failed.len(), "failed": failed })))
+}
+
+pub(super) async fn add_auth(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
+    client.add_auth(parsed.arg(0), parsed.arg(1).as_bytes()).await?;
+    Ok(Report::new().json(json!({ "scheme": parsed.arg(0) })))
+}
+
+pub(super) async fn who_am_i(client: &Client) -> Result<Report, Trouble> {
+    let identities = client.who_am_i().await?;
+    let json = identities.iter().map(|(scheme, user)| json!({ "scheme": scheme, "user": user }));
+    let report = Report::new().line("Auth scheme: User").json(json.collect::<Value>());
+    let line = |report: Report, (scheme, user): &(String, String)| {
+        report.line(format_args!("{scheme}: {user}"))
+    };
+    Ok(identities.iter().fold(report, line))
+}

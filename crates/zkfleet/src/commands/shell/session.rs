@@ -1,0 +1,181 @@
+//! The session behind the prompt.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use zk_client::{Client, Options, SessionState, WatchEvent};
+
+use super::flags::Flags;
+use super::spec::Parsed;
+use super::{Report, Trouble, run, tls};
+
+/// Where events are shown, if anywhere.
+#[derive(Clone)]
+pub(super) struct Show(Option<Arc<dyn Fn(String) + Send + Sync>>);
+
+impl Show {
+    pub(super) fn nothing() -> Show {
+        Show(None)
+    }
+
+    pub(super) fn with(print: impl Fn(String) + Send + Sync + 'static) -> Show {
+        Show(Some(Arc::new(print)))
+    }
+}
+
+/// A client, and how to get another one.
+pub(super) struct Session {
+    flags: Flags,
+    /// The connect string in use.
+    target: String,
+    client: Option<Client>,
+    show: Show,
+    prints_watches: Arc<AtomicBool>,
+}
+
+impl Session {
+    pub(super) fn new(flags: Flags, show: Show) -> Session {
+        let target = flags.server.clone();
+        let prints_watches = Arc::new(AtomicBool::new(true));
+        Session { flags, target, client: None, show, prints_watches }
+    }
+
+    /// Opens a session with the servers in use, or others. Requests wait until it is served.
+    pub(super) async fn connect(&mut self, target: Option<&str>) -> Result<(), Trouble> {
+        let target = target.unwrap_or(&self.target).to_owned();
+        let options = Options::new(&target).map_err(|e| Trouble::usage(e.to_string()))?;
+        let options = Options {
+            session_timeout: self.flags.timeout,
+            connect_timeout: self.flags.timeout,
+            connect_rounds_max: (!self.flags.waits_for_connection).then_some(2),
+            allows_read_only: self.flags.allows_read_only,
+            tls: tls::of(&self.flags)?,
+            ..options
+        };
+        self.close().await;
+        let client = Client::start(options);
+        if let Some(print) = self.show.0.clone() {
+            tokio::spawn(show_events(client.clone(), print, Arc::clone(&self.prints_watches)));
+        }
+        self.target = target;
+        self.client = Some(client);
+        Ok(())
+    }
+
+    pub(super) async fn connect_and_wait(&mut self) -> Result<(), Trouble> {
+        self.connect(None).await?;
+        Ok(self.client()?.connected().await?)
+    }
+
+    /// The client, if a session is open.
+    pub(super) fn client(&self) -> Result<&Client, Trouble> {
+        match &self.client {
+            Some(client) if !client.state().is_over() => Ok(client),
+            _ => Err(Trouble::failed("Not connected").hint("connect host:port")),
+        }
+    }
+
+    /// Closes the session; one that cannot be closed expires.
+    pub(super) async fn close(&mut self) {
+        if let Some(client) = &self.client {
+            let _ = client.close().await;
+        }
+    }
+
+    pub(super) async fn execute(&mut self, parsed: &Parsed) -> Result<Report, Trouble> {
+        run::execute(self, parsed).await
+    }
+
+    pub(super) fn prints_watches(&self) -> bool {
+        self.prints_watches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_prints_watches(&mut self, on: bool) {
+        self.prints_watches.store(on, Ordering::Relaxed);
+    }
+
+    /// zkCli's prompt, without the number and the bracket behind.
+    pub(super) fn prompt(&self) -> String {
+        let state = match self.client.as_ref().map(Client::state) {
+            Some(SessionState::Connected) => "CONNECTED",
+            Some(SessionState::ConnectedReadOnly) => "CONNECTEDREADONLY",
+            Some(SessionState::Connecting | SessionState::Disconnected) => "CONNECTING",
+            Some(SessionState::AuthFailed) => "AUTH_FAILED",
+            Some(_) | None => "CLOSED",
+        };
+        format!("[zk: {}({state})", self.target)
+    }
+}
+
+/// Shows watch events and changes of the session as zkCli does.
+async fn show_events(
+    client: Client,
+    print: Arc<dyn Fn(String) + Send + Sync>,
+    is_on: Arc<AtomicBool>,
+) {
+    let (mut events, mut states) = (client.events(), client.states());
+    // This task must not keep the session open.
+    drop(client);
+    loop {
+        let text = tokio::select! {
+            biased;
+            event = events.next() => match event {
+                Some(event) => event_text(&event),
+                None => {
+                    // The session is over; its last state is told.
+                    if is_on.load(Ordering::Relaxed) {
+                        print(state_text(*states.borrow()));
+                    }
+                    return;
+                }
+            },
+            changed = states.changed() => match changed {
+                Ok(()) if states.borrow().is_over() => continue,
+                Ok(()) => state_text(*states.borrow_and_update()),
+                Err(_) => return,
+            },
+        };
+        if is_on.load(Ordering::Relaxed) {
+            print(text);
+        }
+    }
+}
+
+fn event_text(event: &WatchEvent) -> String {
+    let zxid = event.zxid.map_or(-1, |zxid| zxid.0);
+    let (kind, path) = (event.kind.name(), &event.path);
+    format!(
+        "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:{kind} path:{path} zxid: {zxid}\n"
+    )
+}
+
+fn state_text(state: SessionState) -> String {
+    let name = state.name();
+    format!("\nWATCHER::\n\nWatchedEvent state:{name} type:None path:null zxid: -1\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zk_proto::Zxid;
+    use zk_proto::watch::EventType;
+
+    #[test]
+    fn events_are_zkclis() {
+        let event = WatchEvent {
+            kind: EventType::NodeDataChanged,
+            path: "/cli".to_owned(),
+            zxid: Some(Zxid(17)),
+        };
+        assert_eq!(
+            event_text(&event),
+            "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:NodeDataChanged path:/cli zxid: 17\n"
+        );
+    }
+
+    #[test]
+    fn the_prompt_begins_with_the_servers() {
+        let session = Session::new(Flags::default(), Show::nothing());
+        assert_eq!(session.prompt(), "[zk: localhost:2181(CLOSED)");
+    }
+}

@@ -1,0 +1,180 @@
+//! `zkfleet shell` against real servers, ours and Apache's.
+//!
+//! `commands.txt` is a transcript: `$` a command line, `=` its exit code if that is not 0, `!` what
+//! went to standard error, the rest what went to standard output. It holds for every server; what
+//! differs from run to run (zxids, times) is masked. `UPDATE_EXPECT=1` writes it anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use expect_test::expect_file;
+use zk_testkit::{Engine, Server, ServerConfig, apache_or_skip};
+
+/// A server of this make, if there is one here. TTL znodes are on.
+fn serve(engine: Engine) -> Option<Server> {
+    if engine.is_apache() && !apache_or_skip(engine) {
+        return None;
+    }
+    let mut config = ServerConfig::new(engine);
+    config.properties.push(("zookeeper.extendedTypesEnabled".to_owned(), "true".to_owned()));
+    Some(Server::start(config).unwrap())
+}
+
+fn shell(server: &Server, options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zkfleet"));
+    command.args(["shell", "-server", &server.addr().to_string()]).args(options).env("TZ", "UTC");
+    command
+}
+
+/// Commands on standard input.
+fn pipe(server: &Server, lines: &[&str]) -> Output {
+    let mut child = shell(server, &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(lines.join("\n").as_bytes()).unwrap();
+    drop(input);
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Words behind `Zxid = ` and `time = `, and those of JSON, differ from run to run.
+fn mask(line: &str) -> String {
+    for key in ["cZxid = ", "mZxid = ", "pZxid = ", "ctime = ", "mtime = ", "ephemeralOwner = 0x1"]
+    {
+        if line.starts_with(key) {
+            return format!("{key}...");
+        }
+    }
+    let mut line = line.to_owned();
+    for key in
+        ["\"czxid\":", "\"mzxid\":", "\"pzxid\":", "\"zxid\":", "\"ctimeMs\":", "\"mtimeMs\":"]
+    {
+        if let Some(at) = line.find(key).map(|at| at + key.len()) {
+            let end = line[at..].find([',', '}']).map_or(line.len(), |end| at + end);
+            line.replace_range(at..end, "...");
+        }
+    }
+    line
+}
+
+fn run(server: &Server, line: &str) -> String {
+    let words = line.split_whitespace().map(|word| word.replace('_', " ")).collect::<Vec<_>>();
+    let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+    let output = shell(server, &words).output().unwrap();
+    let mut told = format!("$ {line}\n");
+    for line in text(&output.stdout).lines() {
+        told.push_str(&format!("{}\n", mask(line)));
+    }
+    for line in text(&output.stderr).lines() {
+        told.push_str(&format!("! {}\n", mask(line)));
+    }
+    match output.status.code() {
+        Some(0) => {}
+        code => told.push_str(&format!("= {code:?}\n")),
+    }
+    told
+}
+
+fn transcript(engine: Engine) {
+    let Some(server) = serve(engine) else { return };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shell/commands.txt");
+    let script = std::fs::read_to_string(&path).unwrap();
+    let mut told = String::new();
+    for line in script.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => told.push_str(&run(&server, command)),
+            None if line.starts_with('#') => told.push_str(&format!("{line}\n")),
+            None => {}
+        }
+    }
+    expect_file![path].assert_eq(&told);
+}
+
+fn session(engine: Engine) {
+    let Some(server) = serve(engine) else { return };
+    let output = pipe(
+        &server,
+        &[
+            "addauth digest u:p",
+            "whoami",
+            "create /mine secret auth::cdrwa",
+            "create -e /e x",
+            "getEphemerals",
+            "get -w /mine",
+            "set /mine other",
+            "history",
+            "redo 5",
+            "nonsense",
+            "close",
+            "ls /",
+            "connect",
+            "get /mine",
+            "ls /",
+            "quit",
+            "never",
+        ],
+    );
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    for want in [
+        "digest: u\n",
+        "[/e]\n",
+        "secret\n",
+        "WatchedEvent state:SyncConnected type:NodeDataChanged path:/mine",
+        "4 - getEphemerals\n5 - get -w /mine\n6 - set /mine other\n7 - history\n",
+        "other\n",
+        "WatchedEvent state:Closed type:None path:null zxid: -1\n",
+        "[mine, zookeeper]\n",
+    ] {
+        assert!(out.contains(want), "{engine}: {want:?} is missing in\n{out}\n{err}");
+    }
+    for want in [
+        "Created /mine\n",
+        "Command not found nonsense\n",
+        "Not connected\n",
+        "Insufficient permission : /mine\n",
+    ] {
+        assert!(err.contains(want), "{engine}: {want:?} is missing in\n{err}");
+    }
+    assert!(!err.contains("never"), "{err}");
+    assert_eq!(output.status.code(), Some(0), "the last command was good");
+}
+
+macro_rules! on_engines {
+    ($($module:ident = $engine:expr;)*) => {$(
+        mod $module {
+            #[test]
+            fn transcript() {
+                super::transcript($engine);
+            }
+
+            #[test]
+            fn session() {
+                super::session($engine);
+            }
+        }
+    )*};
+}
+
+on_engines! {
+    ours = zk_testkit::Engine::Ours;
+    apache_3_8_0 = zk_testkit::Engine::Apache38;
+    apache_3_9_4 = zk_testkit::Engine::Apache39;
+}
+
+#[test]
+fn without_a_server_the_reason_is_said() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zkfleet"));
+    let output = command.args(["shell", "-server", "127.0.0.1:1", "ls", "/"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let err = text(&output.stderr);
+    assert!(err.starts_with("no connection to 127.0.0.1:1: 127.0.0.1:1: "), "{err}");
+}
