@@ -1,0 +1,198 @@
+//! Four-letter words, `mntr` and Prometheus.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use expect_test::expect;
+
+use super::super::*;
+use super::Fake;
+
+fn word(text: &str, server: &Fake) -> String {
+    four_letter_answer(text.parse().unwrap(), &[], server.config.service.four_letter_words, server)
+}
+
+#[test]
+fn short_words_answer_as_apache_does() {
+    let server = Fake::new();
+    for (text, answer) in [
+        ("ruok", "imok"),
+        ("isro", "rw"),
+        ("gtmk", "306"),
+        ("crst", "Connection stats reset.\n"),
+        ("dirs", "datadir_size: 358\nlogdir_size: 67109358\n"),
+        ("wchs", "2 connections watching 2 paths\nTotal watches:3\n"),
+        ("hash", "80: -1\n"),
+        ("wchc", "0x1000016f3270001\n\t/app\n0x1000016f3270000\n\t/app\n\t/app/e\n\n"),
+        ("wchp", "/app\n\t0x1000016f3270000\n\t0x1000016f3270001\n/app/e\n\t0x1000016f3270000\n\n"),
+    ] {
+        assert_eq!(word(text, &server), answer, "{text}");
+    }
+    let all = Whitelist::all();
+    let mask = 7i64.to_be_bytes();
+    assert_eq!(four_letter_answer(FourLetterWord::Stmk, &mask, all, &server), "7");
+    assert_eq!(word("gtmk", &server), "7");
+}
+
+#[test]
+fn stat_and_srvr_have_apaches_lines() {
+    let server = Fake::new();
+    let stat = word("stat", &server);
+    let (version, rest) = stat.split_once('\n').unwrap();
+    assert!(version.starts_with("Zookeeper version: 3.9.5-zkfleet-"), "{version}");
+    assert!(version.contains(", built on "), "{version}");
+    expect![[r#"
+        Clients:
+         /127.0.0.1:35446[1](queued=0,recved=7,sent=7)
+         /127.0.0.1:35462[1](queued=0,recved=3,sent=3)
+         /127.0.0.1:35484[0](queued=0,recved=1,sent=0)
+
+        Latency min/avg/max: 0/3.3/11
+        Received: 14
+        Sent: 13
+        Connections: 3
+        Outstanding: 0
+        Zxid: 0x6
+        Mode: standalone
+        Node count: 9
+    "#]]
+    .assert_eq(rest);
+    let srvr = word("srvr", &server);
+    assert_eq!(srvr.split_once('\n').unwrap().1, rest.split_once("\n\n").unwrap().1);
+    assert_eq!(word("srst", &server), "Server stats reset.\n");
+    assert!(word("srvr", &server).contains("Latency min/avg/max: 0/0.0/0\nReceived: 0\n"));
+}
+
+#[test]
+fn cons_conf_and_dump_have_apaches_lines() {
+    let server = Fake::new();
+    let text = ["cons", "conf", "dump"].map(|name| word(name, &server)).concat();
+    expect![[r#"
+         /127.0.0.1:35446[1](queued=0,recved=7,sent=7,sid=0x1000016f3270000,lop=GETC,est=1795367821594,to=10000,lcxid=0x6,lzxid=0x4,lresp=1531239,llat=2,minlat=0,avglat=4,maxlat=11)
+         /127.0.0.1:35462[1](queued=0,recved=3,sent=3,sid=0x1000016f3270001,lop=PING,est=1795367821594,to=10000,lzxid=0x4,lresp=1531239,llat=2,minlat=0,avglat=4,maxlat=11)
+         /127.0.0.1:35484[0](queued=0,recved=1,sent=0)
+
+        clientPort=2181
+        secureClientPort=-1
+        dataDir=/data/version-2
+        dataDirSize=358
+        dataLogDir=/data/version-2
+        dataLogSize=67109358
+        tickTime=500
+        maxClientCnxns=0
+        minSessionTimeout=1000
+        maxSessionTimeout=10000
+        clientPortListenBacklog=-1
+        serverId=0
+        SessionTracker dump:
+        Session Sets (1)/(2):
+        2 expire at Sun Nov 22 17:17:11 UTC 2026:
+        	0x1000016f3270001
+        	0x1000016f3270000
+        ephemeral nodes dump:
+        Sessions with Ephemerals (2):
+        0x1000016f3270001:
+        	/z
+        0x1000016f3270000:
+        	/app/f
+        	/app/e
+        Connections dump:
+        Connections Sets (1)/(2):
+        2 expire at Sun Nov 22 17:17:20 UTC 2026:
+        	ip: /127.0.0.1:35462 sessionId: 0x1000016f3270001
+        	ip: /127.0.0.1:35506 sessionId: 0x0
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn words_outside_the_whitelist_are_refused() {
+    let server = Fake::new();
+    let refusal = " is not executed because it is not in the whitelist.\n";
+    for &word in FourLetterWord::ALL {
+        let answer = four_letter_answer(word, &[], Whitelist::empty(), &server);
+        assert_eq!(answer, format!("{word}{refusal}"));
+    }
+    let read_only = Fake { mode: Mode::ReadOnly, ..Fake::new() };
+    let answer = four_letter_answer(FourLetterWord::Isro, &[], Whitelist::empty(), &read_only);
+    assert_eq!(answer, "ro");
+    assert!(word("srvr", &read_only).contains("READ-ONLY mode; serving only read-only clients\n"));
+}
+
+#[test]
+fn a_server_that_does_not_serve_says_so() {
+    let server = Fake::new();
+    server.serving.store(false, Relaxed);
+    let refusal = "This ZooKeeper instance is not currently serving requests";
+    for name in ["srvr", "stat", "mntr", "conf", "cons", "dump", "wchs", "wchc", "dirs", "crst"] {
+        assert_eq!(word(name, &server), format!("{refusal}\n"), "{name}");
+    }
+    assert_eq!(word("hash", &server), refusal);
+    assert_eq!(word("isro", &server), "null");
+    assert_eq!((word("ruok", &server), word("gtmk", &server)), ("imok".into(), "306".into()));
+    assert!(word("envi", &server).starts_with("Environment:\nzookeeper.version="));
+}
+
+#[test]
+fn mntr_has_apaches_names_and_forms() {
+    let server = Fake::new();
+    server.metrics.fsynctime.record_time(Duration::from_micros(1500));
+    server.metrics.readlatency.record_time(Duration::from_micros(2500));
+    server.metrics.write_per_namespace.get("app").record(5);
+    let text = word("mntr", &server);
+    for line in [
+        "zk_server_state\tstandalone",
+        "zk_avg_latency\t3.3",
+        "zk_max_latency\t11",
+        "zk_uptime\t27877",
+        "zk_znode_count\t9",
+        "zk_approximate_data_size\t64",
+        "zk_max_client_response_size\t89",
+        "zk_connection_request_count\t0",
+        "zk_avg_fsynctime\t1.5",
+        "zk_min_fsynctime\t1",
+        "zk_cnt_fsynctime\t1",
+        "zk_p999_readlatency\t2",
+        "zk_avg_app_write_per_namespace\t5.0",
+        "zk_sum_app_write_per_namespace\t5",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} is not in:\n{text}");
+    }
+    assert!(text.lines().all(|line| line.starts_with("zk_") && line.split('\t').count() == 2));
+    assert!(!text.contains("zk_p50_fsynctime"));
+}
+
+/// Names that Apache 3.9.4 printed in `mntr`, standalone.
+const APACHE_NAMES: &str = include_str!("../testdata/mntr-3.9.4.txt");
+
+#[test]
+fn every_name_of_mntr_is_one_of_apaches() {
+    let server = Fake::new();
+    let known = APACHE_NAMES.lines().collect::<std::collections::BTreeSet<_>>();
+    let text = word("mntr", &server);
+    let names = text.lines().filter_map(|line| line.split('\t').next()).collect::<Vec<_>>();
+    let foreign = names.iter().filter(|name| !known.contains(*name)).collect::<Vec<_>>();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    assert!(names.len() > 200, "{}", names.len());
+}
+
+#[test]
+fn prometheus_gets_types_and_quantiles() {
+    let server = Fake::new();
+    server.metrics.connection_rejected.add(3);
+    server.metrics.readlatency.record_time(Duration::from_micros(2500));
+    server.metrics.read_per_namespace.get("a\"b").record(5);
+    let text = prometheus::text(&server);
+    for lines in [
+        "# HELP znode_count znode_count\n# TYPE znode_count gauge\nznode_count 9.0\n",
+        "# TYPE connection_rejected counter\nconnection_rejected 3.0\n",
+        "# TYPE readlatency summary\nreadlatency{quantile=\"0.5\"} 2.5\n\
+         readlatency{quantile=\"0.9\"} 2.5\nreadlatency{quantile=\"0.99\"} 2.5\n\
+         readlatency_count 1.0\nreadlatency_sum 2.5\n",
+        "# TYPE fsynctime summary\nfsynctime{quantile=\"0.5\"} 0.0\nfsynctime_count 0.0\n",
+        "read_per_namespace{key=\"a\\\"b\",quantile=\"0.5\"} 5.0\n\
+         read_per_namespace_count{key=\"a\\\"b\"} 1.0\n",
+    ] {
+        assert!(text.contains(lines), "{lines} is not in:\n{text}");
+    }
+}
