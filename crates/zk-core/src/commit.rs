@@ -35,8 +35,11 @@ impl Core {
                 Some(Work::Txn { zxid, txn, answer }) => {
                     self.apply(tree, watches, now_ms, zxid, &txn, answer, fx);
                 }
-                Some(Work::Request { conn, frame }) => {
-                    self.read_now(tree, watches, conn, &frame, fx)
+                Some(Work::Request { conn, identities, frame }) => {
+                    self.read_now(tree, watches, conn, &identities, &frame, fx);
+                }
+                Some(Work::Refused { conn, xid, code }) => {
+                    fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});
                 }
                 Some(Work::Ready { conn, frame, close }) => {
                     fx.ready(conn, &frame);

@@ -79,7 +79,7 @@ impl Core {
         self.counters.renewals += 1;
         let before = self.sessions.get(session).and_then(|s| s.owner);
         let known = self.options.passwords.accepts(session, request.password.unwrap_or_default())
-            && self.sessions.renew(session, conn, now.monotonic_ms);
+            && self.sessions.renew(session, conn, timeout_ms, now.monotonic_ms);
         if !known {
             if let Some(connection) = self.conns.get_mut(&conn) {
                 connection.state = ConnState::Closing;
@@ -98,8 +98,6 @@ impl Core {
             connection.state = ConnState::Closing;
             fx.close(old);
         }
-        // The table keeps the timeout that the session was opened with; the client is told the one
-        // that this connection asked for, as by Apache.
         self.establish(conn, session, timeout_ms, request.read_only.is_some(), fx);
     }
 

@@ -76,8 +76,11 @@ pub(crate) enum ConnState {
 pub(crate) enum Work {
     /// A transaction on its way to the log.
     Txn { zxid: Zxid, txn: Box<[u8]>, answer: Answer },
-    /// A request that changes nothing, behind a write of its own session.
-    Request { conn: ConnId, frame: Box<[u8]> },
+    /// A request that changes nothing, behind a write of its own session, with the identities
+    /// that its connection had when it came: an auth packet behind it does not count for it.
+    Request { conn: ConnId, identities: Arc<[Identity]>, frame: Box<[u8]> },
+    /// A request that cannot be taken; the answer tells the zxid of the moment.
+    Refused { conn: ConnId, xid: i32, code: ErrorCode },
     /// An answer that only has to wait for its turn.
     Ready { conn: ConnId, frame: Box<[u8]>, close: bool },
 }

@@ -52,10 +52,14 @@ impl Core {
             Ok(Some(request)) if op.is_write() => {
                 self.write(tree, now, conn, header.xid, &request, fx)
             }
-            Ok(Some(_)) if self.queue.is_empty() => {
-                self.read_now(tree, watches, conn, frame, fx);
+            Ok(Some(_)) => {
+                let identities = connection.identities.clone();
+                if self.queue.is_empty() {
+                    self.read_now(tree, watches, conn, &identities, frame, fx);
+                } else {
+                    self.queue.push_back(Work::Request { conn, identities, frame: frame.into() });
+                }
             }
-            Ok(Some(_)) => self.queue.push_back(Work::Request { conn, frame: frame.into() }),
             Ok(None) | Err(_) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
             }
@@ -91,9 +95,12 @@ impl Core {
 
     /// An answer without a body, in its turn.
     fn refuse(&mut self, tree: &Tree, conn: ConnId, xid: i32, code: ErrorCode, fx: &mut Effects) {
-        // The zxid of a refusal is not tied to what the request would have seen.
-        let header = ReplyHeader::new(xid, tree.last_zxid().0, code);
-        self.answer(conn, header, false, fx);
+        // Made in its turn: with the zxid of now it would lead its client back in time.
+        if self.queue.is_empty() {
+            fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});
+        } else {
+            self.queue.push_back(Work::Refused { conn, xid, code });
+        }
     }
 
     fn answer_and_close(&mut self, conn: ConnId, header: ReplyHeader, fx: &mut Effects) {
@@ -177,6 +184,7 @@ impl Core {
         tree: &Tree,
         watches: &mut impl WatchAccess,
         conn: ConnId,
+        identities: &[Identity],
         frame: &[u8],
         fx: &mut Effects,
     ) {
@@ -188,7 +196,7 @@ impl Core {
             auth: &self.options.prepare.auth,
             conn,
             session: connection.session,
-            identities: &connection.identities,
+            identities,
             limits: self.options.limits,
             max_response_bytes: self.options.max_response_bytes,
         };
