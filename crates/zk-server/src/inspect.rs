@@ -1,8 +1,8 @@
 //! What a running member tells operators: the facts behind four-letter words and HTTP commands.
 
 use crate::admin::{
-    AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts, Inspect, LastSnapshot,
-    Metrics, Mode, SnapshotStream, TreeFacts, WatchFacts,
+    AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
+    Inspect, LastSnapshot, Metrics, Mode, SnapshotStream, TreeFacts, WatchFacts,
 };
 use crate::config::ServerConfig;
 use crate::engine::Engine;
@@ -45,7 +45,15 @@ impl Member {
 
 fn facts(conn: &Conn) -> ConnectionFacts {
     let state = conn.state.lock();
-    let ConnStats { received, sent, last_operation, last_xid, last_zxid, last_response_ms, latency } = state.stats;
+    let ConnStats {
+        received,
+        sent,
+        last_operation,
+        last_xid,
+        last_zxid,
+        last_response_ms,
+        latency,
+    } = state.stats;
     let session = (state.phase == Phase::Live).then(|| ConnectionSession {
         id: state.session,
         last_operation,
@@ -71,7 +79,11 @@ fn facts(conn: &Conn) -> ConnectionFacts {
 
 fn directory_bytes(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).filter(|meta| meta.is_file()).map(|meta| meta.len()).sum()
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|meta| meta.is_file())
+        .map(|meta| meta.len())
+        .sum()
 }
 
 impl Inspect for Member {
@@ -114,7 +126,11 @@ impl Inspect for Member {
     }
 
     fn connections(&self, secure: bool) -> Vec<ConnectionFacts> {
-        self.conns().iter().filter(|conn| conn.is_secure == secure).map(|conn| facts(conn)).collect()
+        self.conns()
+            .iter()
+            .filter(|conn| conn.is_secure == secure)
+            .map(|conn| facts(conn))
+            .collect()
     }
 
     fn connection_count(&self) -> usize {
@@ -136,7 +152,9 @@ impl Inspect for Member {
         let mut due: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
         for (id, timeout_ms) in gate.core.sessions().to_sorted() {
             let owner = gate.core.sessions().get(id).and_then(|session| session.owner);
-            let heard = owner.and_then(|conn| gate.conns.get(&conn)).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
+            let heard = owner
+                .and_then(|conn| gate.conns.get(&conn))
+                .map(|conn| conn.heard_ms.load(Ordering::Relaxed));
             let end = heard.unwrap_or(now.monotonic_ms) + i64::from(timeout_ms);
             let at = (end / tick + 1) * tick;
             due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push(id);
@@ -150,7 +168,9 @@ impl Inspect for Member {
         for conn in self.conns() {
             let state = conn.state.lock();
             let at = conn.heard_ms.load(Ordering::Relaxed) + i64::from(state.timeout_ms);
-            due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push((conn.peer, state.session));
+            due.entry(at - now.monotonic_ms + now.wall_ms)
+                .or_default()
+                .push((conn.peer, state.session));
         }
         due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
     }
@@ -184,7 +204,9 @@ impl Inspect for Member {
     fn watches_by_path(&self) -> Vec<(String, Vec<SessionId>)> {
         let sessions = self.sessions_of();
         let watches = self.engine.watches.lock();
-        let of = |conns: Vec<zk_tree::ConnId>| conns.iter().filter_map(|conn| sessions.get(conn).copied()).collect();
+        let of = |conns: Vec<zk_tree::ConnId>| {
+            conns.iter().filter_map(|conn| sessions.get(conn).copied()).collect()
+        };
         watches.by_path().into_iter().map(|(path, conns)| (path.to_owned(), of(conns))).collect()
     }
 
@@ -235,9 +257,12 @@ impl Inspect for Member {
     fn snapshot(&self) -> Result<SnapshotStream, AdminError> {
         let taken = self.snapshots.take();
         let (zxid, file) = taken
-            .ok_or_else(|| AdminError("a snapshot is being written already; try again when it is done".into()))?
+            .ok_or_else(|| {
+                AdminError("a snapshot is being written already; try again when it is done".into())
+            })?
             .map_err(|error| AdminError(Box::new(error)))?;
-        let content = std::fs::File::open(&file.path).map_err(|error| AdminError(Box::new(error)))?;
+        let content =
+            std::fs::File::open(&file.path).map_err(|error| AdminError(Box::new(error)))?;
         Ok(SnapshotStream { zxid, len: file.bytes, content: Box::new(content) })
     }
 

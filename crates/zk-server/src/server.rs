@@ -2,15 +2,17 @@
 
 use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{HostPort, ServerConfig, SessionPassword};
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, SaslOptions};
 use crate::inspect::Member;
-use crate::net::Workers;
+use crate::net::{Gatekeeper, Listening, Speaks, Workers};
 use crate::storage::{Recovered, Storage, StorageError};
+use crate::tls::sasl::{Users, UsersError};
+use crate::tls::{TlsContext, TlsError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -57,6 +59,12 @@ pub enum StartError {
     /// The secret cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordRuleError),
+    /// The TLS stores cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The users of SASL cannot be read.
+    #[error(transparent)]
+    Users(#[from] UsersError),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -69,7 +77,10 @@ impl StartError {
         match self {
             StartError::Storage(error) => error.exit_code(),
             StartError::Admin { .. } => 4,
-            StartError::Secret { .. } | StartError::Password(_) => 2,
+            StartError::Secret { .. }
+            | StartError::Password(_)
+            | StartError::Tls(_)
+            | StartError::Users(_) => 2,
             StartError::Listen { .. } | StartError::Thread(_) => 1,
         }
     }
@@ -90,10 +101,17 @@ impl Server {
         let hash_seed = random_seed();
         let passwords = passwords(&config)?;
         let metrics = Arc::new(Metrics::default());
-        let options = engine_options(&config, passwords, hash_seed);
+        let options = engine_options(&config, passwords, hash_seed)?;
+        let tls = config.tls.clone().map(TlsContext::new).transpose()?.map(Arc::new);
         let tree = TreeOptions { extended_types: config.storage.extended_types, hash_seed };
         // Before the data is read: a second server must not read it for nothing.
-        let (plain, port) = listen(config.listeners.client.as_ref(), config.listeners.backlog())?;
+        let mut listeners = Vec::new();
+        let on_client_port =
+            if config.listeners.port_unification { Speaks::Either } else { Speaks::Plain };
+        let ports = [
+            listen(config.listeners.client.as_ref(), &config, on_client_port, &mut listeners)?,
+            listen(config.listeners.secure.as_ref(), &config, Speaks::Tls, &mut listeners)?,
+        ];
         let (mut storage, recovered) = Storage::open(&config, tree, &metrics)?;
         let Recovered { tree, sessions, log } = recovered;
         let engine = Engine::new(options, tree, sessions, metrics, storage.appender());
@@ -107,7 +125,7 @@ impl Server {
             snapshots: snapshots.clone(),
             snapshot_dir: storage.snapshot_dir(),
             log_dir: storage.log_dir(),
-            ports: [port, None],
+            ports,
             started,
             trace_mask: AtomicI64::new(DEFAULT_TRACE_MASK),
             config,
@@ -116,12 +134,23 @@ impl Server {
         engine.answer_words_by(Arc::downgrade(&inspect));
         open_admin(&member.config, &inspect, &runtime)?;
         start_chores(&member, &runtime);
+        watch_certificates(tls.as_ref(), &runtime);
         let housekeeping = Housekeeping::start(runtime)?;
+        let gatekeeper = Arc::new(Gatekeeper {
+            engine,
+            tls,
+            super_dn: member.config.auth.x509_super_user.clone(),
+            patience: Duration::from_millis(HANDSHAKE_MS.into()),
+            keep_alive: member.config.listeners.tcp_keep_alive,
+            handshakes: AtomicUsize::new(0),
+            max_handshakes: member.config.limits.tls_handshakes.unwrap_or(0) as usize,
+        });
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let workers = Workers::start(&engine, count, plain).map_err(StartError::Thread)?;
+        let workers = Workers::start(&gatekeeper, count, listeners).map_err(StartError::Thread)?;
+        let [plain, secure] =
+            ports.map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
         tracing::info!(
-            "serving clients on port {}, started in {} ms",
-            port.unwrap_or_default(),
+            "serving clients on port {plain} (TLS: {secure}), started in {} ms",
             started.elapsed().as_millis()
         );
         Ok(Server { member, workers, storage, housekeeping })
@@ -202,7 +231,11 @@ fn passwords(config: &ServerConfig) -> Result<Passwords, StartError> {
     }
 }
 
-fn engine_options(config: &ServerConfig, passwords: Passwords, hash_seed: u64) -> EngineOptions {
+fn engine_options(
+    config: &ServerConfig,
+    passwords: Passwords,
+    hash_seed: u64,
+) -> Result<EngineOptions, StartError> {
     let storage = &config.storage;
     let auth = AuthOptions {
         super_digest: config
@@ -234,31 +267,52 @@ fn engine_options(config: &ServerConfig, passwords: Passwords, hash_seed: u64) -
         limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
         hash_seed,
     };
-    EngineOptions {
+    Ok(EngineOptions {
         core,
+        sasl: sasl_options(config)?,
         max_frame_bytes,
         handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
         max_client_cnxns: config.limits.connections_per_ip.unwrap_or(0) as usize,
         max_cnxns: config.limits.connections.unwrap_or(0) as usize,
-    }
+    })
 }
 
-type Listening = (Vec<TcpListener>, Option<u16>);
+fn sasl_options(config: &ServerConfig) -> Result<SaslOptions, StartError> {
+    let sasl = &config.auth.sasl;
+    let Some(file) = &sasl.users_file else { return Ok(SaslOptions::default()) };
+    let mut users = Users::load(file, &sasl.section)?;
+    if let Some(password) = &sasl.super_password {
+        users.set_password("super", password.clone());
+    }
+    Ok(SaslOptions {
+        users: Some(Arc::new(users)),
+        super_users: config.auth.super_users.clone(),
+        allow_failed: sasl.allow_failed,
+    })
+}
 
-fn listen(address: Option<&HostPort>, backlog: u32) -> Result<Listening, StartError> {
-    let Some(address) = address else { return Ok((Vec::new(), None)) };
+/// Opens a listener, if there is to be one; its port.
+fn listen(
+    address: Option<&HostPort>,
+    config: &ServerConfig,
+    speaks: Speaks,
+    listeners: &mut Vec<Listening>,
+) -> Result<Option<u16>, StartError> {
+    let Some(address) = address else { return Ok(None) };
     let open = || {
         let to: SocketAddr = address.resolve()?;
         let socket =
             socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.bind(&to.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        socket.listen(i32::try_from(config.listeners.backlog()).unwrap_or(i32::MAX))?;
         let listener = TcpListener::from(socket);
-        let port = listener.local_addr()?.port();
-        Ok((vec![listener], Some(port)))
+        listener.local_addr().map(|local| (listener, local.port()))
     };
-    open().map_err(|source| StartError::Listen { address: address.clone(), source })
+    let (listener, port) =
+        open().map_err(|source| StartError::Listen { address: address.clone(), source })?;
+    listeners.push((listener, speaks));
+    Ok(Some(port))
 }
 
 fn open_admin(
@@ -282,6 +336,26 @@ fn open_admin(
         runtime.spawn(server.serve_metrics(open(metrics)?));
     }
     Ok(())
+}
+
+/// How often changed key stores are looked for (`client.certReload`).
+const RELOAD: Duration = Duration::from_secs(5);
+
+fn watch_certificates(tls: Option<&Arc<TlsContext>>, runtime: &Runtime) {
+    let Some(tls) = tls.filter(|tls| tls.reloads()).cloned() else { return };
+    runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(RELOAD).await;
+            let tls = tls.clone();
+            match tokio::task::spawn_blocking(move || tls.refresh()).await {
+                Ok(Ok(true)) => {
+                    tracing::info!("the key stores changed: new connections use the new ones")
+                }
+                Ok(Err(error)) => tracing::error!("the changed key stores are of no use: {error}"),
+                Ok(Ok(false)) | Err(_) => {}
+            }
+        }
+    });
 }
 
 /// What happens by the clock: sessions expire at the ends of ticks, containers are reaped.

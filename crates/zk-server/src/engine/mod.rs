@@ -13,9 +13,11 @@
 
 mod dispatch;
 mod requests;
+mod sasl;
 mod words;
 
 pub(crate) use requests::Hangup;
+pub(crate) use sasl::SaslOptions;
 
 use crate::admin::{Inspect, Metrics};
 use crate::net::conn::{Conn, NO_DEADLINE};
@@ -55,6 +57,8 @@ pub(crate) struct EngineOptions {
     pub(crate) max_client_cnxns: usize,
     /// `maxCnxns`: all connections; 0 for no limit.
     pub(crate) max_cnxns: usize,
+    /// SASL.
+    pub(crate) sasl: SaslOptions,
 }
 
 /// A running member, without its sockets and files.
@@ -230,6 +234,12 @@ impl Engine {
         for conn in gate.conns.values() {
             conn.kill();
         }
+    }
+
+    /// Whether `enforce.auth` demands SASL.
+    fn requires_sasl(&self) -> bool {
+        let schemes = self.options.core.enforced_schemes.as_deref().unwrap_or_default();
+        schemes.iter().any(|scheme| scheme == "sasl")
     }
 
     /// Whether the log has failed.

@@ -1,7 +1,7 @@
 //! What a connection has sent: frames are cut, reads answered here, everything else goes to the
 //! pipeline.
 
-use super::{Engine, Gate, SharedWatches, dispatch};
+use super::{Engine, Gate, SharedWatches, dispatch, sasl};
 use crate::net::conn::{Conn, ConnStats, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -208,6 +208,11 @@ impl Engine {
             }
             at += 4 + frame.len();
             count += 1;
+            if sasl::is_sasl(frame) {
+                let required = self.requires_sasl();
+                sasl::step(&self.options.sasl, required, &mut gate, conn, frame);
+                continue;
+            }
             let Gate { core, fx, .. } = &mut *gate;
             core.submit(&tree, &mut watches, now, conn.id, frame, fx);
         }

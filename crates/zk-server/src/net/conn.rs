@@ -3,6 +3,7 @@
 //! An idle connection holds no buffers: input is read into the worker's scratch space, output is
 //! allocated when there is some.
 
+use crate::tls::sasl::DigestMd5;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -95,6 +96,8 @@ pub(crate) struct ConnState {
     pub(crate) timeout_ms: i32,
     pub(crate) identities: Arc<[Identity]>,
     pub(crate) admitted: bool,
+    /// A SASL exchange under way.
+    pub(crate) sasl: Option<Box<DigestMd5>>,
     /// The task stopped reading until there is room again.
     pub(crate) is_paused: bool,
     /// It is on the list of connections to flush.
@@ -129,7 +132,10 @@ pub(crate) enum Flush {
 }
 
 impl Conn {
-    #[expect(clippy::too_many_arguments, reason = "all that is known of a connection when it comes")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of a connection when it comes"
+    )]
     pub(crate) fn new(
         id: ConnId,
         peer: SocketAddr,
@@ -157,6 +163,7 @@ impl Conn {
                 timeout_ms: 0,
                 identities,
                 admitted,
+                sasl: None,
                 is_paused: false,
                 is_dirty: false,
                 waker: None,
@@ -293,6 +300,12 @@ impl ConnState {
     /// Whether everything has gone out.
     pub(crate) fn is_drained(&self) -> bool {
         !self.is_writing && self.output.is_empty()
+    }
+
+    /// Takes the output, for a stream that only its task can write.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        self.sent = 0;
+        std::mem::take(&mut self.output)
     }
 
     /// The task of `cx` is woken by [`Conn::wake`].

@@ -1,7 +1,10 @@
 //! Sockets: listeners, connections, and the threads that serve them.
 
 pub(crate) mod conn;
-mod plain;
+mod serve;
+mod welcome;
+mod wire;
 mod workers;
 
-pub(crate) use workers::Workers;
+pub(crate) use welcome::{Gatekeeper, Speaks};
+pub(crate) use workers::{Listening, Workers};

@@ -1,12 +1,11 @@
 //! The threads that serve connections: each has an event loop of its own and keeps the connections
 //! that it is given.
 
-use super::plain;
-use crate::engine::Engine;
+use super::welcome::{Gatekeeper, Speaks};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 /// The worker threads, and their way to stop.
@@ -15,14 +14,17 @@ pub(crate) struct Workers {
     stop: watch::Sender<bool>,
 }
 
-type Arrival = (std::net::TcpStream, SocketAddr);
+type Arrival = (std::net::TcpStream, SocketAddr, Speaks);
+
+/// A listener, and what is spoken there.
+pub(crate) type Listening = (StdListener, Speaks);
 
 impl Workers {
     /// Starts `count` workers; the first also accepts on `listeners`.
     pub(crate) fn start(
-        engine: &Arc<Engine>,
+        gatekeeper: &Arc<Gatekeeper>,
         count: usize,
-        listeners: Vec<StdListener>,
+        listeners: Vec<Listening>,
     ) -> io::Result<Workers> {
         let (stop, stopped) = watch::channel(false);
         let mut senders = Vec::new();
@@ -36,10 +38,11 @@ impl Workers {
         let mut listeners = Some(listeners);
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (engine, stopped) = (engine.clone(), stopped.clone());
+            let (gatekeeper, stopped) = (gatekeeper.clone(), stopped.clone());
             let listeners = listeners.take().unwrap_or_default();
             let senders = if listeners.is_empty() { Vec::new() } else { senders.clone() };
-            let body = move || runtime.block_on(worker(engine, inbox, stopped, listeners, senders));
+            let body =
+                move || runtime.block_on(worker(gatekeeper, inbox, stopped, listeners, senders));
             threads.push(std::thread::Builder::new().name(format!("zk-io-{number}")).spawn(body)?);
         }
         Ok(Workers { threads, stop })
@@ -55,21 +58,21 @@ impl Workers {
 }
 
 async fn worker(
-    engine: Arc<Engine>,
+    gatekeeper: Arc<Gatekeeper>,
     mut inbox: mpsc::UnboundedReceiver<Arrival>,
     mut stopped: watch::Receiver<bool>,
-    listeners: Vec<StdListener>,
+    listeners: Vec<Listening>,
     senders: Vec<mpsc::UnboundedSender<Arrival>>,
 ) {
-    for listener in listeners {
-        tokio::spawn(accept(listener, senders.clone()));
+    for (listener, speaks) in listeners {
+        tokio::spawn(accept(listener, speaks, senders.clone()));
     }
     drop(senders);
     loop {
         tokio::select! {
             arrival = inbox.recv() => {
-                let Some((stream, peer)) = arrival else { return };
-                welcome(&engine, stream, peer);
+                let Some((stream, peer, speaks)) = arrival else { return };
+                tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks));
             }
             _ = stopped.changed() => return,
         }
@@ -77,7 +80,11 @@ async fn worker(
 }
 
 /// Accepts for ever, handing connections out in turn.
-async fn accept(listener: StdListener, senders: Vec<mpsc::UnboundedSender<Arrival>>) {
+async fn accept(
+    listener: StdListener,
+    speaks: Speaks,
+    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+) {
     let listener =
         match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
             Ok(listener) => listener,
@@ -92,7 +99,7 @@ async fn accept(listener: StdListener, senders: Vec<mpsc::UnboundedSender<Arriva
             Ok((stream, peer)) => {
                 let Ok(stream) = stream.into_std() else { continue };
                 next = (next + 1) % senders.len();
-                if senders[next].send((stream, peer)).is_err() {
+                if senders[next].send((stream, peer, speaks)).is_err() {
                     return;
                 }
             }
@@ -103,16 +110,4 @@ async fn accept(listener: StdListener, senders: Vec<mpsc::UnboundedSender<Arriva
             }
         }
     }
-}
-
-fn welcome(engine: &Arc<Engine>, stream: std::net::TcpStream, peer: SocketAddr) {
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    // Answers are written in one piece and must not wait for more.
-    let _ = stream.set_nodelay(true);
-    let (read, write) = stream.into_split();
-    let Some(conn) = engine.connect(peer, Some(write), Vec::new(), false) else {
-        tracing::warn!(%peer, "too many connections, see maxClientCnxns and maxCnxns");
-        return;
-    };
-    tokio::spawn(plain::serve(engine.clone(), conn, read));
 }

@@ -1,13 +1,18 @@
-//! When snapshots are taken, and the thread that takes them.
+//! When snapshots are taken and old files removed, and the thread that does both.
 
 use super::Snapshots;
-use crate::config::StorageSettings;
+use crate::config::{PurgeSettings, StorageSettings};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+use zk_store::data_dir::DataDirs;
+use zk_store::disk::Disk;
 use zk_store::group_commit::GroupCommit;
+use zk_store::purge::purge;
+use zk_store::snapshot::ReadOptions;
 
 /// Counts what was logged since the last snapshot, and says when the next one is due: after
 /// between a half and the whole of `snapCount` transactions, or of the size limit, at random, so
@@ -66,18 +71,63 @@ impl Pace {
         }
     }
 
-    /// Waits for the next snapshot; false when there will be none.
-    fn wait(&self) -> bool {
+    /// Waits for the next snapshot, or until it is time to purge.
+    fn wait(&self, purge_at: Option<Instant>) -> Task {
         let mut state = self.state.lock();
-        while !state.is_due && !state.stop {
-            self.news.wait(&mut state);
+        loop {
+            if state.stop {
+                return Task::Stop;
+            }
+            if std::mem::take(&mut state.is_due) {
+                return Task::Snapshot;
+            }
+            match purge_at {
+                None => self.news.wait(&mut state),
+                Some(at) if self.news.wait_until(&mut state, at).timed_out() => return Task::Purge,
+                Some(_) => {}
+            }
         }
-        state.is_due = false;
-        !state.stop
     }
 }
 
-/// The thread that takes snapshots.
+/// What there is to do.
+enum Task {
+    Snapshot,
+    Purge,
+    Stop,
+}
+
+/// Which files are old (`autopurge.*`).
+pub(super) struct Purging {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dirs: DataDirs,
+    pub(super) settings: PurgeSettings,
+    pub(super) read: ReadOptions,
+}
+
+impl Purging {
+    fn interval(&self) -> Duration {
+        Duration::from_secs(3600 * u64::from(self.settings.interval_hours))
+    }
+
+    fn run(&self) {
+        match purge(&*self.disk, &self.dirs, self.settings.retain_count as usize, &self.read) {
+            Ok(purged) => {
+                for damaged in &purged.damaged {
+                    tracing::error!(
+                        "a snapshot does not count and is kept for inspection: {damaged}"
+                    );
+                }
+                for path in &purged.removed {
+                    tracing::info!("removed {}", path.display());
+                }
+            }
+            Err(error) => tracing::error!("cannot remove old files: {error}"),
+        }
+    }
+}
+
+/// The thread that takes snapshots and removes old files, one after the other.
 pub(super) struct Chores {
     pace: Arc<Pace>,
     thread: JoinHandle<()>,
@@ -88,10 +138,23 @@ impl Chores {
         pace: Arc<Pace>,
         snapshots: Arc<Snapshots>,
         log: Arc<OnceLock<GroupCommit>>,
+        purging: Option<Purging>,
     ) -> io::Result<Chores> {
         let waiting = pace.clone();
         let body = move || {
-            while waiting.wait() {
+            let mut purge_at = purging.as_ref().map(|purging| Instant::now() + purging.interval());
+            loop {
+                match waiting.wait(purge_at) {
+                    Task::Stop => return,
+                    Task::Snapshot => {}
+                    Task::Purge => {
+                        if let Some(purging) = &purging {
+                            purging.run();
+                            purge_at = Some(Instant::now() + purging.interval());
+                        }
+                        continue;
+                    }
+                }
                 // A new log file first: the snapshot then makes the old ones superfluous.
                 if let Some(log) = log.get() {
                     log.roll();

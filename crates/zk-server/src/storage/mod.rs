@@ -10,7 +10,7 @@ pub(crate) use snapshots::Snapshots;
 use crate::admin::Metrics;
 use crate::config::{Compression, ServerConfig, StorageSettings};
 use crate::engine::{Engine, TxnLog};
-use chores::{Chores, Pace};
+use chores::{Chores, Pace, Purging};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -114,9 +114,8 @@ impl Storage {
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
-        let max_len = settings.max_request_bytes as usize + settings.extra_record_bytes as usize;
         let options = RecoverOptions {
-            read: ReadOptions { limits: Limits { max_len }, ..ReadOptions::default() },
+            read: read_options(&settings),
             overrides: Overrides {
                 trust_empty: settings.trust_empty_snapshot,
                 ..Overrides::default()
@@ -180,8 +179,9 @@ impl Storage {
             }
         }
         let pace = Arc::new(Pace::new(&self.settings, if is_new { 0 } else { txns }));
-        let chores = Chores::start(pace.clone(), snapshots.clone(), self.log.clone())
-            .map_err(StorageError::Thread)?;
+        let chores =
+            Chores::start(pace.clone(), snapshots.clone(), self.log.clone(), self.purging())
+                .map_err(StorageError::Thread)?;
         let options = CommitOptions {
             max_queued_bytes: QUEUE_LIMIT_BYTES,
             slow_sync: Duration::from_millis(self.settings.fsync_warning_ms.into()),
@@ -212,6 +212,16 @@ impl Storage {
         let _ = self.log.set(log);
         self.chores = Some(chores);
         Ok(snapshots)
+    }
+
+    fn purging(&self) -> Option<Purging> {
+        let settings = self.settings.purge.clone()?;
+        Some(Purging {
+            disk: self.disk.clone(),
+            dirs: self.dirs.clone(),
+            settings,
+            read: read_options(&self.settings),
+        })
     }
 
     fn snapshot_options(&self) -> SnapshotOptions {
@@ -247,4 +257,9 @@ impl Storage {
             None => Ok(()),
         }
     }
+}
+
+fn read_options(settings: &StorageSettings) -> ReadOptions {
+    let max_len = settings.max_request_bytes as usize + settings.extra_record_bytes as usize;
+    ReadOptions { limits: Limits { max_len }, ..ReadOptions::default() }
 }

@@ -1,21 +1,19 @@
-//! Serving one plain TCP connection: one future that reads, hands over, writes, until the end.
+//! Serving one connection: one future that reads, hands over, writes, until the end.
 
-use super::conn::{Conn, Flush, Phase};
+use super::conn::{Conn, Phase};
+use super::wire::Wire;
 use crate::engine::{Engine, Hangup};
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadBuf;
 
 /// How much is read at once; a longer frame makes the buffer grow for as long as it takes.
 const SCRATCH_BYTES: usize = 128 << 10;
 
-/// How long a closing connection waits for its client to close too, so that the last answer is
-/// not destroyed by a reset (client-protocol 2.2).
+/// How long a closing connection waits for its client to close too.
 const LINGER: Duration = Duration::from_secs(2);
 
 thread_local! {
@@ -24,17 +22,14 @@ thread_local! {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(engine: Arc<Engine>, conn: Arc<Conn>, mut read: OwnedReadHalf) {
+pub(crate) async fn serve(engine: Arc<Engine>, conn: Arc<Conn>, mut wire: Wire) {
     let mut input = Input::default();
-    poll_fn(|cx| input.poll_serve(&engine, &conn, &mut read, cx)).await;
+    poll_fn(|cx| input.poll_serve(&engine, &conn, &mut wire, cx)).await;
     let is_graceful = conn.state.lock().phase == Phase::Closing;
     engine.disconnect(&conn);
-    if is_graceful && conn.shutdown_write() {
-        let drain = async {
-            let mut sink = [0; 512];
-            while matches!(read.read(&mut sink).await, Ok(n) if n > 0) {}
-        };
-        let _ = tokio::time::timeout(LINGER, drain).await;
+    if is_graceful {
+        // Boxed: the future of every idle connection would be as large as this rare one.
+        let _ = Box::pin(tokio::time::timeout(LINGER, wire.close(&conn))).await;
     }
 }
 
@@ -52,37 +47,32 @@ impl Input {
         &mut self,
         engine: &Arc<Engine>,
         conn: &Arc<Conn>,
-        read: &mut OwnedReadHalf,
+        wire: &mut Wire,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         loop {
-            let (may_read, has_output) = {
+            conn.state.lock().register(cx);
+            if conn.state.lock().phase == Phase::Dead {
+                return Poll::Ready(());
+            }
+            if ready!(wire.poll_output(conn, cx)).is_err() {
+                return Poll::Ready(());
+            }
+            let may_read = {
                 let mut state = conn.state.lock();
-                state.register(cx);
                 match state.phase {
                     Phase::Dead => return Poll::Ready(()),
                     Phase::Closing if state.is_drained() => return Poll::Ready(()),
                     _ => {}
                 }
-                state.is_paused = !state.may_read();
-                (!state.is_paused, state.has_output())
+                let may_read = state.may_read();
+                state.is_paused = !may_read;
+                may_read
             };
-            if has_output {
-                if let Some(socket) = &conn.socket
-                    && socket.as_ref().poll_write_ready(cx).is_pending()
-                {
-                    // A client that does not read is not read either.
-                    return Poll::Pending;
-                }
-                match conn.flush() {
-                    Flush::Broken => return Poll::Ready(()),
-                    Flush::Blocked | Flush::Done => continue,
-                }
-            }
             if !may_read {
                 return Poll::Pending;
             }
-            if ready!(self.poll_input(engine, conn, read, cx)).is_err() {
+            if ready!(self.poll_input(engine, conn, wire, cx)).is_err() {
                 return Poll::Ready(());
             }
         }
@@ -93,43 +83,39 @@ impl Input {
         &mut self,
         engine: &Arc<Engine>,
         conn: &Arc<Conn>,
-        read: &mut OwnedReadHalf,
+        wire: &mut Wire,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Hangup>> {
         if std::mem::take(&mut self.has_backlog) {
             let rest = std::mem::take(&mut self.rest);
-            let used = match engine.input(conn, &rest) {
-                Ok(used) => used,
-                Err(hangup) => return Poll::Ready(Err(hangup)),
-            };
-            self.keep(&rest[used..], used > 0);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.hand_over(engine, conn, &rest));
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let have = self.rest.len();
             scratch.resize(SCRATCH_BYTES.max(have + SCRATCH_BYTES / 2), 0);
             scratch[..have].copy_from_slice(&self.rest);
             let mut buf = ReadBuf::new(&mut scratch[have..]);
-            if ready!(Pin::new(read).poll_read(cx, &mut buf)).is_err() {
+            if ready!(wire.poll_read(cx, &mut buf)).is_err() {
                 return Poll::Ready(Err(Hangup));
             }
             let got = buf.filled().len();
             if got == 0 {
                 return Poll::Ready(Err(Hangup));
             }
-            let all = &scratch[..have + got];
-            match engine.input(conn, all) {
-                Ok(used) => {
-                    self.keep(&all[used..], used > 0);
-                    Poll::Ready(Ok(()))
-                }
-                Err(hangup) => Poll::Ready(Err(hangup)),
-            }
+            Poll::Ready(self.hand_over(engine, conn, &scratch[..have + got]))
         })
     }
 
-    fn keep(&mut self, rest: &[u8], progressed: bool) {
-        self.has_backlog = !rest.is_empty() && progressed;
+    fn hand_over(
+        &mut self,
+        engine: &Arc<Engine>,
+        conn: &Arc<Conn>,
+        all: &[u8],
+    ) -> Result<(), Hangup> {
+        let used = engine.input(conn, all)?;
+        let rest = &all[used..];
+        self.has_backlog = !rest.is_empty() && used > 0;
         self.rest = rest.to_vec();
+        Ok(())
     }
 }

@@ -1,0 +1,90 @@
+//! SASL DIGEST-MD5 on a client connection (client-protocol 14.3).
+
+use super::Gate;
+use crate::net::conn::Conn;
+use crate::tls::sasl::{DigestMd5, Step, Users};
+use std::sync::Arc;
+use zk_proto::request::{RequestHeader, SaslToken};
+use zk_proto::response::ReplyHeader;
+use zk_proto::{ErrorCode, Jute, OpCode, Reader};
+use zk_tree::auth::Identity;
+
+/// How clients are let in by SASL.
+#[derive(Clone, Default)]
+pub(crate) struct SaslOptions {
+    /// Who there is; without, every exchange ends at once and without an identity.
+    pub(crate) users: Option<Arc<Users>>,
+    /// Users who may do everything (`superUser`).
+    pub(crate) super_users: Vec<String>,
+    /// `allowSaslFailedClients`: whoever fails stays, without an identity.
+    pub(crate) allow_failed: bool,
+}
+
+/// Whether a frame is a step of a SASL exchange.
+pub(super) fn is_sasl(frame: &[u8]) -> bool {
+    frame.get(4..8) == Some(&OpCode::Sasl.code().to_be_bytes()[..])
+}
+
+/// Takes a step of an exchange and queues the answer.
+pub(super) fn step(
+    options: &SaslOptions,
+    required: bool,
+    gate: &mut Gate,
+    conn: &Conn,
+    frame: &[u8],
+) {
+    let mut r = Reader::new(frame);
+    let (Ok(header), Ok(SaslToken { token })) =
+        (RequestHeader::read(&mut r), SaslToken::read(&mut r))
+    else {
+        return gate.core.answer_frame(conn.id, &[], true, &mut gate.fx);
+    };
+    let Some(users) = &options.users else {
+        return answer(gate, conn, header.xid, ErrorCode::Ok, None, false);
+    };
+    let outcome = {
+        let mut state = conn.state.lock();
+        let machine = state.sasl.get_or_insert_with(|| Box::new(DigestMd5::new(users.clone())));
+        machine.step(token.unwrap_or_default())
+    };
+    match outcome {
+        Ok(Step::Challenge(token)) => {
+            answer(gate, conn, header.xid, ErrorCode::Ok, Some(&token), false)
+        }
+        Ok(Step::Done { token, user }) => {
+            conn.state.lock().sasl = None;
+            let mut granted = vec![Identity::new("sasl", user.clone())];
+            if options.super_users.contains(&user) {
+                granted.push(Identity::new("super", user));
+            }
+            gate.core.add_identities(conn.id, granted, &mut gate.fx);
+            answer(gate, conn, header.xid, ErrorCode::Ok, Some(&token), false);
+        }
+        Err(error) => {
+            conn.state.lock().sasl = None;
+            tracing::warn!(peer = %conn.peer, "SASL authentication failed: {error}");
+            let (code, close) = match (required, options.allow_failed) {
+                (true, _) => (ErrorCode::SessionClosedRequireSaslAuth, true),
+                (false, true) => (ErrorCode::Ok, false),
+                (false, false) => (ErrorCode::AuthFailed, true),
+            };
+            answer(gate, conn, header.xid, code, None, close);
+        }
+    }
+}
+
+fn answer(
+    gate: &mut Gate,
+    conn: &Conn,
+    xid: i32,
+    code: ErrorCode,
+    token: Option<&[u8]>,
+    close: bool,
+) {
+    let mut frame = Vec::new();
+    zk_proto::jute::put_frame(&mut frame, |out| {
+        ReplyHeader::new(xid, 0, code).write(out);
+        SaslToken { token }.write(out);
+    });
+    gate.core.answer_frame(conn.id, &frame, close, &mut gate.fx);
+}
