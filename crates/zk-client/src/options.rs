@@ -7,6 +7,7 @@ use std::time::Duration;
 use zk_proto::path;
 use zk_session::client::{Backoff, SavedSession};
 
+use crate::Sasl;
 use crate::tls::ClientTls;
 
 /// The port of a server for which none is given.
@@ -117,6 +118,8 @@ pub struct Options {
     pub resume: Option<SavedSession>,
     /// Identities to add on every connection: scheme and credentials.
     pub auth: Vec<(String, Vec<u8>)>,
+    /// A SASL exchange at the beginning of every connection.
+    pub sasl: Option<Sasl>,
     /// TLS, or plain TCP.
     pub tls: Option<Arc<ClientTls>>,
 }
@@ -163,6 +166,7 @@ impl Options {
             backoff: Backoff::default(),
             resume: None,
             auth: Vec::new(),
+            sasl: None,
             tls: None,
         }
     }

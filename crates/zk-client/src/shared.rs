@@ -19,6 +19,7 @@ use zk_session::client::{
 use crate::call::Completion;
 use crate::chroot::Chroot;
 use crate::registry::Registry;
+use crate::sasl::{Exchange, Next};
 use crate::watch::WatchEvent;
 use crate::{Options, Reply, tls};
 
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     out: Output<Completion>,
     pub(crate) registry: Registry,
     errands: VecDeque<Errand>,
+    /// The exchange under way.
+    sasl: Option<Exchange>,
 }
 
 /// What those who wait for a connection want to know.
@@ -70,7 +73,8 @@ pub(crate) struct Work {
 
 impl Shared {
     pub(crate) fn new(options: Options) -> Arc<Shared> {
-        let seed = tls::random_u64();
+        // Only spreads clients over servers and time.
+        let seed = tls::random().map_or(u64::from(std::process::id()), u64::from_ne_bytes);
         let mut options = options;
         shuffle(&mut options.servers, seed);
         let ms =
@@ -86,7 +90,7 @@ impl Shared {
             expires_locally: options.expires_locally,
             backoff: options.backoff,
             seed,
-            uses_sasl: false,
+            uses_sasl: options.sasl.is_some(),
             resume: options.resume.clone(),
         };
         let machine = ClientSession::new(config, 0);
@@ -96,6 +100,7 @@ impl Shared {
                 out: Output::default(),
                 registry: Registry::default(),
                 errands: VecDeque::new(),
+                sasl: None,
             }),
             bell: Notify::new(),
             weights: Semaphore::new(options.pending_weight_max as usize),
@@ -128,11 +133,16 @@ impl Shared {
 
     fn step_locked(&self, core: &mut Core, input: Input<'_, Completion>, frame: &[u8]) {
         core.machine.step(self.now_ms(), input, &mut core.out);
-        let mut effects = std::mem::take(&mut core.out.effects);
-        for effect in effects.drain(..) {
-            self.carry_out(core, effect, frame);
+        // An effect may be answered by another step.
+        while !core.out.effects.is_empty() {
+            let mut effects = std::mem::take(&mut core.out.effects);
+            for effect in effects.drain(..) {
+                self.carry_out(core, effect, frame);
+            }
+            if core.out.effects.is_empty() {
+                core.out.effects = effects;
+            }
         }
-        core.out.effects = effects;
     }
 
     fn carry_out(&self, core: &mut Core, effect: Effect<Completion>, frame: &[u8]) {
@@ -160,8 +170,29 @@ impl Shared {
             Effect::Dial { server } => core.errands.push_back(Errand::Dial(server)),
             Effect::Hangup => core.errands.push_back(Errand::Hangup),
             Effect::Probe { server } => core.errands.push_back(Errand::Probe(server)),
-            // The configuration above does not ask for SASL.
-            Effect::SaslStart | Effect::SaslReply { .. } => {}
+            Effect::SaslStart => self.sasl_step(core, None),
+            Effect::SaslReply { err } => {
+                let body = frame.get(BODY_AT..).unwrap_or_default();
+                self.sasl_step(core, Some((err, body)));
+            }
+        }
+    }
+
+    /// Begins a SASL exchange, or goes on with the server's answer.
+    fn sasl_step(&self, core: &mut Core, answer: Option<(i32, &[u8])>) {
+        let next = match (answer, &self.options.sasl, &mut core.sasl) {
+            (None, Some(sasl), exchange) => {
+                *exchange = Exchange::new(sasl);
+                exchange.as_ref().map_or(Next::Failed, Exchange::first)
+            }
+            (Some((err, body)), _, Some(exchange)) => exchange.next(err, body),
+            _ => Next::Failed,
+        };
+        let (now_ms, out) = (self.now_ms(), &mut core.out);
+        match next {
+            Next::Token(token) => core.machine.step(now_ms, Input::SaslToken(&token), out),
+            Next::Done => core.machine.step(now_ms, Input::SaslDone, out),
+            Next::Failed => core.machine.step(now_ms, Input::SaslFailed, out),
         }
     }
 

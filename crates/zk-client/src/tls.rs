@@ -80,14 +80,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// A number nobody can guess, to spread reconnects and for nonces.
-pub(crate) fn random_u64() -> u64 {
-    let mut bytes = [0; 8];
-    match rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes) {
-        Ok(()) => u64::from_ne_bytes(bytes),
-        // Only spreading suffers.
-        Err(_) => u64::from(std::process::id()),
-    }
+/// Bytes nobody can guess; `None` if the system has none to give.
+pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -87,7 +87,7 @@ enum Phase {
     /// The connect request was sent.
     Handshake { since_ms: i64 },
     /// SASL tokens go to and fro.
-    Sasl,
+    Sasl { is_read_only: bool },
     /// Requests may be sent.
     Ready,
     /// The session is over.
@@ -125,6 +125,8 @@ pub enum Input<'a, T> {
     SaslToken(&'a [u8]),
     /// The SASL exchange is over (the server's last token was accepted).
     SaslDone,
+    /// The SASL exchange failed: the session is over.
+    SaslFailed,
     /// Nobody listens to this watch any more; it is not restored on the next connection.
     ForgetWatch(WatcherType, &'a str),
     /// The list of servers changed.
@@ -355,6 +357,7 @@ impl<T> ClientSession<T> {
             Input::Auth { token, scheme, auth } => self.add_auth(now_ms, token, scheme, auth, out),
             Input::SaslToken(token) => self.send_sasl(now_ms, token, out),
             Input::SaslDone => self.sasl_done(now_ms, out),
+            Input::SaslFailed => self.end(SessionState::AuthFailed, Failure::AuthFailed, out),
             Input::ForgetWatch(kind, path) => self.watches.remove(kind, path),
             Input::Servers { count, current } => self.set_servers(now_ms, count, current, out),
             Input::ReadWriteServer(server) => self.move_to(now_ms, server, out),

@@ -68,29 +68,29 @@ impl<T> ClientSession<T> {
         self.has_seen_read_write |= !is_read_only;
         self.attempts = 0;
         (self.next_probe_ms, self.probe_interval_ms) = (now_ms, 0);
-        let state = match is_read_only {
-            true => SessionState::ConnectedReadOnly,
-            false => SessionState::Connected,
-        };
-        self.set_state(state, out);
         if self.config.uses_sasl {
-            self.phase = Phase::Sasl;
+            self.phase = Phase::Sasl { is_read_only };
             out.effects.push(Effect::SaslStart);
         } else {
-            self.prime(now_ms, out);
+            self.prime(now_ms, is_read_only, out);
         }
     }
 
     pub(super) fn sasl_done(&mut self, now_ms: i64, out: &mut Output<T>) {
-        if self.phase == Phase::Sasl {
-            self.prime(now_ms, out);
+        if let Phase::Sasl { is_read_only } = self.phase {
+            self.prime(now_ms, is_read_only, out);
         }
     }
 
     /// Identities first, then watches, then what waits: nothing may be asked or delivered with
     /// fewer rights than before.
-    fn prime(&mut self, now_ms: i64, out: &mut Output<T>) {
+    fn prime(&mut self, now_ms: i64, is_read_only: bool, out: &mut Output<T>) {
         self.phase = Phase::Ready;
+        let state = match is_read_only {
+            true => SessionState::ConnectedReadOnly,
+            false => SessionState::Connected,
+        };
+        self.set_state(state, out);
         for at in 0..self.auths.len() {
             self.send_auth(now_ms, at, out);
         }
@@ -116,7 +116,7 @@ impl<T> ClientSession<T> {
             return;
         }
         out.bytes.clear();
-        if matches!(self.phase, Phase::Ready | Phase::Sasl) {
+        if matches!(self.phase, Phase::Ready | Phase::Sasl { .. }) {
             self.waiting_since_ms = now_ms;
         }
         if self.state.is_connected() {

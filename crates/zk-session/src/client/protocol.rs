@@ -14,7 +14,7 @@ impl<T> ClientSession<T> {
                 self.last_heard_ms = now_ms;
                 self.welcome(now_ms, frame, out);
             }
-            Phase::Ready | Phase::Sasl => {
+            Phase::Ready | Phase::Sasl { .. } => {
                 self.last_heard_ms = now_ms;
                 let mut r = Reader::new(frame);
                 let Ok(header) = ReplyHeader::read(&mut r) else {

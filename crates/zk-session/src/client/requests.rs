@@ -193,7 +193,7 @@ impl<T> ClientSession<T> {
     }
 
     pub(super) fn send_sasl(&mut self, now_ms: i64, token: &[u8], out: &mut Output<T>) {
-        if self.phase == Phase::Sasl {
+        if matches!(self.phase, Phase::Sasl { .. }) {
             let xid = self.next_xid();
             let request = Request::Sasl(SaslToken { token: Some(token) });
             let len = put_request(&mut out.bytes, xid, &request);

@@ -27,6 +27,7 @@ fn check(name: &str) {
 
 stories! {
     a_detached_session_is_resumed,
+    a_failed_sasl_exchange_ends_the_session,
     a_lost_write_takes_along_what_waits_behind_it,
     a_new_list_of_servers,
     a_read_only_server_serves_until_a_better_one_is_found,

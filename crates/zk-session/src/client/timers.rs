@@ -44,7 +44,7 @@ impl Timer {
 
 impl<T> ClientSession<T> {
     fn is_on_line(&self) -> bool {
-        matches!(self.phase, Phase::Ready | Phase::Sasl)
+        matches!(self.phase, Phase::Ready | Phase::Sasl { .. })
     }
 
     /// When a timer is due; `None` while it is not armed.

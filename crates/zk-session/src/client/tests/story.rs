@@ -105,6 +105,7 @@ impl Story {
                 machine.step(now_ms, Input::Auth { token, scheme, auth: auth.as_bytes() }, out);
             }
             ["sasl", sasl] => machine.step(now_ms, Input::SaslToken(sasl.as_bytes()), out),
+            ["sasl-failed"] => machine.step(now_ms, Input::SaslFailed, out),
             ["sasl-done"] => machine.step(now_ms, Input::SaslDone, out),
             ["readwrite", server] => {
                 machine.step(now_ms, Input::ReadWriteServer(number(server) as usize), out);
