@@ -18,3 +18,4 @@ mod storage;
 pub mod tls;
 
 pub use server::{Server, StartError};
+pub use storage::{Loading, Misfit, StorageError};

@@ -1,8 +1,12 @@
 //! The commands. Each has a file of its own below `commands/`, with its arguments (`Args`) and
 //! `run(&Args) -> ExitCode`; a new one is a module and two lines here.
 
+mod doctor;
+mod log;
 mod server;
 mod shell;
+mod snapshot;
+mod text;
 
 use std::process::ExitCode;
 
@@ -13,6 +17,12 @@ pub(crate) enum Command {
     Server(server::Args),
     /// Look into an ensemble and change it, with the commands of Apache's zkCli
     Shell(shell::Args),
+    /// Check a data directory: what is there, what is damaged, up to where it is safe
+    Doctor(doctor::Args),
+    /// Print the transactions of log files
+    Log(log::Args),
+    /// Print the tree of a snapshot file
+    Snapshot(snapshot::Args),
 }
 
 impl Command {
@@ -20,6 +30,9 @@ impl Command {
         match self {
             Command::Server(args) => server::run(args),
             Command::Shell(args) => shell::run(args),
+            Command::Doctor(args) => doctor::run(args),
+            Command::Log(args) => log::run(args),
+            Command::Snapshot(args) => snapshot::run(args),
         }
     }
 }

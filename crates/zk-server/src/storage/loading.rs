@@ -8,8 +8,8 @@ use zk_proto::{SessionId, Zxid};
 use zk_store::Restore;
 use zk_tree::{Tree, TreeOptions};
 
-/// A tree and its sessions while they are being restored.
-pub(crate) struct Loading {
+/// A tree and its sessions while they are being restored from files.
+pub struct Loading {
     options: TreeOptions,
     pub(crate) tree: Tree,
     /// With their timeouts in ms.
@@ -22,7 +22,8 @@ pub(crate) struct Loading {
 
 /// Why a snapshot's record does not fit.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Misfit {
+#[non_exhaustive]
+pub enum Misfit {
     /// Its parent is not there, or it is there twice.
     #[error("znode {path} has no parent in the snapshot, or is in it twice")]
     Place {
@@ -40,7 +41,9 @@ pub(crate) enum Misfit {
 }
 
 impl Loading {
-    pub(crate) fn new(options: TreeOptions) -> Loading {
+    /// An empty one.
+    #[must_use]
+    pub fn new(options: TreeOptions) -> Loading {
         Loading {
             options,
             tree: Tree::new(options),

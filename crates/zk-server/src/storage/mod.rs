@@ -4,7 +4,7 @@ mod chores;
 mod loading;
 mod snapshots;
 
-pub(crate) use loading::Loading;
+pub use loading::{Loading, Misfit};
 pub(crate) use snapshots::Snapshots;
 
 use crate::admin::Metrics;

@@ -1,0 +1,222 @@
+//! `zkfleet log FILE...`: the transactions of log files, as text or JSON, one a line.
+
+use super::text;
+use serde_json::{Value, json};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use zk_proto::txn::{Txn, TxnEntry};
+use zk_proto::{ErrorCode, Limits, Zxid};
+use zk_store::disk::RealDisk;
+use zk_store::log::{LogReader, OpenLog, Step};
+use zk_store::names::Name;
+
+/// Prints the transactions of log files in order. Exit code 1 if a file is damaged; what is whole
+/// is printed first.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Files named log.<zxid>
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Only from this zxid on (hexadecimal, 0x may stand before it)
+    #[arg(long, value_parser = zxid)]
+    from: Option<Zxid>,
+    /// Only up to this zxid
+    #[arg(long, value_parser = zxid)]
+    to: Option<Zxid>,
+    /// Show the hashes in ACLs of the digest scheme
+    #[arg(long)]
+    secrets: bool,
+    /// One JSON object a line; data in base64
+    #[arg(long)]
+    json: bool,
+}
+
+fn zxid(text: &str) -> Result<Zxid, String> {
+    let digits = text.trim_start_matches("0x");
+    i64::from_str_radix(digits, 16)
+        .map(Zxid)
+        .map_err(|_| format!("{text:?} is not a hexadecimal zxid"))
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut whole = true;
+    for file in &args.files {
+        match print(args, file, &mut out) {
+            Ok(()) => {}
+            Err(Stop::Output) => return ExitCode::SUCCESS,
+            Err(Stop::File(why)) => {
+                let _ = out.flush();
+                eprintln!("{}: {why}", file.display());
+                whole = false;
+            }
+        }
+    }
+    let _ = out.flush();
+    if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+enum Stop {
+    /// Nobody reads any more.
+    Output,
+    /// The file is not as it should be.
+    File(String),
+}
+
+fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
+    let fail = |why: &dyn std::fmt::Display| Stop::File(why.to_string());
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Name::Log(first) = Name::parse(name) else {
+        return Err(fail(&"not a log: its name must be log.<first zxid in hexadecimal>"));
+    };
+    let limits = Limits { max_len: i32::MAX as usize };
+    let opened =
+        LogReader::open(&RealDisk, file, first, limits.max_len).map_err(|error| fail(&error))?;
+    let mut reader = match opened {
+        OpenLog::Log(reader) => reader,
+        OpenLog::Damaged(damage) => return Err(fail(&damage)),
+    };
+    loop {
+        match reader.step().map_err(|error| fail(&error))? {
+            Step::End => return Ok(()),
+            Step::Damage(damage) => {
+                return Err(fail(&format!("at byte {}: {damage}", reader.position())));
+            }
+            Step::Record(record) => {
+                if args.to.is_some_and(|to| record.zxid > to) {
+                    return Ok(());
+                }
+                if args.from.is_some_and(|from| record.zxid < from) {
+                    continue;
+                }
+                let entry = record
+                    .entry(limits)
+                    .map_err(|error| fail(&format!("{}: {error}", record.zxid)))?;
+                let line = if args.json {
+                    json_line(&entry, args.secrets)
+                } else {
+                    text_line(&entry, args.secrets)
+                };
+                writeln!(out, "{line}").map_err(|_| Stop::Output)?;
+            }
+        }
+    }
+}
+
+fn text_line(entry: &TxnEntry<'_>, secrets: bool) -> String {
+    let header = &entry.header;
+    format!(
+        "{} session {} cxid {} zxid {} {}",
+        text::time(header.time_ms),
+        entry.session(),
+        header.cxid,
+        entry.zxid(),
+        describe(&entry.txn, secrets)
+    )
+}
+
+fn describe(txn: &Txn<'_>, secrets: bool) -> String {
+    let op = txn.opcode();
+    match txn {
+        Txn::CreateSession(timeout_ms) => format!("{op} timeout {timeout_ms} ms"),
+        Txn::CloseSession(paths) => {
+            format!("{op} deletes {:?}", paths.as_deref().unwrap_or_default())
+        }
+        Txn::Create(body) | Txn::Create2(body) => format!(
+            "{op} {:?} data {} acl {}{} parent cversion {}",
+            body.path,
+            text::data(body.data),
+            text::acl(body.acl, secrets),
+            if body.ephemeral { " ephemeral" } else { "" },
+            body.parent_cversion
+        ),
+        Txn::CreateContainer(body) => {
+            let acl = text::acl(body.acl, secrets);
+            format!(
+                "{op} {:?} data {} acl {acl} parent cversion {}",
+                body.path,
+                text::data(body.data),
+                body.parent_cversion
+            )
+        }
+        Txn::CreateTtl(body) => {
+            let acl = text::acl(body.acl, secrets);
+            format!(
+                "{op} {:?} data {} acl {acl} ttl {} ms",
+                body.path,
+                text::data(body.data),
+                body.ttl_ms
+            )
+        }
+        Txn::Delete(body) | Txn::DeleteContainer(body) => format!("{op} {:?}", body.path),
+        Txn::SetData(body) | Txn::Reconfig(body) => {
+            format!("{op} {:?} data {} version {}", body.path, text::data(body.data), body.version)
+        }
+        Txn::SetAcl(body) => format!(
+            "{op} {:?} acl {} version {}",
+            body.path,
+            text::acl(body.acl, secrets),
+            body.version
+        ),
+        Txn::Check(body) => format!("{op} {:?} version {}", body.path, body.version),
+        Txn::Error(code) => format!("{op} {}", error_name(*code)),
+        Txn::Multi(parts) => {
+            let what = if txn.is_failure() { "multi, failed as a whole" } else { "multi" };
+            let parts: Vec<String> = parts.iter().map(|part| describe(part, secrets)).collect();
+            format!("{what} [{}]", parts.join("; "))
+        }
+    }
+}
+
+fn error_name(code: i32) -> String {
+    ErrorCode::from_code(code).map_or_else(|| code.to_string(), |known| known.to_string())
+}
+
+fn json_line(entry: &TxnEntry<'_>, secrets: bool) -> String {
+    let header = &entry.header;
+    let mut object = json!({
+        "zxid": text::hex(header.zxid),
+        "session": text::hex(header.client_id),
+        "cxid": header.cxid,
+        "time_ms": header.time_ms,
+        "txn": body(&entry.txn, secrets),
+    });
+    if let Some(digest) = entry.digest {
+        object["digest"] = text::hex(digest.tree_digest);
+    }
+    object.to_string()
+}
+
+fn body(txn: &Txn<'_>, secrets: bool) -> Value {
+    let op = txn.opcode().name();
+    match txn {
+        Txn::CreateSession(timeout_ms) => json!({ "op": op, "timeout_ms": timeout_ms }),
+        Txn::CloseSession(paths) => json!({ "op": op, "paths": paths }),
+        Txn::Create(body) | Txn::Create2(body) => json!({
+            "op": op, "path": body.path, "data": text::data_json(body.data), "acl": text::acl(body.acl, secrets),
+            "ephemeral": body.ephemeral, "parent_cversion": body.parent_cversion,
+        }),
+        Txn::CreateContainer(body) => json!({
+            "op": op, "path": body.path, "data": text::data_json(body.data), "acl": text::acl(body.acl, secrets),
+            "parent_cversion": body.parent_cversion,
+        }),
+        Txn::CreateTtl(body) => json!({
+            "op": op, "path": body.path, "data": text::data_json(body.data), "acl": text::acl(body.acl, secrets),
+            "parent_cversion": body.parent_cversion, "ttl_ms": body.ttl_ms,
+        }),
+        Txn::Delete(body) | Txn::DeleteContainer(body) => json!({ "op": op, "path": body.path }),
+        Txn::SetData(body) | Txn::Reconfig(body) => json!({
+            "op": op, "path": body.path, "data": text::data_json(body.data), "version": body.version,
+        }),
+        Txn::SetAcl(body) => json!({
+            "op": op, "path": body.path, "acl": text::acl(body.acl, secrets), "version": body.version,
+        }),
+        Txn::Check(body) => json!({ "op": op, "path": body.path, "version": body.version }),
+        Txn::Error(code) => json!({ "op": op, "error": error_name(*code), "code": code }),
+        Txn::Multi(parts) => json!({
+            "op": op, "failed": txn.is_failure(),
+            "parts": parts.iter().map(|part| body(part, secrets)).collect::<Vec<_>>(),
+        }),
+    }
+}

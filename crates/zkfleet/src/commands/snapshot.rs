@@ -1,0 +1,163 @@
+//! `zkfleet snapshot FILE`: the tree of a snapshot file, as text or JSON, one znode a line.
+
+use super::text;
+use serde_json::json;
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use zk_proto::acl::AclBytes;
+use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID, SessionRecord};
+use zk_proto::txn::TxnEntry;
+use zk_proto::{StatPersisted, Zxid};
+use zk_store::Restore;
+use zk_store::disk::RealDisk;
+use zk_store::names::Name;
+use zk_store::snapshot::{ReadOptions, read_snapshot};
+
+/// Prints the tree of a snapshot in the order of the file, parents before children. Exit code 1 if
+/// the file is damaged; what stands before the damage is printed first.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A file named snapshot.<zxid>, also with .gz or .snappy
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Only znodes at or below this path
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    path: String,
+    /// Data and ACLs too
+    #[arg(long)]
+    data: bool,
+    /// Show the hashes in ACLs of the digest scheme
+    #[arg(long)]
+    secrets: bool,
+    /// One JSON object a line: sessions, then znodes; data in base64
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let name = args.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Name::Snapshot(zxid, compression) = Name::parse(name) else {
+        eprintln!(
+            "{}: not a snapshot: its name must be snapshot.<zxid in hexadecimal>",
+            args.file.display()
+        );
+        return ExitCode::FAILURE;
+    };
+    let mut printer =
+        Printer { args, out: BufWriter::new(io::stdout().lock()), acls: HashMap::new() };
+    let read = read_snapshot(
+        &RealDisk,
+        &args.file,
+        (zxid, compression),
+        &ReadOptions::default(),
+        &mut printer,
+    );
+    let _ = printer.out.flush();
+    match read {
+        Ok(info) => {
+            eprintln!(
+                "{}: whole: {} znodes, {} sessions, {} ACLs up to zxid {}",
+                args.file.display(),
+                info.nodes,
+                info.sessions,
+                info.acls,
+                info.zxid
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Printer<'a, W> {
+    args: &'a Args,
+    out: W,
+    acls: HashMap<i64, Box<[u8]>>,
+}
+
+impl<W: Write> Printer<'_, W> {
+    fn acl_text(&self, id: i64) -> String {
+        let bytes = match id {
+            OPEN_ACL_ID => Some(AclBytes::OPEN),
+            id => self.acls.get(&id).and_then(|bytes| AclBytes::parse(bytes).ok()),
+        };
+        bytes.map_or_else(|| format!("missing ACL {id}"), |list| text::acl(list, self.args.secrets))
+    }
+}
+
+impl<W: Write> Restore for Printer<'_, W> {
+    type Error = io::Error;
+
+    fn reset(&mut self) {
+        self.acls.clear();
+    }
+
+    fn session(&mut self, session: SessionRecord) -> io::Result<()> {
+        if self.args.json {
+            let line =
+                json!({ "session": text::hex(session.id), "timeout_ms": session.timeout_ms });
+            return writeln!(self.out, "{line}");
+        }
+        writeln!(self.out, "session 0x{:x} timeout {} ms", session.id, session.timeout_ms)
+    }
+
+    fn acl(&mut self, acl: AclRecord<'_>) -> io::Result<()> {
+        self.acls.insert(acl.id, acl.acl.as_bytes().into());
+        Ok(())
+    }
+
+    fn node(&mut self, node: NodeRecord<'_>) -> io::Result<()> {
+        let path = if node.path.is_empty() { "/" } else { &*node.path };
+        if !zk_proto::path::is_at_or_below(path, &self.args.path) {
+            return Ok(());
+        }
+        let StatPersisted {
+            czxid,
+            mzxid,
+            ctime,
+            mtime,
+            version,
+            cversion,
+            aversion,
+            ephemeral_owner,
+            pzxid,
+        } = node.stat;
+        if self.args.json {
+            let line = json!({
+                "path": path, "czxid": text::hex(czxid), "mzxid": text::hex(mzxid), "pzxid": text::hex(pzxid),
+                "ctime_ms": ctime, "mtime_ms": mtime, "version": version, "stored_cversion": cversion,
+                "aversion": aversion, "ephemeral_owner": text::hex(ephemeral_owner),
+                "data": text::data_json(node.data), "acl": self.acl_text(node.acl_id),
+            });
+            return writeln!(self.out, "{line}");
+        }
+        let length = node.data.map_or(0, <[u8]>::len);
+        write!(
+            self.out,
+            "{path} czxid 0x{czxid:x} mzxid 0x{mzxid:x} pzxid 0x{pzxid:x} version {version} cversion {cversion} \
+             aversion {aversion} owner 0x{ephemeral_owner:x} mtime {} length {length}",
+            text::time(mtime)
+        )?;
+        if self.args.data {
+            write!(self.out, " acl {} data {}", self.acl_text(node.acl_id), text::data(node.data))?;
+        }
+        writeln!(self.out)
+    }
+
+    fn snapshot_done(&mut self, _: Zxid) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn txn(&mut self, _: &TxnEntry<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn digest(&self) -> Option<u64> {
+        None
+    }
+}
