@@ -213,6 +213,25 @@ fn every_failing_call_is_an_error_or_harmless_and_loses_nothing() {
 }
 
 #[test]
+fn what_was_shown_after_a_failed_sync_survives_a_loss_of_power() {
+    let trees = reference();
+    let whole = SimDisk::new(512);
+    run(&whole, &mut Zxid(0)).unwrap();
+    for call in 0..whole.calls() {
+        let (disk, mut acked) = (SimDisk::new(512), Zxid(0));
+        disk.fail(call, EIO);
+        let _ = run(&disk, &mut acked);
+        // The pages are there and count as clean: they are read, and no sync writes them.
+        let killed = disk.fork();
+        let Ok(server) = Server::simulated(&killed) else { continue };
+        let shown = server.tree.last;
+        killed.crash_states(4, call, |after| {
+            check(&after, shown, &trees, &format!("call {call} failed, killed, then no power"));
+        });
+    }
+}
+
+#[test]
 fn a_failing_read_is_never_taken_for_damage_or_for_nothing() {
     let disk = SimDisk::new(512);
     run(&disk, &mut Zxid(0)).unwrap();
