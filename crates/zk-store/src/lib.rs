@@ -16,6 +16,7 @@
 
 pub mod data_dir;
 pub mod disk;
+pub mod doctor;
 mod error;
 pub mod group_commit;
 pub mod log;

@@ -18,9 +18,10 @@ use crate::log::LogEnd;
 use crate::restore::Restore;
 use crate::snapshot::{ReadOptions, SnapshotError, SnapshotInfo, read_snapshot};
 pub use error::{LogFault, Loss, Mismatch, Note, RecoverError, Why};
-pub(crate) use inventory::Inventory;
 pub use inventory::Void;
+pub(crate) use inventory::{Inventory, LogEntry};
 use replay::Replay;
+pub(crate) use replay::successor;
 use std::path::PathBuf;
 use zk_proto::Zxid;
 

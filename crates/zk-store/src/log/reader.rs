@@ -114,6 +114,8 @@ pub enum OpenLog {
 #[derive(Debug)]
 pub struct LogReader {
     window: Window<FileSource>,
+    /// Where in the file the window begins.
+    start: u64,
     file: Arc<dyn DiskFile>,
     len: u64,
     mark: Option<Mark>,
@@ -131,15 +133,36 @@ impl LogReader {
         name: Zxid,
         max_payload: usize,
     ) -> io::Result<OpenLog> {
-        let file: Arc<dyn DiskFile> = Arc::from(disk.open(path, Access::Read)?);
-        let len = file.len()?;
-        let mark = Mark::read(&*file, name)?;
-        let window = Window::new(FileSource::new(file.clone(), 0, len));
-        let mut reader = LogReader { window, file, len, mark, max_payload, given: 0 };
+        let mut reader = LogReader::open_unchecked(disk, path, name, max_payload)?;
         Ok(match reader.check_header()? {
             None => OpenLog::Log(reader),
             Some(damage) => OpenLog::Damaged(damage),
         })
+    }
+
+    /// Opens a log behind a header that may say anything.
+    pub(crate) fn open_body(
+        disk: &dyn Disk,
+        path: &Path,
+        name: Zxid,
+        max_payload: usize,
+    ) -> io::Result<LogReader> {
+        let mut reader = LogReader::open_unchecked(disk, path, name, max_payload)?;
+        reader.seek(HEADER_LEN);
+        Ok(reader)
+    }
+
+    fn open_unchecked(
+        disk: &dyn Disk,
+        path: &Path,
+        name: Zxid,
+        max_payload: usize,
+    ) -> io::Result<LogReader> {
+        let file: Arc<dyn DiskFile> = Arc::from(disk.open(path, Access::Read)?);
+        let len = file.len()?;
+        let mark = Mark::read(&*file, name)?;
+        let window = Window::new(FileSource::new(file.clone(), 0, len));
+        Ok(LogReader { window, start: 0, file, len, mark, max_payload, given: 0 })
     }
 
     fn check_header(&mut self) -> io::Result<Option<HeaderDamage>> {
@@ -190,10 +213,16 @@ impl LogReader {
         self.mark
     }
 
+    /// Goes on reading at `offset`, where a record must begin.
+    pub fn seek(&mut self, offset: u64) {
+        self.window = Window::new(FileSource::new(self.file.clone(), offset, self.len));
+        (self.start, self.given) = (offset, 0);
+    }
+
     /// Where the next record begins, or where reading stopped.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.window.position() + self.given as u64
+        self.start + self.window.position() + self.given as u64
     }
 
     /// How far there can be records at all: up to the slots of the mark, or to the file's end.
@@ -206,7 +235,7 @@ impl LogReader {
     #[inline]
     pub fn step(&mut self) -> io::Result<Step<'_>> {
         self.window.consume(std::mem::take(&mut self.given));
-        let offset = self.window.position();
+        let offset = self.start + self.window.position();
         let head = self.window.peek(FRAME_HEAD)?;
         if head.len() < FRAME_HEAD {
             let missing = (FRAME_HEAD - head.len()) as u64;

@@ -46,7 +46,7 @@ pub fn scan_beyond(
             return Ok(found);
         }
         let zeros = leading_zeros(ready);
-        let (len, at) = (ready.len(), window.position());
+        let (len, at) = (ready.len(), from + window.position());
         if zeros < len && found.first_nonzero.is_none() {
             found.first_nonzero = Some(at + zeros as u64);
             if max_payload == 0 {
@@ -124,6 +124,16 @@ mod tests {
         disk.plant(Path::new("/f"), bytes);
         let file = Arc::from(disk.open(Path::new("/f"), Access::Read).unwrap());
         scan_beyond(file, 0, bytes.len() as u64, Zxid(after), 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn offsets_are_those_of_the_file() {
+        let disk = SimDisk::new(4096);
+        disk.plant(Path::new("/f"), &[vec![1; 100], vec![0; 50], frame(5)].concat());
+        let file = Arc::from(disk.open(Path::new("/f"), Access::Read).unwrap());
+        let found = scan_beyond(file, 100, 10_000, Zxid(4), 1 << 20).unwrap();
+        assert_eq!(found.first, Some((150, Zxid(5))));
+        assert!(found.first_nonzero.is_some_and(|at| (150..162).contains(&at)));
     }
 
     fn frame(zxid: i64) -> Vec<u8> {

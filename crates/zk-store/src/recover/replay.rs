@@ -42,6 +42,15 @@ struct Seen {
     len: usize,
 }
 
+/// Which transaction must follow `after` when `zxid` is found: the next one, or of a later epoch
+/// the first, whose counter is 1.
+pub(crate) fn successor(after: Zxid, zxid: Zxid) -> Zxid {
+    match zxid.epoch() > after.epoch() {
+        true => Zxid::new(zxid.epoch(), 1),
+        false => after.next(),
+    }
+}
+
 /// The replay of all logs.
 pub(super) struct Replay<'a, R> {
     disk: &'a dyn Disk,
@@ -90,7 +99,8 @@ impl<'a, R: Restore> Replay<'a, R> {
         let (inventory, safe) = (self.inventory, self.base);
         let missing =
             |file, lost_to| RecoverError::MissingLog { file, loss: Loss { safe, lost_to } };
-        if inventory.logs.is_empty() && self.base > Zxid::ZERO && inventory.listed.is_empty() {
+        // Where the list is ours and counts, it says itself that there is no log.
+        if inventory.logs.is_empty() && self.base > Zxid::ZERO && !inventory.marks_count() {
             self.allow(self.options.overrides.missing_log, missing(dirs.logs(), None))?;
         }
         for (i, (name, seal)) in inventory.listed.iter().enumerate() {
@@ -365,11 +375,7 @@ impl<'a, R: Restore> Replay<'a, R> {
     /// Case I: nothing may be missing between the snapshot and this record.
     fn check_order(&mut self, entry: &LogEntry, record: &Record<'_>) -> Result<(), RecoverError> {
         let (zxid, after) = (record.zxid, self.last());
-        let expected = match zxid.epoch() > after.epoch() {
-            // A new leader's first transaction has counter 1.
-            true => Zxid::new(zxid.epoch(), 1),
-            false => after.next(),
-        };
+        let expected = successor(after, zxid);
         let is_first_of_older = self.logged.is_none() && zxid <= self.base;
         if zxid == expected || is_first_of_older {
             return Ok(());

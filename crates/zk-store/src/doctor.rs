@@ -1,0 +1,242 @@
+//! Looks a data directory over, and saves from a damaged one what can be saved.
+//!
+//! [`examine`] reads every file, also those that recovery does not need, and says which zxids are
+//! safe, what is wrong where, whether we would start, and what Apache would do, which may lose
+//! writes silently. [`repair_copy`] writes a copy that both load. Neither changes the original.
+
+mod apache;
+mod heal;
+mod json;
+mod repair;
+
+use crate::data_dir::DataDirs;
+use crate::disk::Disk;
+use crate::error::{Doing, FileError};
+use crate::log::{LogReader, OpenLog, Step, scan_beyond};
+use crate::names::Compression;
+use crate::recover::{Inventory, Note, RecoverError, RecoverOptions, Why, recover};
+use crate::restore::{Discard, Restore};
+use crate::snapshot::{SnapshotError, SnapshotInfo, read_snapshot};
+pub use apache::Apache;
+pub use repair::{Fix, FixKind, RepairError, Repaired, repair_copy};
+use std::fmt;
+use std::path::PathBuf;
+use zk_proto::Zxid;
+
+/// What is in a directory.
+#[derive(Debug)]
+pub struct Report {
+    /// Snapshots, newest first.
+    pub snapshots: Vec<SnapshotReport>,
+    /// Logs, oldest first.
+    pub logs: Vec<LogReport>,
+    /// Up to where recovery comes, and what it found odd; or why it refuses.
+    pub state: Result<State, RecoverError>,
+    /// What an Apache server would do with it.
+    pub apache: Apache,
+}
+
+/// A state that can be recovered.
+#[derive(Debug)]
+pub struct State {
+    /// The last transaction.
+    pub last: Zxid,
+    /// What is odd.
+    pub notes: Vec<Note>,
+}
+
+/// A snapshot file.
+#[derive(Debug)]
+pub struct SnapshotReport {
+    /// Where.
+    pub path: PathBuf,
+    /// Its name's zxid.
+    pub zxid: Zxid,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Length on the disk in bytes.
+    pub bytes: u64,
+    /// What is in it, or what is wrong with it.
+    pub content: Result<SnapshotInfo, SnapshotError>,
+}
+
+/// A log file.
+#[derive(Debug)]
+pub struct LogReport {
+    /// Where.
+    pub path: PathBuf,
+    /// Length on the disk in bytes, padding included.
+    pub bytes: u64,
+    /// The first and the last whole record.
+    pub zxids: Option<(Zxid, Zxid)>,
+    /// How many whole records.
+    pub records: u64,
+    /// Behind the last of them.
+    pub end: u64,
+    /// The last record known to have been durable, if the file has a mark of ours.
+    pub mark: Option<Zxid>,
+    /// What is wrong at `end`, if anything.
+    pub problem: Option<Why>,
+    /// The last whole record behind the problem.
+    pub behind: Option<Zxid>,
+}
+
+/// Looks a directory over. `restore` receives the state as in recovery; with a tree that keeps its
+/// digest the recorded ones are compared, with [`Discard`] they are not.
+pub fn examine<R: Restore>(
+    disk: &dyn Disk,
+    dirs: &DataDirs,
+    options: &RecoverOptions,
+    restore: &mut R,
+) -> Result<Report, FileError> {
+    let inventory = Inventory::take(disk, dirs)?;
+    let mut snapshots = Vec::new();
+    for entry in &inventory.snapshots {
+        let (path, form) = (entry.path.clone(), (entry.zxid, entry.compression));
+        let content = read_snapshot(disk, &path, form, &options.read, &mut Discard);
+        let opened = disk.open(&path, crate::disk::Access::Read);
+        let bytes = opened.and_then(|file| file.len()).doing("read", &path)?;
+        let (zxid, compression) = form;
+        snapshots.push(SnapshotReport { path, zxid, compression, bytes, content });
+    }
+    let mut logs = Vec::new();
+    for entry in &inventory.logs {
+        let opened = LogReader::open(disk, &entry.path, entry.name, options.max_payload());
+        logs.push(match opened.doing("read", &entry.path)? {
+            OpenLog::Log(mut reader) => {
+                examine_log(&mut reader, entry.path.clone(), options).doing("read", &entry.path)?
+            }
+            OpenLog::Damaged(damage) => LogReport {
+                path: entry.path.clone(),
+                bytes: 0,
+                zxids: None,
+                records: 0,
+                end: 0,
+                mark: None,
+                problem: Some(Why::Header(damage)),
+                behind: None,
+            },
+        });
+    }
+    let apache = apache::predict(disk, &inventory, &snapshots, options)?;
+    let state = match recover(disk, dirs, options, restore) {
+        Ok(recovered) => Ok(State { last: recovered.last, notes: recovered.notes }),
+        Err(RecoverError::File(error)) => return Err(error),
+        Err(error) => Err(error),
+    };
+    Ok(Report { snapshots, logs, state, apache })
+}
+
+fn examine_log(
+    reader: &mut LogReader,
+    path: PathBuf,
+    options: &RecoverOptions,
+) -> std::io::Result<LogReport> {
+    let mark = reader.mark();
+    let mut report = LogReport {
+        path,
+        bytes: reader.len(),
+        zxids: None,
+        records: 0,
+        end: reader.position(),
+        mark: mark.filter(|mark| mark.zxid > Zxid::ZERO).map(|mark| mark.zxid),
+        problem: None,
+        behind: None,
+    };
+    let damage = loop {
+        match reader.step()? {
+            Step::Record(record) => {
+                let first = report.zxids.map_or(record.zxid, |(first, _)| first);
+                report.zxids = Some((first, record.zxid));
+                report.records += 1;
+                report.end = record.end;
+            }
+            Step::Damage(damage) => break Some(damage),
+            Step::End => break None,
+        }
+    };
+    let last = report.zxids.map_or(Zxid::ZERO, |(_, last)| last);
+    let file = reader.file().clone();
+    let beyond = scan_beyond(file, report.end, reader.limit(), last, options.max_payload())?;
+    report.behind = beyond.last;
+    report.problem = match (damage, mark) {
+        (Some(damage), _) => Some(Why::Damage(damage)),
+        (None, Some(mark)) if mark.end > report.end => {
+            Some(Why::BeforeMark { end: mark.end, zxid: mark.zxid })
+        }
+        _ if beyond.first_nonzero.is_some() => Some(Why::Behind(beyond)),
+        _ => None,
+    };
+    Ok(report)
+}
+
+impl Report {
+    /// The report as one JSON object; zxids are strings as they are printed everywhere.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json::report(self)
+    }
+
+    /// What Apache would silently leave out when it starts: everything behind its last transaction
+    /// of which there is a trace.
+    #[must_use]
+    pub fn apache_would_lose(&self) -> Option<(Zxid, Zxid)> {
+        let Apache::Starts { last } = &self.apache else { return None };
+        let logged = self
+            .logs
+            .iter()
+            .flat_map(|log| [log.zxids.map(|(_, last)| last), log.mark, log.behind]);
+        let named = self.snapshots.iter().map(|snapshot| snapshot.zxid);
+        let known = logged.flatten().chain(named).max()?;
+        (known > *last).then_some((last.next(), known))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |path: &PathBuf| {
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        for snapshot in &self.snapshots {
+            write!(f, "{}: ", name(&snapshot.path))?;
+            match &snapshot.content {
+                Ok(info) => {
+                    write!(f, "whole, {} znodes, {} sessions", info.nodes, info.sessions)?;
+                    if info.fuzzy_to() > info.zxid {
+                        write!(f, ", fuzzy up to {}", info.fuzzy_to())?;
+                    }
+                    writeln!(f)?;
+                }
+                Err(error) => writeln!(f, "DAMAGED: {error}")?,
+            }
+        }
+        for log in &self.logs {
+            write!(f, "{}: ", name(&log.path))?;
+            match log.zxids {
+                Some((first, last)) => write!(f, "{first} to {last}, {} records", log.records)?,
+                None => write!(f, "no records")?,
+            }
+            if let Some(mark) = log.mark {
+                write!(f, ", durable up to {mark}")?;
+            }
+            match &log.problem {
+                Some(why) => writeln!(f, "; at byte {}: {why}", log.end)?,
+                None => writeln!(f)?,
+            }
+        }
+        match &self.state {
+            Ok(state) => {
+                writeln!(f, "state: whole up to {}", state.last)?;
+                for note in &state.notes {
+                    writeln!(f, "note: {note}")?;
+                }
+            }
+            Err(error) => writeln!(f, "state: REFUSED: {error}")?,
+        }
+        write!(f, "Apache: {}", self.apache)?;
+        if let Some((from, to)) = self.apache_would_lose() {
+            write!(f, ", and would silently lose {from} to {to}")?;
+        }
+        writeln!(f)
+    }
+}

@@ -1,0 +1,109 @@
+//! A report as JSON. The one place that needs it, so it is written out rather than derived.
+
+use super::{Apache, LogReport, Report, SnapshotReport};
+use std::fmt::Write;
+
+pub(super) fn report(report: &Report) -> String {
+    let mut out = String::from("{\"snapshots\":[");
+    join(&mut out, &report.snapshots, snapshot);
+    out.push_str("],\"logs\":[");
+    join(&mut out, &report.logs, log);
+    out.push_str("],\"state\":");
+    match &report.state {
+        Ok(state) => {
+            let _ = write!(out, "{{\"ok\":true,\"last\":\"{}\",\"notes\":[", state.last);
+            join(&mut out, &state.notes, |out, note| text(out, &note.to_string()));
+            out.push_str("]}");
+        }
+        Err(error) => {
+            out.push_str("{\"ok\":false,\"error\":");
+            text(&mut out, &error.to_string());
+            out.push('}');
+        }
+    }
+    out.push_str(",\"apache\":");
+    match &report.apache {
+        Apache::Starts { last } => {
+            let _ = write!(out, "{{\"starts\":true,\"last\":\"{last}\"");
+        }
+        Apache::Refuses { why } => {
+            out.push_str("{\"starts\":false,\"why\":");
+            text(&mut out, why);
+        }
+    }
+    if let Some((from, to)) = report.apache_would_lose() {
+        let _ = write!(out, ",\"loses\":[\"{from}\",\"{to}\"]");
+    }
+    out.push_str("}}");
+    out
+}
+
+fn snapshot(out: &mut String, snapshot: &SnapshotReport) {
+    out.push_str("{\"file\":");
+    text(out, &snapshot.path.to_string_lossy());
+    let _ = write!(out, ",\"zxid\":\"{}\",\"bytes\":{}", snapshot.zxid, snapshot.bytes);
+    match &snapshot.content {
+        Ok(info) => {
+            let (nodes, sessions) = (info.nodes, info.sessions);
+            let _ = write!(out, ",\"ok\":true,\"znodes\":{nodes},\"sessions\":{sessions}");
+            let _ = write!(out, ",\"fuzzy_to\":\"{}\"", info.fuzzy_to());
+        }
+        Err(error) => {
+            out.push_str(",\"ok\":false,\"error\":");
+            text(out, &error.to_string());
+        }
+    }
+    out.push('}');
+}
+
+fn log(out: &mut String, log: &LogReport) {
+    out.push_str("{\"file\":");
+    text(out, &log.path.to_string_lossy());
+    let _ = write!(out, ",\"bytes\":{},\"records\":{},\"end\":{}", log.bytes, log.records, log.end);
+    if let Some((first, last)) = log.zxids {
+        let _ = write!(out, ",\"first\":\"{first}\",\"last\":\"{last}\"");
+    }
+    if let Some(mark) = log.mark {
+        let _ = write!(out, ",\"durable\":\"{mark}\"");
+    }
+    if let Some(problem) = &log.problem {
+        out.push_str(",\"problem\":");
+        text(out, &problem.to_string());
+    }
+    out.push('}');
+}
+
+fn join<T>(out: &mut String, items: &[T], mut each: impl FnMut(&mut String, &T)) {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        each(out, item);
+    }
+}
+
+/// A JSON string.
+fn text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn strings_are_escaped() {
+        let mut out = String::new();
+        super::text(&mut out, "a\"b\\c\nd\u{e9}");
+        assert_eq!(out, "\"a\\\"b\\\\c\\u000ad\u{e9}\"");
+    }
+}

@@ -1,0 +1,190 @@
+//! What the doctor sees, and what it can save.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::sync::Arc;
+use support::{Server, Tree, dirs, frames, load, open, path, testdata};
+use zk_proto::Zxid;
+use zk_store::data_dir::DataDirs;
+use zk_store::disk::Disk;
+use zk_store::doctor::{Apache, FixKind, RepairError, Repaired, Report, examine, repair_copy};
+use zk_store::recover::{RecoverOptions, recover};
+use zk_store::sim::SimDisk;
+use zk_store::snapshot::SnapshotOptions;
+
+fn apaches() -> SimDisk {
+    let disk = load(&testdata("apache-3.8.0"));
+    for entry in disk.list(&dirs().logs()).unwrap() {
+        if !["snapshot.0", "log.1"].contains(&&*entry.name) {
+            disk.remove(&path(&entry.name)).unwrap();
+        }
+    }
+    disk
+}
+
+fn damage(disk: &SimDisk, change: impl FnOnce(&mut Vec<u8>, &[(usize, usize)])) -> SimDisk {
+    let disk = disk.fork();
+    let mut bytes = disk.read(&path("log.1")).unwrap();
+    let frames = frames(&bytes);
+    change(&mut bytes, &frames);
+    disk.plant(&path("log.1"), &bytes);
+    disk
+}
+
+fn report(disk: &SimDisk) -> Report {
+    examine(disk, &dirs(), &RecoverOptions::default(), &mut Tree::default()).unwrap()
+}
+
+/// Repairs, and checks that the original is untouched and that the copy recovers.
+fn repair(disk: &SimDisk) -> (Repaired, Tree) {
+    let files = |disk: &SimDisk| {
+        let entries = disk.list(&dirs().logs()).unwrap();
+        entries.into_iter().map(|e| (disk.read(&path(&e.name)).unwrap(), e)).collect::<Vec<_>>()
+    };
+    let before = files(disk);
+    let to = DataDirs::new("/copy", None);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let repaired = repair_copy(&shared, &dirs(), &to, &RecoverOptions::default()).unwrap();
+    assert_eq!(files(disk), before);
+    let mut tree = Tree::default();
+    let recovered = recover(disk, &to, &RecoverOptions::default(), &mut tree).unwrap();
+    assert!(recovered.notes.is_empty(), "{:?}", recovered.notes);
+    assert_eq!(recovered.last, repaired.last);
+    let again = repair_copy(&shared, &dirs(), &to, &RecoverOptions::default());
+    assert!(matches!(again, Err(RepairError::NotEmpty(_))));
+    (repaired, tree)
+}
+
+#[test]
+fn a_whole_directory_is_told_whole() {
+    for version in ["apache-3.8.0", "apache-3.9.4", "apache-3.9.4/quorum"] {
+        let disk = load(&testdata(version));
+        let report = report(&disk);
+        let last = report.state.as_ref().unwrap().last;
+        assert_eq!(report.apache, Apache::Starts { last });
+        assert_eq!(report.apache_would_lose(), None);
+        assert!(report.logs.iter().all(|log| log.problem.is_none()));
+        let text = report.to_string();
+        assert!(text.contains(&format!("state: whole up to {last}")), "{text}");
+        let (repaired, tree) = repair(&disk);
+        assert_eq!((&repaired.fixes[..], &repaired.cut), (&[][..], &None));
+        assert_eq!(tree, open(&disk).unwrap().1);
+    }
+}
+
+#[test]
+fn what_apache_would_lose_silently_is_said() {
+    let last = open(&apaches()).unwrap().0.last;
+    for field in [8..12, 0..0] {
+        let disk = damage(&apaches(), |bytes, frames| {
+            let (at, len) = frames[9];
+            bytes[at + field.start..at + field.end].fill(0);
+            bytes[at + len - 1] = 0;
+        });
+        let report = report(&disk);
+        assert_eq!(report.apache, Apache::Starts { last: Zxid(9) });
+        assert_eq!(report.apache_would_lose(), Some((Zxid(10), last)));
+        assert!(report.state.is_err());
+        let text = report.to_string();
+        assert!(text.contains("REFUSED") && text.contains("silently lose 0xa to"), "{text}");
+        assert!(report.to_json().contains("\"loses\":[\"0xa\","), "{}", report.to_json());
+    }
+}
+
+#[test]
+fn a_damaged_frame_around_a_whole_record_is_repaired_without_loss() {
+    let whole = open(&apaches()).unwrap();
+    let count = frames(&apaches().read(&path("log.1")).unwrap()).len();
+    for record in [0, 9, count - 1] {
+        for what in 0..4 {
+            let disk = damage(&apaches(), |bytes, frames| {
+                let (at, len) = frames[record];
+                match what {
+                    0 => bytes[at + 8..at + 12].fill(0),
+                    1 => bytes[at + 8] = 0x7f,
+                    2 => bytes[at + 11] ^= 1,
+                    _ => bytes[at + len - 1] = 0,
+                }
+            });
+            let (repaired, tree) = repair(&disk);
+            assert_eq!((repaired.last, &repaired.cut), (whole.0.last, &None), "{record} {what}");
+            assert!(matches!(&repaired.fixes[..], [fix] if fix.kind == FixKind::Frame));
+            assert_eq!(tree, whole.1);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_payload_ends_history_before_it() {
+    let disk = damage(&apaches(), |bytes, frames| bytes[frames[9].0 + 30] ^= 1);
+    let (repaired, tree) = repair(&disk);
+    assert_eq!((repaired.last, tree.last), (Zxid(9), Zxid(9)));
+    assert!(repaired.to_string().contains("LOST: everything from"), "{repaired}");
+    assert!(matches!(report(&disk).apache, Apache::Refuses { .. }));
+}
+
+#[test]
+fn damage_that_a_snapshot_covers_loses_nothing() {
+    let disk = SimDisk::new(512);
+    let mut server = Server::simulated(&disk).unwrap();
+    for i in 0..20 {
+        server.create().unwrap();
+        if i == 9 {
+            server.snapshot(SnapshotOptions::default()).unwrap();
+        }
+    }
+    let tree = server.tree.clone();
+    server.log.close().unwrap();
+    let disk = damage(&disk, |bytes, frames| bytes[frames[4].0 + 30] ^= 1);
+    assert!(open(&disk).is_err());
+    let (repaired, saved) = repair(&disk);
+    assert_eq!((repaired.last, &repaired.cut), (Zxid(20), &None));
+    assert_eq!(saved, tree);
+}
+
+#[test]
+fn case_g_a_poisoned_log_is_repaired_for_apache() {
+    let disk = load(&testdata("apache-3.8.0/poisoned"));
+    let before = report(&disk);
+    assert!(matches!(&before.apache, Apache::Refuses { why } if why.contains("type 13")));
+    let (repaired, tree) = repair(&disk);
+    assert!(matches!(&repaired.fixes[..], [fix] if fix.kind == FixKind::BareCheck));
+    assert_eq!(tree, open(&disk).unwrap().1);
+    let copy = DataDirs::new("/copy", None);
+    let after = examine(&disk, &copy, &RecoverOptions::default(), &mut Tree::default()).unwrap();
+    assert_eq!(after.apache, Apache::Starts { last: repaired.last });
+}
+
+#[test]
+fn duplicates_go_and_a_gap_ends_history() {
+    let repeat = |bytes: &mut Vec<u8>, frames: &[(usize, usize)]| {
+        let copy = bytes[frames[5].0..frames[6].0].to_vec();
+        bytes.splice(frames[6].0..frames[6].0, copy);
+    };
+    let (repaired, tree) = repair(&damage(&apaches(), repeat));
+    assert!(matches!(&repaired.fixes[..], [fix] if fix.kind == FixKind::Duplicate));
+    assert_eq!(tree, open(&apaches()).unwrap().1);
+    let remove = |bytes: &mut Vec<u8>, frames: &[(usize, usize)]| {
+        drop(bytes.drain(frames[5].0..frames[6].0))
+    };
+    let (repaired, _) = repair(&damage(&apaches(), remove));
+    assert_eq!(repaired.last, Zxid(5));
+    assert!(repaired.cut.unwrap().2.contains("0x6 must"));
+}
+
+#[test]
+fn without_any_snapshot_an_empty_one_is_made_for_a_log_from_the_beginning() {
+    let disk = apaches();
+    disk.remove(&path("snapshot.0")).unwrap();
+    let (repaired, _) = repair(&disk);
+    assert_eq!(repaired.snapshot, Zxid(0));
+    disk.rename(&path("log.1"), &path("log.2")).unwrap();
+    let shared: Arc<dyn Disk> = Arc::new(disk);
+    let to = DataDirs::new("/other", None);
+    assert!(matches!(
+        repair_copy(&shared, &dirs(), &to, &RecoverOptions::default()),
+        Err(RepairError::NothingToBuildOn(_))
+    ));
+}
