@@ -1,6 +1,7 @@
 //! Transcripts of sessions: in `testdata`, what goes in stands at the beginning of a line, what
 //! comes out below it, indented. `UPDATE_EXPECT=1 cargo test -p zk-session` writes what comes out.
 
+mod chaos;
 mod story;
 
 use std::path::Path;
