@@ -60,6 +60,12 @@ fn note_request(stats: &mut ConnStats, frame: &[u8]) {
 }
 
 impl Engine {
+    /// Whether there is something whole in `input`; a frame that is too long counts, it ends the
+    /// connection.
+    pub(crate) fn has_frame(&self, input: &[u8]) -> bool {
+        !matches!(first_frame(input, self.options.max_frame_bytes), Ok(None))
+    }
+
     /// Handles what has been received; returns how many bytes of it are done with. Stops early
     /// when the connection has too much under way.
     pub(crate) fn input(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {

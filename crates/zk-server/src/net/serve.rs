@@ -88,7 +88,7 @@ impl Input {
     ) -> Poll<Result<(), Hangup>> {
         if std::mem::take(&mut self.has_backlog) {
             let rest = std::mem::take(&mut self.rest);
-            return Poll::Ready(self.hand_over(engine, conn, &rest));
+            return self.hand_over(engine, conn, &rest);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let have = self.rest.len();
@@ -102,20 +102,19 @@ impl Input {
             if got == 0 {
                 return Poll::Ready(Err(Hangup));
             }
-            Poll::Ready(self.hand_over(engine, conn, &scratch[..have + got]))
+            self.hand_over(engine, conn, &scratch[..have + got])
         })
     }
 
-    fn hand_over(
-        &mut self,
-        engine: &Arc<Engine>,
-        conn: &Arc<Conn>,
-        all: &[u8],
-    ) -> Result<(), Hangup> {
-        let used = engine.input(conn, all)?;
-        let rest = &all[used..];
-        self.has_backlog = !rest.is_empty() && used > 0;
-        self.rest = rest.to_vec();
-        Ok(())
+    /// Gives what was read to the engine and keeps what it leaves. Pending when the engine takes no
+    /// requests for now: it wakes the connection when it does.
+    fn hand_over(&mut self, engine: &Arc<Engine>, conn: &Arc<Conn>, all: &[u8]) -> Poll<Result<(), Hangup>> {
+        let used = match engine.input(conn, all) {
+            Ok(used) => used,
+            Err(hangup) => return Poll::Ready(Err(hangup)),
+        };
+        self.rest = all[used..].to_vec();
+        self.has_backlog = engine.has_frame(&self.rest);
+        if self.has_backlog && used == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
