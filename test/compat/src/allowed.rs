@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A difference says what the other server answers instead, not that anything goes: the golden
-//! lines are rewritten, and then compared as always. A rule that nothing needs is an error, so
+//! lines are rewritten, and then compared as always. Without a `-` line the golden file must show
+//! nothing. A rule that nothing needs is an error, so
 //! that the list stays true.
 
 use std::cell::Cell;
@@ -105,8 +106,8 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Rule>, SyntaxError> {
         if rule.reason.is_empty() {
             return Err(fault("a rule needs a reason"));
         }
-        if rule.kind == Kind::Difference && rule.golden.is_empty() {
-            return Err(fault("a difference needs a line of the golden file"));
+        if rule.kind == Kind::Difference && rule.golden.is_empty() && rule.there.is_empty() {
+            return Err(fault("a difference needs lines"));
         }
     }
     Ok(rules)
@@ -173,8 +174,13 @@ pub fn rewrite(
         if glob(&rule.step, step).is_none() {
             continue;
         }
+        if rule.golden.is_empty() && lines.is_empty() {
+            rule.used.set(true);
+            lines.clone_from(&rule.there);
+            continue;
+        }
         let mut at = 0;
-        while at + rule.golden.len() <= lines.len() {
+        while !rule.golden.is_empty() && at + rule.golden.len() <= lines.len() {
             let window = &lines[at..at + rule.golden.len()];
             let Some(found) = match_lines(&rule.golden, window) else {
                 at += 1;
@@ -241,6 +247,13 @@ mod tests {
         assert_eq!(rewrite(&rules, "3.8.0", "f/c", "a ping", &golden), there);
         assert_eq!(rewrite(&rules, "ours", "f/c", "a ping", &golden), golden);
         assert!(rules[0].was_used() && !rules[1].was_used());
+    }
+
+    #[test]
+    fn nothing_becomes_something() {
+        let rules = parse("x", "difference ours case=*\nreason x\n+ < closed\n").unwrap();
+        assert_eq!(rewrite(&rules, "ours", "a/b", "end a", &[]), lines(&["closed"]));
+        assert_eq!(rewrite(&rules, "ours", "a/b", "end a", &lines(&["x"])), lines(&["x"]));
     }
 
     #[test]

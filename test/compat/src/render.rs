@@ -205,12 +205,15 @@ fn record(
     })
 }
 
-/// The results of a multi, one a line.
+/// The results of a multi, one a line. No record at all shows differently from an empty one.
 fn results(r: &mut Reader<'_>, symbols: &mut Symbols) -> Result<Vec<String>, DecodeError> {
     let mut lines = vec![String::new()];
     loop {
         let header = MultiHeader::read(r)?;
         if header.done {
+            if lines.len() == 1 {
+                lines.push("  no results".to_owned());
+            }
             if header != MultiHeader::END {
                 lines.push(format!("  end op={} err={}", header.op, header.err));
             }
