@@ -208,26 +208,18 @@ impl Pending {
 
     /// Paths of a session's ephemerals after all outstanding transactions, sorted.
     pub(super) fn ephemerals_of(&self, tree: &Tree, session: zk_proto::SessionId) -> Vec<String> {
-        let mut paths: Vec<String> = tree
-            .ephemerals_of(session)
-            .filter(|path| {
-                let change = self.changes.find(self.hash(path), |change| *change.path == **path);
-                change.is_none_or(|change| {
-                    change.node.exists && change.node.stat.ephemeral_owner == session.0
-                })
-            })
-            .collect();
-        for change in &self.changes {
-            let node = &change.node;
-            if node.exists
-                && node.stat.ephemeral_owner == session.0
-                && tree.find(&change.path).is_none()
-            {
-                paths.push(change.path.to_string());
+        let is_changed = |path: &String| {
+            self.changes.find(self.hash(path), |change| *change.path == **path).is_some()
+        };
+        let mut paths: Vec<String> =
+            tree.ephemerals_of(session).filter(|path| !is_changed(path)).collect();
+        // A path may have belonged to somebody else, and been given up, since the last applied one.
+        for Change { path, node, .. } in &self.changes {
+            if node.exists && node.stat.ephemeral_owner == session.0 {
+                paths.push(path.to_string());
             }
         }
         paths.sort_unstable();
-        paths.dedup();
         paths
     }
 }
