@@ -172,10 +172,16 @@ impl Tree {
         Some((governed.to_string(), read(path::QUOTA_LIMITS), read(path::QUOTA_STATS)))
     }
 
-    /// Whether hard quotas allow a change. Judged by applied usage, as in Apache.
+    /// Whether hard quotas allow a change. Judged by applied usage, as in Apache; what does not
+    /// change passes even above its limit, and so does everything while nobody counts.
     pub(crate) fn check_quota(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
-        let Some((_, limits, usage)) = self.quota_of(path) else { return Ok(()) };
-        let over = |limit: i64, used: i64, delta: i64| limit > -1 && used + delta > limit;
+        let Some((governed, limits, usage)) = self.quota_of(path) else { return Ok(()) };
+        if self.find(&quota_node(&governed, path::QUOTA_STATS)).is_none() {
+            return Ok(());
+        }
+        let over = |limit: i64, used: i64, delta: i64| {
+            delta != 0 && limit > -1 && used + delta > limit
+        };
         if over(limits.count_hard_limit, usage.count, count)
             || over(limits.byte_hard_limit, usage.bytes, bytes)
         {
