@@ -69,7 +69,7 @@ impl Preparer<'_> {
         if mode.is_ttl() != is_ttl_op && (mode.is_ttl() || request.ttl_ms >= 0) {
             return Err(ErrorCode::BadArguments);
         }
-        if is_ttl_op && mode.is_ttl() && EphemeralOwner::ttl(request.ttl_ms).is_none() {
+        if is_ttl_op && EphemeralOwner::ttl(request.ttl_ms).is_none() {
             return Err(ErrorCode::BadArguments);
         }
         Ok(mode)
