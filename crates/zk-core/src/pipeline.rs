@@ -228,12 +228,18 @@ impl Core {
         }
     }
 
-    /// Reaps a container or TTL znode that was found due.
-    pub fn reap(&mut self, tree: &Tree, now: Times, path: &str, fx: &mut Effects) {
-        if self.admission == Admission::ReadOnly {
-            return;
-        }
-        self.propose(tree, now, SessionId::NONE, 0, &[], &Proposal::Reap(path), Answer::None, fx);
+    /// Reaps a container or TTL znode that was found due by [`Tree::due_for_reaping`], if it still
+    /// is.
+    pub fn reap(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        path: &str,
+        max_never_used_ms: i64,
+        fx: &mut Effects,
+    ) {
+        let proposal = Proposal::Reap { path, max_never_used_ms };
+        self.propose(tree, now, SessionId::NONE, 0, &[], &proposal, Answer::None, fx);
     }
 
     /// Gives a transaction its zxid, checks it and sends it to the log.

@@ -276,7 +276,7 @@ impl Engine {
             let mut gate = self.gate.lock();
             let tree = self.tree.read();
             let Gate { core, fx, .. } = &mut *gate;
-            core.reap(&tree, now, path, fx);
+            core.reap(&tree, now, path, max_never_used_ms, fx);
             let dirty = self.dispatch(&mut gate);
             drop(tree);
             drop(gate);

@@ -11,6 +11,7 @@ pub use multi::is_well_formed;
 pub use pending::Pending;
 
 use crate::auth::{AuthOptions, Identity};
+use crate::reap::is_due;
 use crate::tree::Tree;
 use pending::Prospect;
 use zk_proto::acl::AclBytes;
@@ -55,8 +56,13 @@ pub enum Proposal<'r, 'a> {
     CreateSession(i32),
     /// A session ends, by its client's wish or by expiry.
     CloseSession,
-    /// The reaper found a container or TTL znode.
-    Reap(&'r str),
+    /// The reaper found a container or TTL znode; see [`Tree::due_for_reaping`].
+    Reap {
+        /// Where.
+        path: &'r str,
+        /// After how many ms a container that nobody used is due; 0 for never.
+        max_never_used_ms: i64,
+    },
 }
 
 /// Checks requests and turns them into transactions.
@@ -98,7 +104,7 @@ impl Preparer<'_> {
                 self.close_session(out);
                 Ok(OpCode::CloseSession)
             }
-            Proposal::Reap(path) => self.reap(path, out),
+            Proposal::Reap { path, max_never_used_ms } => self.reap(path, *max_never_used_ms, out),
         };
         let (op, outcome) = match result {
             Ok(op) => (op, Ok(())),
@@ -266,8 +272,14 @@ impl Preparer<'_> {
         }
     }
 
-    /// No session and no ACL stand behind the reaper; whatever changed since it looked is checked.
-    fn reap(&mut self, path: &str, out: &mut Vec<u8>) -> Result<OpCode, ErrorCode> {
+    /// No session and no ACL stand behind the reaper; whatever changed since it looked is checked:
+    /// a setData gives a TTL znode its time anew.
+    fn reap(
+        &mut self,
+        path: &str,
+        max_never_used_ms: i64,
+        out: &mut Vec<u8>,
+    ) -> Result<OpCode, ErrorCode> {
         let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
         if path::is_special(path) {
             return Err(ErrorCode::BadArguments);
@@ -276,7 +288,8 @@ impl Preparer<'_> {
         if node.num_children > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        if matches!(self.kind(&node), OwnerKind::Ephemeral(_) | OwnerKind::Persistent) {
+        let extended_types = self.tree.options.extended_types;
+        if !is_due(&node.stat, extended_types, self.header.time_ms, max_never_used_ms) {
             return Err(ErrorCode::BadVersion);
         }
         let parent = self.look(parent_path)?;

@@ -199,6 +199,22 @@ fn closing_a_session_takes_pending_ephemerals_too() {
 }
 
 #[test]
+fn closing_a_session_takes_a_path_that_was_somebody_elses_until_just_now() {
+    let mut w = World::new(10);
+    w.request(create("/p", CreateMode::Persistent)).expect("create");
+    w.propose(8, &Proposal::Request(&create("/e", CreateMode::Ephemeral))).expect("create");
+    w.finish();
+    for path in ["/p", "/e"] {
+        w.request(delete(path, -1)).expect(path);
+        w.request(create(path, CreateMode::Ephemeral)).expect(path);
+    }
+    w.propose(7, &Proposal::CloseSession).expect("close");
+    assert_eq!(w.request(delete("/p", -1)), Err(ErrorCode::NoNode));
+    assert_eq!(w.request(delete("/e", -1)), Err(ErrorCode::NoNode));
+    w.finish();
+}
+
+#[test]
 fn quotas_count_and_hard_ones_refuse() {
     let mut w = World::new(0);
     w.options.enforce_quota = true;
@@ -223,6 +239,9 @@ fn quotas_count_and_hard_ones_refuse() {
         "before the version"
     );
     assert_eq!(w.request(set("/q/1", b"abc", -1)), Ok(()));
+    let lower = b"count=-1,bytes=-1=;byteHardLimit=1;countHardLimit=2";
+    w.request(set("/zookeeper/quota/q/zookeeper_limits", lower, -1)).expect("limits");
+    assert_eq!(w.request(set("/q/1", b"xyz", -1)), Ok(()), "above its limit, but not more");
     let (_, _, usage) = w.tree.quota_of("/q/x").expect("governed");
     assert_eq!((usage.count, usage.bytes), (2, 4));
     w.request(delete("/q/1", -1)).expect("delete");
@@ -242,10 +261,30 @@ fn containers_and_ttl_znodes_are_reaped_when_due() {
     w.request(create("/c/x", CreateMode::Persistent)).expect("create");
     w.request(delete("/c/x", -1)).expect("delete");
     assert_eq!(due(&w, 0, 0), ["/c"]);
-    assert_eq!(w.propose(0, &Proposal::Reap("/c")), Ok(()));
-    assert_eq!(w.propose(0, &Proposal::Reap("/c")), Err(ErrorCode::NoNode));
+    let reap = |path| Proposal::Reap { path, max_never_used_ms: 0 };
+    assert_eq!(w.propose(0, &reap("/c")), Ok(()));
+    assert_eq!(w.propose(0, &reap("/c")), Err(ErrorCode::NoNode));
     w.request(create("/plain", CreateMode::Persistent)).expect("create");
-    assert_eq!(w.propose(0, &Proposal::Reap("/plain")), Err(ErrorCode::BadVersion));
+    assert_eq!(w.propose(0, &reap("/plain")), Err(ErrorCode::BadVersion));
+}
+
+#[test]
+fn what_was_used_since_the_reaper_looked_stays() {
+    let mut w = World::new(3);
+    w.request(create("/t", CreateMode::PersistentWithTtl)).expect("ttl");
+    w.zxid += 6;
+    w.finish();
+    assert_eq!(w.tree.due_for_reaping(71, 0, 9), ["/t"]);
+    w.request(set("/t", b"again", -1)).expect("set");
+    let reap = Proposal::Reap { path: "/t", max_never_used_ms: 0 };
+    assert_eq!(w.propose(0, &reap), Err(ErrorCode::BadVersion), "its time began anew");
+    w.zxid += 6;
+    assert_eq!(w.propose(0, &reap), Ok(()));
+    w.request(create("/c", CreateMode::Container)).expect("container");
+    let reap = |max_never_used_ms| Proposal::Reap { path: "/c", max_never_used_ms };
+    assert_eq!(w.propose(0, &reap(0)), Err(ErrorCode::BadVersion), "nobody has used it yet");
+    assert_eq!(w.propose(0, &reap(10)), Ok(()));
+    w.finish();
 }
 
 /// A step of a random program over a few paths.
