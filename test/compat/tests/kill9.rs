@@ -6,9 +6,10 @@
 //! `ZKFLEET_KILL_ENGINE=3.9.4` puts an Apache in the place of ours.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use zk_proto::acl::AclBytes;
 use zk_proto::connect::ConnectResponse;
@@ -278,25 +279,65 @@ fn client_of(path: &str) -> Option<usize> {
     owned.split(['/', '-']).next()?.parse().ok()
 }
 
-fn round(workers: &mut [Worker], server: &mut Server, writes: u64) -> Result<(), Error> {
-    let (done, acknowledged) = mpsc::channel();
-    thread::scope(|scope| {
-        let threads = workers.iter_mut().map(|worker| {
-            let done = done.clone();
-            scope.spawn(move || worker.work(&done))
-        });
-        let threads = threads.collect::<Vec<_>>();
-        for _ in 0..writes {
-            if acknowledged.recv_timeout(PATIENCE).is_err() {
-                break;
+/// A server, its clients and what must be true.
+struct Crash {
+    server: Server,
+    workers: Vec<Worker>,
+    checker: Checker,
+    writes: usize,
+}
+
+impl Crash {
+    fn start(engine: Engine, seed: u64) -> Result<Crash, Error> {
+        let mut config = ServerConfig::new(engine);
+        // Small logs, so that snapshots and new files are under way at many of the crashes.
+        config.lines.extend(["maxSessionTimeout=60000", "snapCount=300"].map(String::from));
+        let server = Server::start(config)?;
+        let mut setup = Client::connect(server.addr(), SESSION_TIMEOUT_MS)?;
+        for path in (0..WORKERS).map(|i| format!("/{i}")).chain(["/seq".to_owned()]) {
+            setup.create(&path, b"", CreateMode::Persistent)?;
+        }
+        setup.close()?;
+        let workers = (0..WORKERS).map(|index| Worker::new(index, server.addr(), seed));
+        let workers = workers.collect::<Result<_, _>>()?;
+        Ok(Crash { server, workers, checker: Checker::new(WORKERS), writes: 0 })
+    }
+
+    /// Lets the workers work until so many writes are acknowledged, and kills the server.
+    fn round(&mut self, writes: u64) -> Result<(), Error> {
+        let Crash { server, workers, .. } = self;
+        let (done, acknowledged) = mpsc::channel();
+        thread::scope(|scope| {
+            let threads = workers.iter_mut().map(|worker| {
+                let done = done.clone();
+                scope.spawn(move || worker.work(&done))
+            });
+            let threads = threads.collect::<Vec<_>>();
+            for _ in 0..writes {
+                if acknowledged.recv_timeout(PATIENCE).is_err() {
+                    break;
+                }
             }
+            server.kill()?;
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().expect("a worker does not panic"))
+        })
+    }
+
+    /// Starts the server again and checks everything.
+    fn check(&mut self) -> Result<&[String], Error> {
+        self.server.restart()?;
+        for worker in &mut self.workers {
+            worker.recover()?;
+            self.writes += worker.entries.len();
+            worker.entries.drain(..).for_each(|entry| self.checker.record(&entry));
         }
-        server.kill()?;
-        for thread in threads {
-            thread.join().expect("a worker does not panic")?;
-        }
-        Ok(())
-    })
+        let mut observer = Client::connect(self.server.addr(), SESSION_TIMEOUT_MS)?;
+        self.checker.observe(&observe(&mut observer)?, client_of);
+        observer.close()?;
+        Ok(self.checker.violations())
+    }
 }
 
 #[test]
@@ -309,38 +350,47 @@ fn nothing_acknowledged_is_lost() -> Result<(), Error> {
     if engine.is_apache() && !apache_or_skip(engine) {
         return Ok(());
     }
-    let mut config = ServerConfig::new(engine);
-    // Small logs, so that snapshots and new files are under way at many of the crashes.
-    config.lines.extend(["maxSessionTimeout=60000", "snapCount=300"].map(String::from));
-    let mut server = Server::start(config)?;
-    let mut setup = Client::connect(server.addr(), SESSION_TIMEOUT_MS)?;
-    for path in (0..WORKERS).map(|i| format!("/{i}")).chain(["/seq".to_owned()]) {
-        setup.create(&path, b"", CreateMode::Persistent)?;
-    }
-    setup.close()?;
     let seed = number("ZKFLEET_KILL_SEED", 1);
-    let mut workers = (0..WORKERS)
-        .map(|index| Worker::new(index, server.addr(), seed))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut checker = Checker::new(WORKERS);
-    let mut writes = 0;
-    for number in 0..number("ZKFLEET_KILL_ROUNDS", 5) {
-        let count = 1 + workers[0].below(600);
-        round(&mut workers, &mut server, count)?;
-        server.restart()?;
-        for worker in &mut workers {
-            worker.recover()?;
-            writes += worker.entries.len();
-            worker.entries.drain(..).for_each(|entry| checker.record(&entry));
-        }
-        let mut observer = Client::connect(server.addr(), SESSION_TIMEOUT_MS)?;
-        checker.observe(&observe(&mut observer)?, client_of);
-        observer.close()?;
-        let violations = checker.violations();
-        assert!(violations.is_empty(), "seed {seed}, round {number}:\n{}", violations.join("\n"));
+    let mut crash = Crash::start(engine, seed)?;
+    for round in 0..number("ZKFLEET_KILL_ROUNDS", 5) {
+        let writes = 1 + crash.workers[0].below(600);
+        crash.round(writes)?;
+        let violations = crash.check()?;
+        assert!(violations.is_empty(), "seed {seed}, round {round}:\n{}", violations.join("\n"));
     }
-    checker.check_order();
-    assert!(checker.violations().is_empty(), "seed {seed}:\n{}", checker.violations().join("\n"));
-    println!("{writes} writes, every acknowledged one is there once");
+    crash.checker.check_order();
+    let violations = crash.checker.violations();
+    assert!(violations.is_empty(), "seed {seed}:\n{}", violations.join("\n"));
+    println!("{} writes, every acknowledged one is there once", crash.writes);
+    Ok(())
+}
+
+/// The test of the test: a server that wakes up with an older directory.
+#[test]
+fn a_server_that_forgets_is_caught() -> Result<(), Error> {
+    let mut crash = Crash::start(Engine::Ours, 1)?;
+    crash.round(100)?;
+    let (data, old) = (crash.server.data_dir(), crash.server.data_dir().with_extension("old"));
+    copy(&data, &old)?;
+    assert_eq!(crash.check()?, Vec::<String>::new());
+    crash.round(100)?;
+    fs::remove_dir_all(&data)?;
+    fs::rename(&old, &data)?;
+    let violations = crash.check()?;
+    assert!(violations.iter().any(|v| v.contains("is lost")), "{violations:?}");
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
     Ok(())
 }

@@ -32,6 +32,11 @@ fn life_of_a_server(engine: Engine) -> Result<(), Error> {
 }
 
 #[test]
+fn ours() -> Result<(), Error> {
+    life_of_a_server(Engine::Ours)
+}
+
+#[test]
 fn apache_380() -> Result<(), Error> {
     if apache_or_skip(Engine::Apache38) { life_of_a_server(Engine::Apache38) } else { Ok(()) }
 }
