@@ -12,7 +12,7 @@ use zk_proto::request::{
 };
 use zk_proto::response::{ClientInfo, MultiResult, ReplyHeader};
 use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
-use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, SessionId, Text};
+use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, SessionId, Text, Xid};
 use zk_tree::auth::{self, AuthOptions, Identity};
 use zk_tree::{ConnId, NodeRef, Tree, Watches};
 
@@ -67,7 +67,10 @@ impl<W: WatchAccess> Reader<'_, W> {
         let zxid = self.tree.last_zxid().0;
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
-        ReplyHeader::new(header.xid, zxid, ErrorCode::Ok).write(out);
+        // Whatever xid a ping came with, its answer has the one of pings, as Apache's has.
+        let is_ping = matches!(request, Ok(Some(Request::Ping)));
+        let xid = if is_ping { Xid::PING.0 } else { header.xid };
+        ReplyHeader::new(xid, zxid, ErrorCode::Ok).write(out);
         let body_at = out.len();
         let outcome = match request {
             Ok(Some(request)) => self.body(&request, out),
