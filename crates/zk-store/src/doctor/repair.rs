@@ -57,6 +57,14 @@ pub enum RepairError {
     /// The copy is not what it should be; this is a defect of ours.
     #[error("the repaired copy does not recover: {0}")]
     NotSound(RecoverError),
+    /// The copy ends elsewhere than it should; a defect of ours.
+    #[error("the repaired copy ends at {found} instead of {wanted}")]
+    OtherEnd {
+        /// As recovered.
+        found: Zxid,
+        /// As written.
+        wanted: Zxid,
+    },
 }
 
 /// Something that was put right.
@@ -154,7 +162,9 @@ pub fn repair_copy(
     let last = last.unwrap_or(base).max(base);
     match recover(&**disk, to, options, &mut Discard) {
         Ok(recovered) if recovered.last == last => {}
-        Ok(_) => return Err(RepairError::NotEmpty(to.logs())),
+        Ok(recovered) => {
+            return Err(RepairError::OtherEnd { found: recovered.last, wanted: last });
+        }
         Err(error) => return Err(RepairError::NotSound(error)),
     }
     Ok(Repaired { snapshot: base, last, fixes, cut })

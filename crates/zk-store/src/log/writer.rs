@@ -110,6 +110,8 @@ struct Current {
     sequence: u64,
     /// How far zeros are on the disk and a slot says so: records may go there.
     zeroed_to: u64,
+    /// How far the newest slot says so.
+    told_to: u64,
     /// How far zeros were written.
     zeros_to: u64,
 }
@@ -168,10 +170,17 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes frames (see [`put_frame`](super::put_frame)) with one write and makes them durable.
-    /// `None` if there are none. After an error the writer is poisoned.
+    /// Writes frames (see [`put_frame`](super::put_frame)) with one write and makes them durable,
+    /// and with them a mark of what was durable before. `None` if there are no frames. After an
+    /// error the writer is poisoned.
     pub fn commit(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, LogError> {
-        self.guarded(|writer| writer.commit_frames(frames))
+        self.guarded(|writer| writer.commit_frames(frames, true))
+    }
+
+    /// The same without a mark, which saves a tenth of the time of a small commit; until the next
+    /// mark nothing tells damage to these records from a torn write.
+    pub fn commit_unmarked(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, LogError> {
+        self.guarded(|writer| writer.commit_frames(frames, false))
     }
 
     /// Makes the mark say all that is durable; costs a sync if it does not yet. Whether it did.
@@ -225,7 +234,11 @@ impl LogWriter {
         })
     }
 
-    fn commit_frames(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, FileError> {
+    fn commit_frames(
+        &mut self,
+        frames: &mut [u8],
+        is_marked: bool,
+    ) -> Result<Option<Committed>, FileError> {
         let Some(sealed) = seal_frames(frames) else { return Ok(None) };
         let bytes = frames.len();
         if self.current.as_ref().is_some_and(|current| !current.has_room(bytes)) {
@@ -240,7 +253,9 @@ impl LogWriter {
             zxid: sealed.last,
             checksum: sealed.checksum,
         };
-        current.write_mark()?;
+        if is_marked {
+            current.write_mark()?;
+        }
         let mut sync = Duration::ZERO;
         if self.options.force_sync {
             let begin = Instant::now();
@@ -291,6 +306,7 @@ impl LogWriter {
             marked: begin,
             sequence: 0,
             zeroed_to,
+            told_to: zeroed_to,
             zeros_to: zeroed_to,
         };
         let mut head = FileHeader { magic: txn::MAGIC, version: txn::VERSION, dbid: 0 }.to_bytes();
@@ -351,14 +367,14 @@ impl Current {
             zeroed_to: self.zeros_to,
         };
         self.file.write_at(&mark.to_bytes(), mark.offset(self.extent)).doing("mark", &self.path)?;
-        self.marked = self.durable;
+        (self.marked, self.told_to) = (self.durable, self.zeros_to);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), FileError> {
         self.file.sync_data().doing("sync", &self.path)?;
         self.durable = self.written;
-        self.zeroed_to = self.zeros_to;
+        self.zeroed_to = self.told_to;
         self.check();
         Ok(())
     }
@@ -402,7 +418,8 @@ impl Current {
         debug_assert!(self.marked.end <= self.durable.end);
         debug_assert!(self.durable.end <= self.written.end);
         debug_assert!(self.written.end <= self.zeroed_to);
-        debug_assert!(self.zeroed_to <= self.zeros_to && self.zeros_to <= self.extent - SLOTS_LEN);
+        debug_assert!(self.zeroed_to <= self.told_to && self.told_to <= self.zeros_to);
+        debug_assert!(self.zeros_to <= self.extent - SLOTS_LEN);
     }
 }
 

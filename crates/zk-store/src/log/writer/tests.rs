@@ -66,6 +66,23 @@ fn a_batch_is_durable_and_the_mark_follows_one_batch_behind() {
 }
 
 #[test]
+fn unmarked_commits_leave_the_mark_and_what_zeros_it_tells_of() {
+    let disk = disk();
+    let mut log = writer(&disk, LogOptions { extent_bytes: 4 << 20, ..small() });
+    log.commit(&mut frames(1..=1, 10)).unwrap();
+    for zxid in 2..=3000 {
+        log.commit_unmarked(&mut frames(zxid..=zxid, 200)).unwrap();
+        log.zero_ahead().unwrap();
+        let mark = read_mark(&disk);
+        let current = log.current.as_ref().unwrap();
+        assert!(current.written.end + FRAME_HEAD as u64 <= mark.zeroed_to, "{zxid}");
+        assert_eq!(current.zeroed_to, mark.zeroed_to);
+    }
+    assert!(log.complete_mark().unwrap());
+    assert_eq!(read(&disk, 1).1.zxid, Zxid(3000));
+}
+
+#[test]
 fn a_commit_is_two_writes_and_one_sync() {
     let disk = disk();
     let mut log = writer(&disk, small());
