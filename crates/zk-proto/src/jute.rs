@@ -169,7 +169,10 @@ impl<'a> Reader<'a> {
     /// A string; `None` is null.
     #[inline]
     pub fn text_or_null(&mut self) -> Result<Option<Text<'a>>, DecodeError> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        Ok(self.buffer()?.map(|bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => Text::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        }))
     }
 
     /// A string that must not be null.
