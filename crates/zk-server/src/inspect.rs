@@ -6,6 +6,7 @@ use crate::admin::{
 };
 use crate::config::ServerConfig;
 use crate::engine::Engine;
+use crate::net::Gatekeeper;
 use crate::net::conn::{Conn, ConnStats, Phase};
 use crate::storage::Snapshots;
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use zk_tree::auth::AuthOutcome;
 pub(crate) struct Member {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
@@ -96,6 +98,7 @@ impl Inspect for Member {
     }
 
     fn metrics(&self) -> &Metrics {
+        self.engine.count();
         &self.engine.metrics
     }
 
@@ -138,7 +141,7 @@ impl Inspect for Member {
     }
 
     fn tls_handshake_count(&self) -> usize {
-        0
+        self.gatekeeper.handshakes.load(Ordering::Relaxed)
     }
 
     fn outstanding_count(&self) -> usize {

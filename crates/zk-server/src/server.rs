@@ -7,7 +7,7 @@ use crate::inspect::Member;
 use crate::net::{Gatekeeper, Listening, Speaks, Workers};
 use crate::storage::{Recovered, Storage, StorageError};
 use crate::tls::sasl::{Users, UsersError};
-use crate::tls::{TlsContext, TlsError};
+use crate::tls::{Secret, TlsContext, TlsError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -120,8 +120,18 @@ impl Server {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        let gatekeeper = Arc::new(Gatekeeper {
+            engine: engine.clone(),
+            tls: tls.clone(),
+            super_dn: config.auth.x509_super_user.clone(),
+            patience: Duration::from_millis(HANDSHAKE_MS.into()),
+            keep_alive: config.listeners.tcp_keep_alive,
+            handshakes: AtomicUsize::new(0),
+            max_handshakes: config.limits.tls_handshakes.unwrap_or(0) as usize,
+        });
         let member = Arc::new(Member {
             engine: engine.clone(),
+            gatekeeper: gatekeeper.clone(),
             snapshots: snapshots.clone(),
             snapshot_dir: storage.snapshot_dir(),
             log_dir: storage.log_dir(),
@@ -136,15 +146,6 @@ impl Server {
         start_chores(&member, &runtime);
         watch_certificates(tls.as_ref(), &runtime);
         let housekeeping = Housekeeping::start(runtime)?;
-        let gatekeeper = Arc::new(Gatekeeper {
-            engine,
-            tls,
-            super_dn: member.config.auth.x509_super_user.clone(),
-            patience: Duration::from_millis(HANDSHAKE_MS.into()),
-            keep_alive: member.config.listeners.tcp_keep_alive,
-            handshakes: AtomicUsize::new(0),
-            max_handshakes: member.config.limits.tls_handshakes.unwrap_or(0) as usize,
-        });
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = Workers::start(&gatekeeper, count, listeners).map_err(StartError::Thread)?;
         let [plain, secure] =
@@ -237,16 +238,18 @@ fn engine_options(
     hash_seed: u64,
 ) -> Result<EngineOptions, StartError> {
     let storage = &config.storage;
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
     let auth = AuthOptions {
-        super_digest: config
-            .auth
-            .super_digest
-            .as_ref()
-            .map(|secret| String::from_utf8_lossy(secret.expose()).into_owned()),
+        digest: config.auth.digest,
+        super_digest: config.auth.super_digest.as_ref().map(text),
         x509: config.auth.x509_enabled,
         sasl: config.auth.sasl.acls_enabled,
         skip_acl: storage.skip_acl,
-        ensemble_names: None,
+        any_sasl_user: config.auth.sasl.any_user_id.clone(),
+        ensemble_names: config
+            .auth
+            .ensemble_enabled
+            .then(|| config.auth.ensemble_names.iter().map(text).collect()),
     };
     let max_frame_bytes = storage.max_request_bytes as usize;
     let enforced = &config.auth.required_schemes;
@@ -386,3 +389,6 @@ fn start_chores(member: &Arc<Member>, runtime: &Runtime) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use sha1::{Digest, Sha1};
+use sha2::{Sha256, Sha384, Sha512};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
@@ -38,15 +39,20 @@ impl Identity {
 /// How the server checks identities; from its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct AuthOptions {
-    /// `DigestAuthenticationProvider.superDigest`: `user:base64(sha1(user:password))`.
+    /// The scheme `digest`.
+    pub digest: DigestScheme,
+    /// `DigestAuthenticationProvider.superDigest`: `user:base64(hash(user:password))`.
     pub super_digest: Option<String>,
     /// Whether the x509 provider is there (TLS is configured).
     pub x509: bool,
     /// Whether ACLs may name `sasl` ids.
     pub sasl: bool,
+    /// `letAnySaslUserDoX`: an id of scheme `sasl` that stands for every SASL identity.
+    pub any_sasl_user: Option<String>,
     /// `skipACL=yes`.
     pub skip_acl: bool,
-    /// `ensembleAuthName`: names that the scheme `ensemble` must give.
+    /// `ensembleAuthName`: names of which the scheme `ensemble` must give one; empty allows all,
+    /// and without there is no such scheme.
     pub ensemble_names: Option<Vec<String>>,
 }
 
@@ -61,12 +67,37 @@ pub enum AuthOutcome {
     CloseSilently,
 }
 
-/// `user:base64(sha1(user:password))` of `user:password`, as the digest scheme stores it.
-#[must_use]
-pub fn digest_id(credentials: &[u8]) -> String {
-    let user = credentials.split(|&b| b == b':').next().unwrap_or_default();
-    let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::digest(credentials));
-    format!("{}:{hash}", String::from_utf8_lossy(user))
+/// The scheme `digest`: its hash (`DigestAuthenticationProvider.digestAlg`), or that there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DigestScheme {
+    /// Apache's default.
+    #[default]
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+    /// The scheme does not exist (`DigestAuthenticationProvider.enabled=false`).
+    Off,
+}
+
+impl DigestScheme {
+    /// `user:base64(hash(user:password))` of `user:password`, as ACLs have it.
+    #[must_use]
+    pub fn id(self, credentials: &[u8]) -> Option<String> {
+        let base64 = |hash: &[u8]| base64::engine::general_purpose::STANDARD.encode(hash);
+        let hash = match self {
+            DigestScheme::Sha1 => base64(&Sha1::digest(credentials)),
+            DigestScheme::Sha256 => base64(&Sha256::digest(credentials)),
+            DigestScheme::Sha384 => base64(&Sha384::digest(credentials)),
+            DigestScheme::Sha512 => base64(&Sha512::digest(credentials)),
+            DigestScheme::Off => return None,
+        };
+        let user = credentials.split(|&b| b == b':').next().unwrap_or_default();
+        Some(format!("{}:{hash}", String::from_utf8_lossy(user)))
+    }
 }
 
 /// Whether two secrets are equal, in a time that does not depend on where they differ.
@@ -85,7 +116,7 @@ impl AuthOptions {
     ) -> AuthOutcome {
         match (scheme, credentials) {
             ("digest", Some(credentials)) => {
-                let id = digest_id(credentials);
+                let Some(id) = self.digest.id(credentials) else { return AuthOutcome::Failed };
                 let mut granted = Vec::new();
                 if self.super_digest.as_deref().is_some_and(|wanted| equal_secrets(wanted, &id)) {
                     granted.push(Identity::new("super", ""));
@@ -99,9 +130,12 @@ impl AuthOptions {
             ("ensemble", name) => {
                 let name = String::from_utf8_lossy(name.unwrap_or_default());
                 match &self.ensemble_names {
-                    None => AuthOutcome::Granted(Vec::new()),
-                    Some(_) if name.is_empty() => AuthOutcome::Granted(Vec::new()),
-                    Some(names) if names.iter().any(|wanted| *wanted == name) => {
+                    None => AuthOutcome::Failed,
+                    // A client that does not care which ensemble it is, or a server.
+                    Some(names) if names.is_empty() || name.is_empty() => {
+                        AuthOutcome::Granted(Vec::new())
+                    }
+                    Some(names) if names.iter().any(|wanted| equal_secrets(wanted, &name)) => {
                         AuthOutcome::Granted(Vec::new())
                     }
                     Some(_) => AuthOutcome::CloseSilently,
@@ -143,7 +177,11 @@ impl AuthOptions {
         match scheme {
             "ip" => ip_matches(id, &identity.id),
             "digest" => equal_secrets(id, &identity.id),
-            "sasl" => identity.id == "super" || identity.id == id,
+            "sasl" => {
+                identity.id == "super"
+                    || identity.id == id
+                    || self.any_sasl_user.as_deref() == Some(id)
+            }
             _ => identity.id == id,
         }
     }
@@ -197,7 +235,7 @@ impl AuthOptions {
 
     fn is_valid_id(&self, scheme: &str, id: &str) -> bool {
         match scheme {
-            "digest" => is_digest_id(id),
+            "digest" => self.digest != DigestScheme::Off && is_digest_id(id),
             "ip" => parse_network(id).is_some(),
             "x509" => self.x509 && is_distinguished_name(id),
             "sasl" => self.sasl && !id.is_empty(),
@@ -289,13 +327,65 @@ mod tests {
     #[test]
     fn digest_ids_are_apaches() {
         // From Apache's documentation of superDigest: super:superpw.
-        assert_eq!(digest_id(b"super:superpw"), "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=");
+        let id = |scheme: DigestScheme| scheme.id(b"super:superpw");
+        let want = "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=";
+        assert_eq!(id(DigestScheme::default()).as_deref(), Some(want));
+        // From printf super:superpw | openssl dgst -binary | base64.
+        for (scheme, want) in [
+            (DigestScheme::Sha256, "super:NhrDsglBUaCwNy464nxjg/Ig/dwhOCotNQxX54rqg50="),
+            (
+                DigestScheme::Sha384,
+                "super:Kf/+YZDlbElZSIiZqLwDLec30cN1UETUkqUtVzhGcQCOJuWuhUyFgS6iaJgo2osV",
+            ),
+            (
+                DigestScheme::Sha512,
+                "super:qT5NrG28chvcJYXI29lh1kO1uJ+x80PJNDkNatWXAlOd05fYNovtcDcx38J3\
+                 9plrBq+SphmV85uUmCQJ5mD44A==",
+            ),
+        ] {
+            assert_eq!(id(scheme).as_deref(), Some(want), "{scheme:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_that_is_off_gives_no_identity() {
+        let off = AuthOptions { digest: DigestScheme::Off, ..AuthOptions::default() };
+        assert_eq!(off.authenticate("digest", Some(b"u:p"), None), AuthOutcome::Failed);
+        let list = acl::encode(&[Acl::new(Perms::ALL, "digest", "u:h")]);
+        let fixed = off.fix_up(AclBytes::parse(&list).unwrap(), &[]);
+        assert_eq!(fixed, Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn an_ensemble_is_asked_for_by_name() {
+        let told = |names: Option<&[&str]>, name: &str| {
+            let ensemble_names = names.map(|names| names.iter().map(|&n| n.to_owned()).collect());
+            let options = AuthOptions { ensemble_names, ..AuthOptions::default() };
+            options.authenticate("ensemble", Some(name.as_bytes()), None)
+        };
+        let granted = AuthOutcome::Granted(Vec::new());
+        assert_eq!(told(None, "a"), AuthOutcome::Failed);
+        assert_eq!(told(Some(&[]), "a"), granted);
+        assert_eq!(told(Some(&["a", "b"]), "b"), granted);
+        assert_eq!(told(Some(&["a", "b"]), ""), granted);
+        assert_eq!(told(Some(&["a", "b"]), "c"), AuthOutcome::CloseSilently);
+    }
+
+    #[test]
+    fn any_sasl_user_may_do_what_the_stand_in_may() {
+        let options = AuthOptions { any_sasl_user: Some("x".into()), ..AuthOptions::default() };
+        let list = |id| acl::encode(&[Acl::new(Perms::READ, "sasl", id)]);
+        let bob = [Identity::new("sasl", "bob")];
+        assert_eq!(options.allows(&list("x"), Perms::READ, &bob), Ok(()));
+        assert_eq!(options.allows(&list("ann"), Perms::READ, &bob), Err(ErrorCode::NoAuth));
+        let digest = [Identity::new("digest", "bob:h")];
+        assert_eq!(options.allows(&list("x"), Perms::READ, &digest), Err(ErrorCode::NoAuth));
     }
 
     #[test]
     fn the_super_digest_opens_everything() {
         let options =
-            AuthOptions { super_digest: Some(digest_id(b"s:p")), ..AuthOptions::default() };
+            AuthOptions { super_digest: DigestScheme::Sha1.id(b"s:p"), ..AuthOptions::default() };
         let AuthOutcome::Granted(ids) = options.authenticate("digest", Some(b"s:p"), None) else {
             panic!()
         };

@@ -67,11 +67,6 @@ pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
             }
         }
     }
-    for (name, set) in metrics.sets() {
-        for (key, summary) in set.entries() {
-            distribution(&mut out, &format!("{key}_{name}"), &summary);
-        }
-    }
     out
 }
 

@@ -29,13 +29,7 @@ pub(super) fn text(server: &dyn Inspect) -> String {
     }
     for (name, summary) in metrics.summaries() {
         head(&mut out, name, "summary");
-        distribution(&mut out, name, None, summary);
-    }
-    for (name, set) in metrics.sets() {
-        head(&mut out, name, "summary");
-        for (key, summary) in set.entries() {
-            distribution(&mut out, name, Some(&key), &summary);
-        }
+        distribution(&mut out, name, summary);
     }
     out
 }
@@ -50,25 +44,15 @@ fn sample(out: &mut String, name: &str, labels: &str, value: f64) {
 }
 
 /// The quantiles of Apache's exporter, which are not those of `mntr`.
-fn distribution(out: &mut String, name: &str, key: Option<&str>, summary: &Summary) {
+fn distribution(out: &mut String, name: &str, summary: &Summary) {
     let quantiles: &[&str] = match summary.detail {
         Detail::Basic => &["0.5"],
         Detail::Advanced => &["0.5", "0.9", "0.99"],
     };
-    let key = key.map(|key| format!("key=\"{}\"", escaped(key)));
-    let labels = |quantile: Option<&str>| {
-        let quantile = quantile.map(|share| format!("quantile=\"{share}\""));
-        let all = key.iter().cloned().chain(quantile).collect::<Vec<_>>();
-        if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
-    };
     for share in quantiles {
         let value = summary.percentile(share.parse().unwrap_or(0.5));
-        sample(out, name, &labels(Some(share)), value);
+        sample(out, name, &format!("{{quantile=\"{share}\"}}"), value);
     }
-    sample(out, &format!("{name}_count"), &labels(None), summary.count() as f64);
-    sample(out, &format!("{name}_sum"), &labels(None), summary.sum());
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    sample(out, &format!("{name}_count"), "", summary.count() as f64);
+    sample(out, &format!("{name}_sum"), "", summary.sum());
 }

@@ -3,9 +3,7 @@
 //! Apache keeps a random sample behind a lock and was slowed by it (ZOOKEEPER-4289, -4767). Here a
 //! value is a count in one of 592 buckets whose width is at most 1/16 of their value.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Bits of a value that a bucket keeps besides the highest.
@@ -233,53 +231,6 @@ impl Default for Batch {
     }
 }
 
-/// Summaries by a label, such as the first part of a path. The number of labels is bounded, because
-/// clients choose them.
-#[derive(Debug)]
-pub struct SummarySet {
-    detail: Detail,
-    unit: Unit,
-    by_key: RwLock<BTreeMap<Box<str>, Arc<Summary>>>,
-}
-
-impl SummarySet {
-    /// Labels beyond this number are counted together under [`SummarySet::OTHERS`].
-    pub const MAX_KEYS: usize = 100;
-    /// No namespace can have this name.
-    pub const OTHERS: &'static str = "/others";
-
-    /// An empty one.
-    #[must_use]
-    pub fn new(detail: Detail, unit: Unit) -> SummarySet {
-        SummarySet { detail, unit, by_key: RwLock::default() }
-    }
-
-    /// The summary of a label. It takes a lock: a hot path keeps the result.
-    pub fn get(&self, key: &str) -> Arc<Summary> {
-        let known = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(summary) = known.get(key) {
-            return summary.clone();
-        }
-        let full = known.len() >= SummarySet::MAX_KEYS;
-        drop(known);
-        let key = if full { SummarySet::OTHERS } else { key };
-        let mut all = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Summary::new(self.detail, self.unit));
-        all.entry(key.into()).or_insert_with(new).clone()
-    }
-
-    /// All labels with their summaries.
-    pub fn entries(&self) -> Vec<(Box<str>, Arc<Summary>)> {
-        let all = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(key, summary)| (key.clone(), summary.clone())).collect()
-    }
-
-    /// Forgets all values.
-    pub fn reset(&self) {
-        self.entries().iter().for_each(|(_, summary)| summary.reset());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -310,17 +261,6 @@ mod tests {
         let summary = Summary::new(Detail::Basic, Unit::Count);
         [0, 0, 1].iter().for_each(|value| summary.record(*value));
         assert_eq!(summary.avg(), 0.3333);
-    }
-
-    #[test]
-    fn labels_are_bounded() {
-        let set = SummarySet::new(Detail::Basic, Unit::Count);
-        for n in 0..1000 {
-            set.get(&format!("ns{n}")).record(1);
-        }
-        let entries = set.entries();
-        assert_eq!(entries.len(), SummarySet::MAX_KEYS + 1);
-        assert_eq!(set.get(SummarySet::OTHERS).count(), 900);
     }
 
     proptest! {

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use super::keys::Keys;
 use crate::tls::Secret;
+use zk_tree::auth::DigestScheme;
 
 /// Settings of the authentication schemes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuthSettings {
-    /// `DigestAuthenticationProvider.enabled`.
-    pub digest_enabled: bool,
-    /// `DigestAuthenticationProvider.digestAlg`.
-    pub digest_algorithm: DigestAlgorithm,
+    /// `DigestAuthenticationProvider.enabled` and `.digestAlg`.
+    pub digest: DigestScheme,
     /// `DigestAuthenticationProvider.superDigest`: `name:base64 of the hash` of the super user.
     pub super_digest: Option<Secret>,
     /// Whether x509 identities exist: a TLS listener, or `authProvider.N`.
@@ -29,19 +28,6 @@ pub struct AuthSettings {
     pub required_schemes: Vec<String>,
     /// SASL.
     pub sasl: SaslSettings,
-}
-
-/// The hash of the scheme `digest`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DigestAlgorithm {
-    /// Apache's default.
-    Sha1,
-    /// SHA-256.
-    Sha256,
-    /// SHA-384.
-    Sha384,
-    /// SHA-512.
-    Sha512,
 }
 
 /// Settings of SASL DIGEST-MD5.
@@ -73,8 +59,7 @@ impl AuthSettings {
         super_users.extend(keys.with_prefix("superUser.").into_iter().map(|(_, value)| value.text));
         let names = keys.list("ensembleAuthName");
         let mut settings = AuthSettings {
-            digest_enabled: keys.java_bool("DigestAuthenticationProvider.enabled", true),
-            digest_algorithm: digest_algorithm(keys),
+            digest: digest(keys),
             super_digest: keys.secret("DigestAuthenticationProvider.superDigest"),
             x509_enabled: has_tls || has(Provider::X509),
             x509_super_user: keys.non_empty("X509AuthenticationProvider.superUser"),
@@ -94,7 +79,7 @@ impl AuthSettings {
     pub fn has_scheme(&self, scheme: &str) -> bool {
         match scheme {
             "ip" => true,
-            "digest" => self.digest_enabled,
+            "digest" => self.digest != DigestScheme::Off,
             "x509" => self.x509_enabled,
             "sasl" => self.sasl.users_file.is_some(),
             "ensemble" => self.ensemble_enabled,
@@ -150,17 +135,19 @@ fn providers(keys: &mut Keys) -> Vec<Provider> {
     out
 }
 
-fn digest_algorithm(keys: &mut Keys) -> DigestAlgorithm {
-    keys.choice(
+fn digest(keys: &mut Keys) -> DigestScheme {
+    let enabled = keys.java_bool("DigestAuthenticationProvider.enabled", true);
+    let hash = keys.choice(
         "DigestAuthenticationProvider.digestAlg",
         &[
-            ("SHA1", DigestAlgorithm::Sha1),
-            ("SHA-1", DigestAlgorithm::Sha1),
-            ("SHA-256", DigestAlgorithm::Sha256),
-            ("SHA-384", DigestAlgorithm::Sha384),
-            ("SHA-512", DigestAlgorithm::Sha512),
+            ("SHA1", DigestScheme::Sha1),
+            ("SHA-1", DigestScheme::Sha1),
+            ("SHA-256", DigestScheme::Sha256),
+            ("SHA-384", DigestScheme::Sha384),
+            ("SHA-512", DigestScheme::Sha512),
         ],
-    )
+    );
+    if enabled { hash } else { DigestScheme::Off }
 }
 
 fn check_super_digest(keys: &mut Keys, settings: &AuthSettings) {

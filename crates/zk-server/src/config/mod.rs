@@ -29,14 +29,14 @@ mod tls_keys;
 
 use std::path::PathBuf;
 
-pub use auth::{AuthSettings, DigestAlgorithm, SaslSettings};
+pub use auth::{AuthSettings, SaslSettings};
 pub use ensemble::{Ensemble, Member, MemberAddress, Role, parse_member};
 pub use limits::LimitSettings;
 pub use listen::{HostPort, Listeners};
 pub use load::{Loaded, Options, Override, load, parse};
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use quorum::QuorumSettings;
-pub use service::{AdminSettings, ServiceSettings, StallSettings};
+pub use service::{AdminSettings, ServiceSettings};
 pub use sessions::{SessionPassword, SessionSettings};
 pub use storage::{Compression, ContainerSettings, PurgeSettings, StorageSettings};
 pub use tls_keys::{ClientAuth, StoreKind, StoreSettings, TlsSettings};

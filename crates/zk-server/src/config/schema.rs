@@ -51,6 +51,11 @@ const fn refused(name: &'static str, inert: &'static str, why: &'static str) -> 
 
 const JAVA: &str = "it tunes a part of the Java server that does not exist here";
 const THROTTLE: &str = "the token bucket for new connections is not built yet";
+const THROTTLER: &str = "the request throttler is not built yet";
+const LARGE: &str = "the limit of large requests is not built yet; jute.maxbuffer bounds each";
+const BOUNDED: &str = "what is under way is bounded by its bytes, and for each connection";
+const BATCHES: &str = "writes gather while the disk is busy and never wait for others";
+const AUDIT: &str = "the audit log is not built yet";
 const KERBEROS: &str = "GSSAPI is not built yet; only SASL DIGEST-MD5 is";
 const TEST: &str = "it is a test aid of Apache that can lose data";
 const QUORUM_SASL: &str =
@@ -96,7 +101,7 @@ pub const KEYS: &[Key] = &[
     q("leaderServes"),
     f("autopurge.snapRetainCount"),
     f("autopurge.purgeInterval"),
-    f("globalOutstandingLimit"),
+    ignored("globalOutstandingLimit", BOUNDED),
     refused(
         "oraclePath",
         "",
@@ -111,15 +116,15 @@ pub const KEYS: &[Key] = &[
     f("txnLogSizeLimitInKb"),
     f("forceSync"),
     f("fsync.warningthresholdms"),
-    f("flushDelay"),
-    f("maxWriteQueuePollTime"),
-    f("maxBatchSize"),
+    ignored("flushDelay", BATCHES),
+    ignored("maxWriteQueuePollTime", BATCHES),
+    ignored("maxBatchSize", BATCHES),
     q("commitLogCount"),
     q("snapshotSizeFactor"),
     f("snapshot.compression.method"),
     f("snapshot.trust.empty"),
     f("datadir.autocreate"),
-    f("db.autocreate"),
+    later("db.autocreate", "true", ENSEMBLES),
     f("digest.enabled"),
     f("closeSessionTxn.enabled"),
     f("serializeLastProcessedZxid.enabled"),
@@ -152,15 +157,14 @@ pub const KEYS: &[Key] = &[
     // Throttling and abuse (1.3).
     later("connection_throttle_tokens", "0", THROTTLE),
     later("connection_throttle_*", "", THROTTLE),
-    f("request_throttle_max_requests"),
-    f("request_throttle_stall_time"),
-    f("request_throttle_drop_stale"),
-    f("request_stale_latency_check"),
-    f("request_stale_connection_check"),
-    f("request_throttler.shutdownTimeout"),
+    later("request_throttle_max_requests", "0", THROTTLER),
+    later("request_throttle_*", "", THROTTLER),
+    later("request_stale_latency_check", "false", THROTTLER),
+    later("request_stale_connection_check", "true", THROTTLER),
+    ignored("request_throttler.shutdownTimeout", "no request waits outside the pipeline"),
     later("throttled_op_wait_time", "0", "operations are never answered with -127"),
-    f("largeRequestThreshold"),
-    f("largeRequestMaxBytes"),
+    later("largeRequestThreshold", "-1", LARGE),
+    later("largeRequestMaxBytes", "", LARGE),
     f("netty.server.outstandingHandshake.limit"),
     ignored("netty.*", JAVA),
     // Quorum behaviour (1.4).
@@ -250,8 +254,8 @@ pub const KEYS: &[Key] = &[
     later("server.principal", "", KERBEROS),
     later("security.auth_to_local", "", KERBEROS),
     later("requireKerberosConfig", "", KERBEROS),
-    f("audit.enable"),
-    ignored("audit.impl.class", "audit lines go to the log"),
+    later("audit.enable", "false", AUDIT),
+    later("audit.impl.class", "", AUDIT),
     f("4lw.commands.whitelist"),
     // HTTP (sections 4 and 5).
     f("admin.enableServer"),
@@ -270,10 +274,8 @@ pub const KEYS: &[Key] = &[
     f("metricsProvider.httpHost"),
     f("metricsProvider.httpPort"),
     ignored("metricsProvider.*", JAVA),
-    f("jvm.pause.monitor"),
-    f("jvm.pause.info-threshold.ms"),
-    f("jvm.pause.warn-threshold.ms"),
-    f("jvm.pause.sleep.time.ms"),
+    later("jvm.pause.monitor", "false", "there is no JVM that could pause"),
+    ignored("jvm.pause.*", "there is no JVM that could pause"),
     ignored("pathStats.*", JAVA),
     ignored("jmx.*", "there is no JMX; metrics are at /metrics of the admin server"),
     // Ours.

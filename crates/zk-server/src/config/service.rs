@@ -1,4 +1,4 @@
-//! What operators see: four-letter words, the admin server, metrics, audit (operations 3 to 5, 8).
+//! What operators see: four-letter words, the admin server, metrics (operations 3 to 5).
 
 use super::keys::Keys;
 use super::listen::HostPort;
@@ -13,10 +13,6 @@ pub struct ServiceSettings {
     pub admin: Option<AdminSettings>,
     /// `metricsProvider.*`: a listener for Prometheus; `None` without the Prometheus provider.
     pub metrics: Option<HostPort>,
-    /// `audit.enable`.
-    pub audit: bool,
-    /// `jvm.pause.*`: watch for stalls of the event loop, reported as `jvm_pause_time_ms`.
-    pub stalls: Option<StallSettings>,
 }
 
 /// Settings of the HTTP server.
@@ -37,17 +33,6 @@ pub struct AdminSettings {
     pub restore_enabled: bool,
 }
 
-/// When a stall is worth a line in the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StallSettings {
-    /// `jvm.pause.sleep.time.ms`: how often to look.
-    pub interval_ms: u32,
-    /// `jvm.pause.info-threshold.ms`.
-    pub info_ms: u32,
-    /// `jvm.pause.warn-threshold.ms`.
-    pub warn_ms: u32,
-}
-
 const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
 const OTHER_PROVIDERS: [&str; 2] = [
     "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
@@ -60,8 +45,6 @@ impl ServiceSettings {
             four_letter_words: whitelist(keys),
             admin: AdminSettings::read(keys),
             metrics: metrics(keys),
-            audit: keys.java_bool("audit.enable", false),
-            stalls: StallSettings::read(keys),
         }
     }
 }
@@ -127,16 +110,4 @@ fn metrics(keys: &mut Keys) -> Option<HostPort> {
         keys.reject("metricsProvider.className", &class, &why);
     }
     None
-}
-
-impl StallSettings {
-    fn read(keys: &mut Keys) -> Option<StallSettings> {
-        let enabled = keys.strict_bool("jvm.pause.monitor", false);
-        let settings = StallSettings {
-            interval_ms: keys.num("jvm.pause.sleep.time.ms", 500, 1..=u32::MAX),
-            info_ms: keys.num("jvm.pause.info-threshold.ms", 1000, 0..=u32::MAX),
-            warn_ms: keys.num("jvm.pause.warn-threshold.ms", 10_000, 0..=u32::MAX),
-        };
-        enabled.then_some(settings)
-    }
 }

@@ -17,20 +17,12 @@ pub struct StorageSettings {
     pub force_sync: bool,
     /// `fsync.warningthresholdms`: a slower sync is logged and counted.
     pub fsync_warning_ms: u32,
-    /// `flushDelay`: how long a batch may wait for more writes.
-    pub flush_delay_ms: u32,
-    /// `maxWriteQueuePollTime`: how long an idle batch waits before it is flushed.
-    pub max_write_queue_poll_ms: u32,
-    /// `maxBatchSize`: most writes of a batch; 0 is no limit.
-    pub max_batch_count: u32,
     /// `snapshot.compression.method`.
     pub compression: Compression,
     /// `snapshot.trust.empty`: start although there are logs without any snapshot.
     pub trust_empty_snapshot: bool,
     /// `datadir.autocreate`: make missing directories.
     pub autocreate_dirs: bool,
-    /// `db.autocreate`: start with an empty tree when the directory is empty.
-    pub autocreate_db: bool,
     /// `digest.enabled`: keep a digest of the tree.
     pub digest_enabled: bool,
     /// `closeSessionTxn.enabled`: closeSession txns carry the paths that they delete.
@@ -96,7 +88,6 @@ const KIB: u64 = 1024;
 
 impl StorageSettings {
     pub(super) fn read(keys: &mut Keys, unsafe_allowed: bool) -> StorageSettings {
-        let flush_delay_ms = keys.num("flushDelay", 0, 0..=u32::MAX);
         let max_request_bytes =
             keys.num("jute.maxbuffer", DEFAULT_MAX_REQUEST_BYTES, 1024..=i32::MAX as u32);
         let kib = |size: Option<u64>| size.map(|size| size.saturating_mul(KIB));
@@ -107,13 +98,6 @@ impl StorageSettings {
             log_roll_bytes: kib(keys.num_or_off("txnLogSizeLimitInKb", None)),
             force_sync: force_sync(keys),
             fsync_warning_ms: keys.num("fsync.warningthresholdms", 1000, 0..=u32::MAX),
-            flush_delay_ms,
-            max_write_queue_poll_ms: keys.num(
-                "maxWriteQueuePollTime",
-                flush_delay_ms / 3,
-                0..=u32::MAX,
-            ),
-            max_batch_count: keys.num("maxBatchSize", 1000, 0..=u32::MAX),
             compression: keys.choice(
                 "snapshot.compression.method",
                 &[
@@ -124,7 +108,6 @@ impl StorageSettings {
             ),
             trust_empty_snapshot: keys.java_bool("snapshot.trust.empty", false),
             autocreate_dirs: keys.java_bool("datadir.autocreate", true),
-            autocreate_db: keys.java_bool("db.autocreate", true),
             digest_enabled: keys.java_bool("digest.enabled", true),
             close_session_paths: keys.java_bool("closeSessionTxn.enabled", true),
             snapshot_has_zxid: keys.java_bool("serializeLastProcessedZxid.enabled", true),

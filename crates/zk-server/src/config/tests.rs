@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::admin::FourLetterWord;
+use zk_tree::auth::DigestScheme;
 
 const MINIMAL: &str = "dataDir=/data\nclientPort=2181\n";
 /// Keeps the warning about session passwords out of the other tests.
@@ -46,22 +47,21 @@ fn the_defaults_are_apaches_except_the_ones_that_are_better_not() {
     assert_eq!((config.sessions.min_timeout_ms, config.sessions.max_timeout_ms), (6000, 60_000));
     assert_eq!(config.limits.connections_per_ip, Some(60));
     assert_eq!(config.limits.connections, None);
-    assert_eq!(config.limits.outstanding_requests, 1000);
     let storage = &config.storage;
     assert_eq!((storage.snap_count, storage.prealloc_bytes), (100_000, 64 << 20));
     assert_eq!((storage.snap_size_limit_bytes, storage.log_roll_bytes), (Some(4 << 30), None));
     assert_eq!((storage.max_request_bytes, storage.extra_record_bytes), (0xf_ffff, 0xf_ffff));
-    assert!(storage.force_sync && storage.digest_enabled && storage.autocreate_db);
+    assert!(storage.force_sync && storage.digest_enabled);
     assert!(!storage.extended_types && !storage.enforce_quota && !storage.skip_acl);
     assert_eq!(storage.compression, Compression::None);
     assert_eq!(storage.containers.check_interval_ms, Some(60_000));
     assert_eq!(storage.containers.max_never_used_ms, None);
     assert_eq!(config.quorum.commit_log_count, 500);
-    assert!(config.auth.digest_enabled && !config.auth.x509_enabled);
-    assert_eq!(config.auth.digest_algorithm, DigestAlgorithm::Sha1);
+    assert!(!config.auth.x509_enabled);
+    assert_eq!(config.auth.digest, DigestScheme::Sha1);
     assert!(config.service.four_letter_words.allows(FourLetterWord::Srvr));
     assert!(!config.service.four_letter_words.allows(FourLetterWord::Mntr));
-    assert_eq!((config.tls, config.service.metrics, config.service.audit), (None, None, false));
+    assert_eq!((config.tls, config.service.metrics), (None, None));
     // Ours.
     assert_eq!(storage.purge, Some(PurgeSettings { retain_count: 3, interval_hours: 1 }));
     assert_eq!(config.service.admin.unwrap().address.to_string(), "127.0.0.1:8080");
@@ -113,10 +113,13 @@ fn unknown_keys_are_named_with_a_suggestion() {
 #[test]
 fn keys_without_effect_are_warned_about_once_and_only_when_they_change_something() {
     check(
-        "nio.numWorkerThreads=4\nlocalSessionsEnabled=true\nenableEagerACLCheck=false\nssl.crl=false\n",
+        "nio.numWorkerThreads=4\nlocalSessionsEnabled=true\nenableEagerACLCheck=false\nssl.crl=false\n\
+           audit.enable=true\nrequest_throttle_max_requests=0\nrequest_throttle_stall_time=5\n",
         expect![[r#"
             zoo.cfg:5: warning: nio.numWorkerThreads: accepted without effect: it tunes a part of the Java server that does not exist here
             zoo.cfg:6: warning: localSessionsEnabled: accepted without effect: ensembles of several members are not built yet
+            zoo.cfg:9: warning: audit.enable: accepted without effect: the audit log is not built yet
+            zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: the request throttler is not built yet
         "#]],
     );
 }

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
-use zk_core::{Admission, Core, CoreOptions, Effects, Times, WatchAccess};
+use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
 use zk_store::group_commit::AppendError;
 use zk_tree::auth::{AuthOptions, Identity};
@@ -90,6 +90,8 @@ pub(crate) struct Gate {
     dirty: Vec<Arc<Conn>>,
     /// Connections that are not read until the log has caught up.
     waiting_for_log: Vec<Arc<Conn>>,
+    /// What the metrics have of the pipeline's counters already.
+    counted: CoreCounters,
 }
 
 /// The watches behind their lock.
@@ -125,6 +127,7 @@ impl Engine {
                 fx: Effects::new(),
                 dirty: Vec::new(),
                 waiting_for_log: Vec::new(),
+                counted: CoreCounters::default(),
             }),
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
@@ -166,6 +169,13 @@ impl Engine {
             return None;
         }
         *count += 1;
+        if !identities.iter().any(|identity| identity.scheme == "x509") {
+            let stats = &self.metrics.stats;
+            let is_local = peer.ip().to_canonical().is_loopback();
+            let [local, remote] =
+                [&stats.non_mtls_local_conn_count, &stats.non_mtls_remote_conn_count];
+            (if is_local { local } else { remote }).add(1);
+        }
         let id = ConnId(gate.next_conn);
         gate.next_conn += 1;
         let identities = gate.core.connected(id, Some(peer.ip()), identities);
@@ -259,6 +269,9 @@ impl Engine {
         for conn in conns.values() {
             let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
             if deadline_ms != NO_DEADLINE && deadline_ms < now.monotonic_ms {
+                // Once: the next tick may find it on its way out.
+                conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
+                self.metrics.sessionless_connections_expired.add(1);
                 conn.kill();
             }
         }
@@ -266,6 +279,19 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
+    }
+
+    /// Brings the metrics up to what the pipeline has counted.
+    pub(crate) fn count(&self) {
+        let mut gate = self.gate.lock();
+        let now = gate.core.counters();
+        let before = std::mem::replace(&mut gate.counted, now);
+        let metrics = &self.metrics;
+        metrics.connection_request_count.add(now.connect_requests - before.connect_requests);
+        metrics.connection_revalidate_count.add(now.renewals - before.renewals);
+        metrics.stale_sessions_expired.add(now.sessions_expired - before.sessions_expired);
+        metrics.digest_mismatches_count.add(now.digest_mismatches - before.digest_mismatches);
+        metrics.stats.auth_failed_count.add(now.auth_failures - before.auth_failures);
     }
 
     /// Reaps containers and TTL znodes that are due, at most `most` of them.

@@ -101,11 +101,24 @@ impl Engine {
         }
     }
 
+    /// A packet came in that is no request: a connect request or a four-letter word.
+    pub(super) fn count_packet(&self, conn: &Conn, bytes: usize) {
+        conn.state.lock().stats.received += 1;
+        self.metrics.stats.packets_received.add(1);
+        self.metrics.bytes_received_count.add(bytes as u64);
+    }
+
     /// A connect request.
     fn handshake(&self, conn: &Arc<Conn>, frame: &[u8]) {
         let now = self.times();
         let mut gate = self.gate.lock();
-        conn.state.lock().phase = Phase::Connecting;
+        self.count_packet(conn, 4 + frame.len());
+        {
+            let mut state = conn.state.lock();
+            state.phase = Phase::Connecting;
+            // Its answer counts as an answer: so it must have a beginning.
+            state.arrived(1, now.monotonic_ms);
+        }
         let tree = self.tree.read();
         let Gate { core, fx, .. } = &mut *gate;
         core.handshake(&tree, now, conn.id, frame, fx);

@@ -20,6 +20,7 @@ impl Engine {
         else {
             return false;
         };
+        self.count_packet(conn, 4);
         let Some(inspect) = self.inspect.get().and_then(Weak::upgrade) else {
             conn.kill();
             return true;

@@ -16,12 +16,15 @@ use zk_store::snapshot::ReadOptions;
 
 /// Counts what was logged since the last snapshot, and says when the next one is due: after
 /// between a half and the whole of `snapCount` transactions, or of the size limit, at random, so
-/// that the members of an ensemble do not all do it at once (Apache `SyncRequestProcessor`).
+/// that the members of an ensemble do not all do it at once (Apache `SyncRequestProcessor`). It
+/// also knows how large the log file has become.
 pub(super) struct Pace {
     txns: AtomicU64,
     bytes: AtomicU64,
     txns_due: AtomicU64,
     bytes_due: AtomicU64,
+    /// Bytes in the log's newest file.
+    file_bytes: AtomicU64,
     settings: StorageSettings,
     state: Mutex<State>,
     news: Condvar,
@@ -41,6 +44,7 @@ impl Pace {
             bytes: AtomicU64::new(0),
             txns_due: AtomicU64::new(0),
             bytes_due: AtomicU64::new(0),
+            file_bytes: AtomicU64::new(0),
             settings: settings.clone(),
             state: Mutex::default(),
             news: Condvar::new(),
@@ -69,6 +73,17 @@ impl Pace {
             self.state.lock().is_due = true;
             self.news.notify_one();
         }
+    }
+
+    /// Whether the log's file is too large, with `bytes` more in it, to be gone on with
+    /// (`txnLogSizeLimitInKb`); the next bytes are then those of a new one.
+    pub(super) fn fills_file(&self, bytes: u64) -> bool {
+        let Some(limit) = self.settings.log_roll_bytes else { return false };
+        let is_full = self.file_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > limit;
+        if is_full {
+            self.file_bytes.store(0, Ordering::Relaxed);
+        }
+        is_full
     }
 
     /// Waits for the next snapshot, or until it is time to purge.
@@ -158,6 +173,7 @@ impl Chores {
                 // A new log file first: the snapshot then makes the old ones superfluous.
                 if let Some(log) = log.get() {
                     log.roll();
+                    waiting.file_bytes.store(0, Ordering::Relaxed);
                 }
                 if snapshots.take().is_none() {
                     tracing::warn!("Too busy to snap, skipping");

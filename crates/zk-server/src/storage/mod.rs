@@ -187,6 +187,7 @@ impl Storage {
             slow_sync: Duration::from_millis(self.settings.fsync_warning_ms.into()),
         };
         let engine = engine.clone();
+        let own_log = self.log.clone();
         let log = GroupCommit::start(writer, options, move |completion| match completion {
             Completion::Durable { batch, is_slow } => {
                 metrics.fsynctime.record_time(batch.sync);
@@ -199,6 +200,11 @@ impl Storage {
                     );
                 }
                 pace.logged(batch.records as u64, batch.bytes as u64);
+                if pace.fills_file(batch.bytes as u64)
+                    && let Some(log) = own_log.get()
+                {
+                    log.roll();
+                }
                 engine.logged(batch.zxid);
             }
             Completion::Failed(error) => {
