@@ -78,10 +78,7 @@ impl<W: WatchAccess> Reader<'_, W> {
             Err(code) => Err(code),
         };
         if let Err(code) = outcome {
-            // A failed multiRead keeps the results so far.
-            if !(header.op == OpCode::MultiRead.code() && code == ErrorCode::MarshallingError) {
-                out.truncate(body_at);
-            }
+            out.truncate(body_at);
             out[body_at - 4..body_at].copy_from_slice(&code.code().to_be_bytes());
         }
         let length = (out.len() - start - 4) as i32;
@@ -186,7 +183,9 @@ impl<W: WatchAccess> Reader<'_, W> {
 
     fn count_descendants(&self, request: &PathRequest<'_>, out: &mut Vec<u8>) -> Outcome {
         let node = self.allowed(&request.path, Perms::READ)?;
-        i32::try_from(node.descendants()).unwrap_or(i32::MAX).write(out);
+        // Under its other name, the root counts itself: Apache compares paths as text there.
+        let count = node.descendants() + u64::from(request.path.is_empty());
+        i32::try_from(count).unwrap_or(i32::MAX).write(out);
         Ok(())
     }
 
@@ -204,8 +203,10 @@ impl<W: WatchAccess> Reader<'_, W> {
     }
 
     fn multi_read(&self, request: &MultiRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+        if !request.ops.iter().all(MultiOp::is_read) {
+            return Err(ErrorCode::MarshallingError);
+        }
         let start = out.len();
-        let mut outcome = Ok(());
         for op in &request.ops {
             let at = out.len();
             let result = match op {
@@ -216,10 +217,7 @@ impl<W: WatchAccess> Reader<'_, W> {
                     MultiHeader { op: OpCode::GetChildren.code(), done: false, err: 0 }.write(out);
                     put_children(node, out);
                 }),
-                _ => {
-                    outcome = Err(ErrorCode::MarshallingError);
-                    break;
-                }
+                _ => Err(ErrorCode::MarshallingError),
             };
             if let Err(code) = result {
                 MultiResult::Error(code.code()).write(out);
@@ -231,7 +229,7 @@ impl<W: WatchAccess> Reader<'_, W> {
             }
         }
         MultiHeader::END.write(out);
-        outcome
+        Ok(())
     }
 
     fn find_watches(&mut self, request: &WatchesRequest<'_>, remove: bool) -> Outcome {

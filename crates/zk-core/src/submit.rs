@@ -6,9 +6,12 @@ use crate::pipeline::{Answer, ConnState, Core, Work};
 use crate::read::{Reader, WatchAccess};
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
 use zk_proto::response::ReplyHeader;
-use zk_proto::{ErrorCode, Jute, OpCode};
+use zk_proto::{DecodeError, ErrorCode, Jute, OpCode};
 use zk_tree::auth::{AuthOutcome, Identity};
 use zk_tree::{ConnId, Proposal, Tree, is_well_formed};
+
+/// Where the path stands in most requests: behind the header.
+const PATH_AT: usize = 8;
 
 impl Core {
     /// A request of a live connection: its frame without the length. Reads need not come here
@@ -29,14 +32,14 @@ impl Core {
         let mut r = zk_proto::Reader::with_limits(frame, self.options.limits);
         let Ok(header) = RequestHeader::read(&mut r) else { return self.drop_connection(conn, fx) };
         let op = OpCode::from_code(header.op).filter(|op| op.is_client_request());
+        if !connection.admitted && !matches!(op, Some(OpCode::Auth | OpCode::Sasl)) {
+            let reply = ReplyHeader::new(header.xid, 0, ErrorCode::SessionClosedRequireSaslAuth);
+            return self.answer_and_close(conn, reply, fx);
+        }
         let Some(op) = op else {
             let reply = ReplyHeader::new(header.xid, -1, ErrorCode::Unimplemented);
             return self.answer_and_close(conn, reply, fx);
         };
-        if !connection.admitted && !matches!(op, OpCode::Auth | OpCode::Sasl) {
-            let reply = ReplyHeader::new(header.xid, 0, ErrorCode::SessionClosedRequireSaslAuth);
-            return self.answer_and_close(conn, reply, fx);
-        }
         // Apache drops such a request in silence, and its client waits for ever.
         if self.sessions.get(connection.session).is_none() {
             return self.drop_connection(conn, fx);
@@ -59,6 +62,17 @@ impl Core {
                 } else {
                     self.queue.push_back(Work::Request { conn, identities, frame: frame.into() });
                 }
+            }
+            // Apache reads it where there is no way back but to close.
+            Err(_) if op == OpCode::Auth => self.drop_connection(conn, fx),
+            // A null path is readable there, and no path.
+            Err(DecodeError::Null { at: PATH_AT })
+                if matches!(op, OpCode::SetData | OpCode::SetAcl) =>
+            {
+                let (session, identities) = (connection.session, connection.identities.clone());
+                let answer = Answer::Request { conn, xid: header.xid, op };
+                let refused = Proposal::Refused(ErrorCode::BadArguments);
+                self.propose(tree, now, session, header.xid, &identities, &refused, answer, fx);
             }
             Ok(None) | Err(_) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
@@ -104,9 +118,6 @@ impl Core {
     }
 
     fn answer_and_close(&mut self, conn: ConnId, header: ReplyHeader, fx: &mut Effects) {
-        if let Some(connection) = self.conns.get_mut(&conn) {
-            connection.state = ConnState::Closing;
-        }
         self.answer(conn, header, true, fx);
     }
 
@@ -123,8 +134,12 @@ impl Core {
         self.answer_frame(conn, &frame, close, fx);
     }
 
-    /// An answer that was made outside (SASL), in its turn. With `close` the connection ends.
+    /// An answer that was made outside (SASL), in its turn.
+    /// With `close` the connection ends, and what was read behind is dropped.
     pub fn answer_frame(&mut self, conn: ConnId, frame: &[u8], close: bool, fx: &mut Effects) {
+        if let Some(connection) = self.conns.get_mut(&conn).filter(|_| close) {
+            connection.state = ConnState::Closing;
+        }
         if !self.queue.is_empty() {
             self.queue.push_back(Work::Ready { conn, frame: frame.into(), close });
             return;

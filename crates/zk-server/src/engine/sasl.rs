@@ -34,7 +34,7 @@ pub(super) fn step(
     frame: &[u8],
 ) {
     let mut r = Reader::new(frame);
-    let (Ok(header), Ok(SaslToken { token })) =
+    let (Ok(header), Ok(SaslToken { token: Some(token) })) =
         (RequestHeader::read(&mut r), SaslToken::read(&mut r))
     else {
         return gate.core.answer_frame(conn.id, &[], true, &mut gate.fx);
@@ -45,7 +45,7 @@ pub(super) fn step(
     let outcome = {
         let mut state = conn.state.lock();
         let machine = state.sasl.get_or_insert_with(|| Box::new(DigestMd5::new(users.clone())));
-        machine.step(token.unwrap_or_default())
+        machine.step(token)
     };
     match outcome {
         Ok(Step::Challenge(token)) => {
