@@ -8,13 +8,14 @@ use support::{
     Server, Tree, create, dirs, entry, frames, load, open, open_with, path, reseal, testdata,
 };
 use zk_proto::Zxid;
+use zk_proto::snapshot::ZxidDigest;
 use zk_store::disk::Disk;
 use zk_store::log::{Damage, put_frame, seal_frames};
 use zk_store::recover::{
     LogFault, Note, Overrides, RecoverError, RecoverOptions, Recovered, Void, Why,
 };
 use zk_store::sim::SimDisk;
-use zk_store::snapshot::SnapshotOptions;
+use zk_store::snapshot::{SnapshotOptions, SnapshotWriter};
 
 /// An empty snapshot and one log, as Apache wrote them.
 fn apaches() -> SimDisk {
@@ -477,4 +478,35 @@ fn r3_a_foreign_file_makes_the_marks_void() {
     // Taken over, the directory is ours again.
     accepted(&disk).0.settle(&disk, &dirs()).unwrap();
     assert!(!accepted(&disk).0.notes.iter().any(|note| matches!(note, Note::Void(_))));
+}
+
+#[test]
+fn a_fuzzy_snapshot_is_exact_from_where_it_says_and_is_checked_there() {
+    // Begun at 5, ended at 9, as Apache writes them: what came between is in it and comes again.
+    let fuzzy = |digest_of: usize| {
+        let disk = SimDisk::new(512);
+        let mut server = Server::simulated(&disk).unwrap();
+        let mut trees = vec![server.tree.clone()];
+        for _ in 0..12 {
+            server.create().unwrap();
+            trees.push(server.tree.clone());
+        }
+        let (acls, nodes) = trees[9].encode();
+        let digest = trees[digest_of].compute_digest() as i64;
+        let digest = ZxidDigest { zxid: 9, version: 2, digest };
+        let shared = server.disk.clone();
+        let options = SnapshotOptions::default();
+        let begun =
+            SnapshotWriter::begin(shared, &dirs().snapshots(), Zxid(5), options, &[], &acls);
+        let mut writer = begun.unwrap();
+        writer.nodes(&nodes).unwrap();
+        writer.finish(Some(digest)).unwrap();
+        (disk.fork(), trees)
+    };
+    let (disk, trees) = fuzzy(9);
+    let (recovered, tree) = accepted(&disk);
+    assert_eq!((recovered.last, recovered.txns, &tree), (Zxid(12), 7, &trees[12]));
+    assert!(recovered.notes.is_empty());
+    let wrong = fault(&fuzzy(8).0);
+    assert!(matches!(wrong.why, Why::Digest(mismatch) if mismatch.zxid == Zxid(9)), "{wrong}");
 }
