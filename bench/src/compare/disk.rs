@@ -1,8 +1,9 @@
 //! What the disk can do at this moment: the latency of a small durable write, seen from outside.
 //!
-//! A server that was just removed leaves work to the disk (write-back, discards of gigabytes of
+//! A server that was just removed may leave work to the disk (write-back, discards of gigabytes of
 //! logs). It must not be charged to the next one, so each turn waits until the disk is as fast
-//! again as it was at its best.
+//! again as it was at its best. Busy cores slow it too, which no waiting mends: the figure is
+//! reported.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
