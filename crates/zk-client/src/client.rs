@@ -228,21 +228,31 @@ impl Client {
         self.shared().with_core(|core| core.machine.session().last_zxid)
     }
 
-    /// Closes the session after everything asked before: its ephemerals go.
+    /// Closes the session after everything asked before: its ephemerals go. Comes back when the
+    /// connection has ended.
     pub async fn close(&self) -> Result<(), Error> {
         let (answer, pending) = oneshot::channel();
         let token = Completion { answer: Some(answer), weight: 0, interest: None };
         self.shared().step(Input::Close { token });
-        match pending.await {
+        let closed = pending.await;
+        self.ended().await;
+        match closed {
             Ok(Ok(_)) | Err(_) | Ok(Err(Failure::Closed)) => Ok(()),
             Ok(Err(failure)) => Err(failure.into()),
         }
     }
 
     /// Gives the connection up and leaves the session alive, for whoever goes on with it within
-    /// its timeout. What is not answered yet fails with an unknown outcome.
-    pub fn detach(&self) -> SavedSession {
+    /// its timeout. What is not answered yet fails with an unknown outcome. Comes back when the
+    /// connection has ended.
+    pub async fn detach(&self) -> SavedSession {
         self.shared().step(Input::Detach);
+        self.ended().await;
         self.session()
+    }
+
+    async fn ended(&self) {
+        // The sender lives as long as this client.
+        let _ = self.shared().has_ended.subscribe().wait_for(|has_ended| *has_ended).await;
     }
 }

@@ -92,6 +92,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
+impl Drop for Driver {
+    /// Also when the runtime is shut down: nobody may wait for what will not come.
+    fn drop(&mut self) {
+        self.line = Line::Idle;
+        self.shared.step(Input::Detach);
+        self.shared.has_ended.send_replace(true);
+    }
+}
+
 impl Driver {
     /// Runs errands and takes bytes; `false` when the session is over.
     fn prepare(&mut self) -> bool {

@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) weights: Semaphore,
     pub(crate) state: watch::Sender<SessionState>,
     pub(crate) trouble: watch::Sender<Trouble>,
+    /// Whether the driver has ended, and its connection with it.
+    pub(crate) has_ended: watch::Sender<bool>,
     pub(crate) options: Options,
     pub(crate) chroot: Chroot,
     start: Instant,
@@ -106,6 +108,7 @@ impl Shared {
             weights: Semaphore::new(options.pending_weight_max as usize),
             state: watch::Sender::new(SessionState::Connecting),
             trouble: watch::Sender::new(Trouble::default()),
+            has_ended: watch::Sender::new(false),
             chroot: Chroot::new(&options.chroot),
             options,
             start: Instant::now(),

@@ -184,7 +184,7 @@ async fn a_detached_session_is_resumed_with_what_it_has_seen() {
     let mut peer = server.serve().await;
     let (_, got) = tokio::join!(peer.serve_get(77, None), client.get_data("/a"));
     got.unwrap();
-    let saved = client.detach();
+    let saved = client.detach().await;
     assert_eq!((saved.id, saved.last_zxid), (SESSION, Zxid(77)));
     peer.until_end().await;
     let resumed = Client::start(Options { resume: Some(saved), ..server.options() });
@@ -233,4 +233,21 @@ async fn when_nobody_listens_the_error_says_where_and_why() {
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with(&format!("no connection to {address}: {address}: ")), "{error}");
     assert!(error.contains("refused"), "{error}");
+}
+
+#[test]
+fn without_its_runtime_a_client_says_so_at_once() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let client = first.block_on(async {
+        let server = Script::listen().await;
+        let client = Client::start(server.options());
+        server.serve().await;
+        client
+    });
+    drop(first);
+    second.block_on(async {
+        assert_eq!(client.get_data("/a").await, Err(Error::Closed));
+        assert_eq!(timeout(PATIENCE, client.close()).await.unwrap(), Ok(()));
+    });
 }

@@ -56,10 +56,7 @@ macro_rules! on_engines {
 }
 
 on_engines! {
-    crate::operations::every_operation as every_operation;
-    crate::operations::watches as watches;
-    crate::operations::quotas_and_subtrees as quotas_and_subtrees;
+    crate::operations::all as operations_watches_quotas_ephemerals;
     crate::sessions::restart as a_session_outlives_a_restart;
-    crate::sessions::ephemerals as ephemerals_live_with_their_session;
     crate::sessions::identities as identities;
 }

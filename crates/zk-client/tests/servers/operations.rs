@@ -8,7 +8,7 @@ use zk_proto::acl::{Acl, AclBytes, encode};
 use zk_proto::request::{CreateMode, MultiOp, ReadRequest, Request, SetDataRequest, VersionedPath};
 use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
 use zk_proto::{ErrorCode, Perms};
-use zk_testkit::Engine;
+use zk_testkit::{Engine, Server};
 
 use crate::{PATIENCE, options, serve};
 
@@ -16,9 +16,18 @@ fn refused(code: ErrorCode, path: &str) -> Error {
     Error::Refused { code, path: path.to_owned() }
 }
 
-pub(crate) async fn every_operation(engine: Engine) {
-    let Some(server) = serve(engine, &[("zookeeper.extendedTypesEnabled", "true")]) else { return };
-    let client = Client::connect(options(&server)).await.unwrap();
+/// One server for all: they keep out of each other's way.
+pub(crate) async fn all(engine: Engine) {
+    let properties = [("zookeeper.extendedTypesEnabled", "true")];
+    let Some(server) = serve(engine, &properties) else { return };
+    every_operation(&server).await;
+    watches(&server).await;
+    quotas_and_subtrees(&server).await;
+    crate::sessions::ephemerals(&server).await;
+}
+
+async fn every_operation(server: &Server) {
+    let client = Client::connect(options(server)).await.unwrap();
 
     let (path, stat) = client.create("/a", NewZnode::persistent(b"one")).await.unwrap();
     assert_eq!((path.as_str(), stat.data_length, stat.version), ("/a", 3, 0));
@@ -109,9 +118,8 @@ async fn kinds(watch: &mut Watch, count: usize) -> Vec<(EventType, String)> {
     events
 }
 
-pub(crate) async fn watches(engine: Engine) {
-    let Some(server) = serve(engine, &[]) else { return };
-    let client = Client::connect(options(&server)).await.unwrap();
+async fn watches(server: &Server) {
+    let client = Client::connect(options(server)).await.unwrap();
     let (stat, mut exists) = client.exists_watched("/w").await.unwrap();
     assert_eq!(stat, None);
     let mut recursive = client.add_watch("/", AddWatchMode::PersistentRecursive).await.unwrap();
@@ -152,9 +160,8 @@ pub(crate) async fn watches(engine: Engine) {
     assert_eq!(timeout(PATIENCE, persistent.next()).await.unwrap(), None);
 }
 
-pub(crate) async fn quotas_and_subtrees(engine: Engine) {
-    let Some(server) = serve(engine, &[]) else { return };
-    let client = Client::connect(options(&server)).await.unwrap();
+async fn quotas_and_subtrees(server: &Server) {
+    let client = Client::connect(options(server)).await.unwrap();
     client.create("/q", NewZnode::persistent(b"12345")).await.unwrap();
     let mut pending = Vec::new();
     for at in 0..300 {

@@ -6,7 +6,7 @@ use zk_proto::ErrorCode;
 use zk_proto::acl::{Acl, AclBytes, encode};
 use zk_proto::watch::EventType;
 use zk_proto::{Perms, SessionId};
-use zk_testkit::Engine;
+use zk_testkit::{Engine, Server};
 
 use crate::{PATIENCE, options, serve};
 
@@ -33,17 +33,16 @@ pub(crate) async fn restart(engine: Engine) {
     drop(server.await.unwrap());
 }
 
-pub(crate) async fn ephemerals(engine: Engine) {
-    let Some(server) = serve(engine, &[]) else { return };
-    let watcher = Client::connect(options(&server)).await.unwrap();
-    let owner = Client::connect(options(&server)).await.unwrap();
+pub(crate) async fn ephemerals(server: &Server) {
+    let watcher = Client::connect(options(server)).await.unwrap();
+    let owner = Client::connect(options(server)).await.unwrap();
     for path in ["/left", "/closed"] {
         owner.create(path, NewZnode::ephemeral(b"")).await.unwrap();
     }
     // Somebody else goes on with the session, and its ephemerals stay.
-    let saved = owner.detach();
+    let saved = owner.detach().await;
     assert_eq!(owner.get_data("/left").await, Err(Error::Closed));
-    let heir = Options { resume: Some(saved.clone()), ..options(&server) };
+    let heir = Options { resume: Some(saved.clone()), ..options(server) };
     let heir = Client::connect(heir).await.unwrap();
     assert_eq!(heir.session().id, saved.id);
     heir.delete("/left", ANY_VERSION).await.unwrap();
@@ -53,7 +52,7 @@ pub(crate) async fn ephemerals(engine: Engine) {
     let event = timeout(PATIENCE, gone.next()).await.unwrap().unwrap();
     assert_eq!(event.kind, EventType::NodeDeleted);
     // The session is closed for everybody.
-    let late = Client::connect(Options { resume: Some(saved), ..options(&server) }).await;
+    let late = Client::connect(Options { resume: Some(saved), ..options(server) }).await;
     assert_eq!(late.map(|_| ()), Err(Error::SessionExpired));
     watcher.close().await.unwrap();
 }
