@@ -17,6 +17,8 @@ Options:
   --tls-ca F              speak TLS, trusting the certificate authorities in F (PEM)
   --tls-cert F            show this certificate chain (PEM); needs --tls-key
   --tls-key F             its private key (PEM)
+  --sasl-user NAME        SASL DIGEST-MD5 as this user; needs --sasl-password-file
+  --sasl-password-file F  its password: the first line of F
   --json                  results and errors of one command as JSON
   -h, --help              this text
 
@@ -41,6 +43,8 @@ pub(super) struct Flags {
     pub(super) tls_ca: Option<String>,
     pub(super) tls_cert: Option<String>,
     pub(super) tls_key: Option<String>,
+    pub(super) sasl_user: Option<String>,
+    pub(super) sasl_password_file: Option<String>,
     /// The command and its arguments; empty for an interactive shell.
     pub(super) command: Vec<String>,
 }
@@ -57,6 +61,8 @@ impl Default for Flags {
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
+            sasl_user: None,
+            sasl_password_file: None,
             command: Vec::new(),
         }
     }
@@ -90,6 +96,8 @@ impl Flags {
                 "tls-ca" => flags.tls_ca = Some(value()?),
                 "tls-cert" => flags.tls_cert = Some(value()?),
                 "tls-key" => flags.tls_key = Some(value()?),
+                "sasl-user" => flags.sasl_user = Some(value()?),
+                "sasl-password-file" => flags.sasl_password_file = Some(value()?),
                 "json" => flags.is_json = true,
                 "h" | "help" | "?" => return Ok(None),
                 _ => {

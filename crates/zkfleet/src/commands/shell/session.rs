@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use zk_client::{Client, Options, SessionState, WatchEvent};
+use zk_client::{Client, Options, Sasl, SessionState, WatchEvent};
 
 use super::flags::Flags;
 use super::spec::Parsed;
@@ -49,6 +49,7 @@ impl Session {
             connect_timeout: self.flags.timeout,
             connect_rounds_max: (!self.flags.waits_for_connection).then_some(2),
             allows_read_only: self.flags.allows_read_only,
+            sasl: sasl(&self.flags)?,
             tls: tls::of(&self.flags)?,
             ..options
         };
@@ -105,6 +106,19 @@ impl Session {
         };
         format!("[zk: {}({state})", self.target)
     }
+}
+
+/// The user of SASL. A password on the command line could be seen by everybody on this machine.
+fn sasl(flags: &Flags) -> Result<Option<Sasl>, Trouble> {
+    let (user, file) = match (&flags.sasl_user, &flags.sasl_password_file) {
+        (None, None) => return Ok(None),
+        (Some(user), Some(file)) => (user.clone(), file),
+        _ => return Err(Trouble::usage("--sasl-user and --sasl-password-file go together")),
+    };
+    let text =
+        std::fs::read_to_string(file).map_err(|e| Trouble::failed(format!("{file}: {e}")))?;
+    let password = text.lines().next().unwrap_or_default().to_owned();
+    Ok(Some(Sasl { user, password, is_required: true }))
 }
 
 /// Shows watch events and changes of the session as zkCli does.
@@ -171,6 +185,18 @@ mod tests {
             event_text(&event),
             "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:NodeDataChanged path:/cli zxid: 17\n"
         );
+    }
+
+    #[test]
+    fn a_user_needs_a_password_and_its_first_line_is_it() {
+        let user = Some("bob".to_owned());
+        let flags = Flags { sasl_user: user, ..Flags::default() };
+        assert_eq!(sasl(&flags).unwrap_err().exit_code(), 2);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "secret\nnot this\n").unwrap();
+        let file = file.path().to_str().map(str::to_owned);
+        let read = sasl(&Flags { sasl_password_file: file, ..flags }).unwrap().unwrap();
+        assert_eq!((read.user.as_str(), read.password.as_str()), ("bob", "secret"));
     }
 
     #[test]
