@@ -1,10 +1,12 @@
 //! The transaction log (disk-formats 3): reading it strictly, writing it safely, cutting it.
 
+mod current;
 mod end;
 mod frame;
 mod mark;
 mod reader;
 mod scan;
+mod source;
 mod writer;
 
 pub use frame::{EOR, FRAME_LEN, HEADER_LEN, Sealed, put_frame, seal_frames};
@@ -15,4 +17,4 @@ pub use writer::{Committed, LogError, LogOptions, LogWriter};
 
 pub(crate) use end::LogEnd;
 pub(crate) use mark::crc32;
-pub(crate) use reader::FileSource;
+pub(crate) use source::FileSource;

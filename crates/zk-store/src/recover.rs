@@ -8,6 +8,7 @@
 
 mod digest;
 mod error;
+mod file;
 mod inventory;
 mod replay;
 mod settle;

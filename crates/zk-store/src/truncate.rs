@@ -113,7 +113,9 @@ fn find(
         if record.zxid == zxid {
             let (end, checksum) = (record.end, record.checksum);
             let (path, name) = (log.path.clone(), log.name);
-            return Ok(Some(LogEnd { path, name, end, zxid, checksum, mark, is_dirty: true }));
+            let (proven_to, is_dirty) = (0, true);
+            let found = LogEnd { path, name, end, zxid, checksum, mark, proven_to, is_dirty };
+            return Ok(Some(found));
         }
     }
     Ok(None)

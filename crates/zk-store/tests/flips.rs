@@ -67,7 +67,7 @@ fn flip_all(
     let (whole, original) = ((recovered.last, tree), disk.read(file).unwrap());
     let mut answers = Answers::default();
     for at in offsets {
-        for mask in [0x01, 0x80, 0xff] {
+        for mask in [0x01, 0xff] {
             let mut bytes = original.clone();
             bytes[at] ^= mask;
             let what = format!("{} byte {at} mask {mask:#x}", file.display());
@@ -108,7 +108,7 @@ fn every_byte_of_a_log_of_apaches() {
     let (last, len) = *frames(&bytes).last().unwrap();
     let (data, padding) = (0..last + len, (last + len..bytes.len()).step_by(41));
     let answers = flip_all(&disk, &file, data.chain(padding), &fields(&bytes), false);
-    assert!(answers.refused > 15_000 && answers.told < 20, "{answers:?}");
+    assert!(answers.refused > 10_000 && answers.told < 20, "{answers:?}");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn every_byte_of_a_log_of_ours() {
         let (data, slots) = (0..last + len + 200, bytes.len() - 8192..bytes.len());
         let slots = slots.filter(|at| bytes[*at] != 0);
         let answers = flip_all(&disk, &file, data.chain(slots), &fields(&bytes), true);
-        assert!(answers.refused > 5_000 && answers.told == 0, "{answers:?}");
+        assert!(answers.refused > 3_500 && answers.told == 0, "{answers:?}");
     }
 }
 
@@ -152,7 +152,7 @@ fn every_byte_of_the_only_snapshot() {
         }
         let len = disk.read(&file).unwrap().len();
         let answers = flip_all(&disk, &file, 0..len, &[], true);
-        assert!(answers.whole <= 100 && answers.refused > 2 * len as u64, "{answers:?}");
+        assert!(answers.whole <= 100 && answers.refused > len as u64, "{answers:?}");
     }
 }
 

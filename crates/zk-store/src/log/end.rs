@@ -20,6 +20,8 @@ pub(crate) struct LogEnd {
     pub(crate) checksum: u32,
     /// The mark that the file had.
     pub(crate) mark: Option<Mark>,
+    /// Up to here a mark or a list vouches that it is on the disk.
+    pub(crate) proven_to: u64,
     /// Something stands behind that no reader should find.
     pub(crate) is_dirty: bool,
 }

@@ -1,7 +1,7 @@
 //! Looks behind the apparent end of a log for what should not be there.
 
 use super::frame::{EOR, FRAME_HEAD, FRAME_LEN, MIN_PAYLOAD};
-use super::reader::FileSource;
+use super::source::FileSource;
 use crate::disk::DiskFile;
 use crate::window::Window;
 use std::io;

@@ -1,4 +1,4 @@
-//! Reads the logs behind a snapshot, in order, and judges where each of them ends.
+//! Applies the logs behind a snapshot in order, and sees that nothing is missing between records.
 
 use super::RecoverOptions;
 use super::digest::DigestCheck;
@@ -7,10 +7,7 @@ use super::inventory::{Inventory, LogEntry};
 use crate::data_dir::DataDirs;
 use crate::disk::{Disk, read_full};
 use crate::error::{Doing, FileError};
-use crate::log::{
-    Beyond, Damage, FRAME_LEN, HeaderDamage, LogEnd, LogReader, Mark, OpenLog, Record, Step,
-    scan_beyond,
-};
+use crate::log::{FRAME_LEN, LogEnd, Record};
 use crate::manifest::Seal;
 use crate::names::Name;
 use crate::restore::Restore;
@@ -22,16 +19,6 @@ use zk_proto::{ErrorCode, Zxid};
 
 /// A record that comes twice is compared with this many before it.
 const RECENT_RECORDS: usize = 1024;
-
-/// Up to where a log must go.
-#[derive(Clone, Copy, Debug)]
-struct Proof {
-    end: u64,
-    zxid: Zxid,
-    checksum: u32,
-    /// Nothing behind counts.
-    is_closed: bool,
-}
 
 /// Where a record was seen.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +40,9 @@ pub(crate) fn successor(after: Zxid, zxid: Zxid) -> Zxid {
 
 /// The replay of all logs.
 pub(super) struct Replay<'a, R> {
-    disk: &'a dyn Disk,
-    options: &'a RecoverOptions,
-    inventory: &'a Inventory,
+    pub(super) disk: &'a dyn Disk,
+    pub(super) options: &'a RecoverOptions,
+    pub(super) inventory: &'a Inventory,
     snapshot: Option<&'a (PathBuf, SnapshotInfo)>,
     restore: &'a mut R,
     /// The snapshot holds everything up to here.
@@ -65,8 +52,8 @@ pub(super) struct Replay<'a, R> {
     recent: VecDeque<Seen>,
     digest: DigestCheck,
     txns: u64,
-    notes: Vec<Note>,
-    ends: Vec<LogEnd>,
+    pub(super) notes: Vec<Note>,
+    pub(super) ends: Vec<LogEnd>,
 }
 
 impl<'a, R: Restore> Replay<'a, R> {
@@ -156,7 +143,7 @@ impl<'a, R: Restore> Replay<'a, R> {
     }
 
     /// Lets an error pass as a note if its override is set.
-    fn allow(&mut self, allowed: bool, error: RecoverError) -> Result<(), RecoverError> {
+    pub(super) fn allow(&mut self, allowed: bool, error: RecoverError) -> Result<(), RecoverError> {
         if !allowed {
             return Err(error);
         }
@@ -164,179 +151,11 @@ impl<'a, R: Restore> Replay<'a, R> {
         Ok(())
     }
 
-    fn last(&self) -> Zxid {
+    pub(super) fn last(&self) -> Zxid {
         self.logged.unwrap_or(self.base)
     }
 
-    fn log(&mut self, index: usize, entry: &LogEntry) -> Result<(), RecoverError> {
-        let opened =
-            LogReader::open(self.disk, &entry.path, entry.name, self.options.max_payload());
-        let mut reader = match opened.doing("read", &entry.path)? {
-            OpenLog::Log(reader) => reader,
-            OpenLog::Damaged(damage) => return self.no_log(index, entry, damage),
-        };
-        let is_newest = index + 1 == self.inventory.logs.len();
-        let mark = reader.mark().filter(|_| self.inventory.marks_count());
-        let proof = match (entry.seal, mark) {
-            (Some(Seal::Closed { end, zxid, checksum }), _) => {
-                Some(Proof { end, zxid, checksum, is_closed: true })
-            }
-            (_, Some(Mark { end, zxid, checksum, .. })) => {
-                Some(Proof { end, zxid, checksum, is_closed: false })
-            }
-            (Some(Seal::Open), None) => {
-                let lost = self.fault(entry, 0, Why::NoMark, None);
-                self.allow(self.options.overrides.cut_newest_log && is_newest, lost)?;
-                None
-            }
-            (Some(Seal::Kept) | None, None) => None,
-        };
-        let mut end = LogEnd {
-            path: entry.path.clone(),
-            name: entry.name,
-            end: reader.position(),
-            zxid: Zxid::ZERO,
-            checksum: 0,
-            mark: reader.mark(),
-            is_dirty: false,
-        };
-        let damage = self.records(index, entry, &mut reader, proof, &mut end)?;
-        self.judge_end(index, entry, &reader, proof, damage, &mut end)?;
-        self.ends.push(end);
-        Ok(())
-    }
-
-    /// A file that is no log.
-    fn no_log(
-        &mut self,
-        index: usize,
-        entry: &LogEntry,
-        damage: HeaderDamage,
-    ) -> Result<(), RecoverError> {
-        let file = entry.path.clone();
-        match damage {
-            HeaderDamage::WrongDatabase(_) => {
-                return Err(self.fault(entry, 0, Why::Header(damage), None));
-            }
-            // What a crash of Apache leaves before anything was acknowledged. A log of ours gets
-            // its name only when it has a header.
-            HeaderDamage::Empty | HeaderDamage::Blank
-                if !matches!(entry.seal, Some(Seal::Open | Seal::Closed { .. })) =>
-            {
-                self.notes.push(Note::EmptyLog(file.clone()));
-            }
-            _ => {
-                let is_newest = index + 1 == self.inventory.logs.len();
-                let error = self.fault(entry, 0, Why::Header(damage), None);
-                self.allow(self.options.overrides.cut_newest_log && is_newest, error)?;
-            }
-        }
-        self.ends.push(LogEnd {
-            path: file,
-            name: entry.name,
-            end: 0,
-            zxid: Zxid::ZERO,
-            checksum: 0,
-            mark: None,
-            is_dirty: true,
-        });
-        Ok(())
-    }
-
-    /// Reads records up to the end that the file seems to have.
-    fn records(
-        &mut self,
-        index: usize,
-        entry: &LogEntry,
-        reader: &mut LogReader,
-        proof: Option<Proof>,
-        end: &mut LogEnd,
-    ) -> Result<Option<Damage>, RecoverError> {
-        loop {
-            if proof.is_some_and(|proof| proof.is_closed && end.end >= proof.end) {
-                return Ok(None);
-            }
-            match reader.step().doing("read", &entry.path)? {
-                Step::Record(record) => {
-                    if let Some(Proof { end, zxid, .. }) = proof
-                        && (record.offset + 1..record.end).contains(&end)
-                    {
-                        let why = Why::NotTheMarked { zxid };
-                        return Err(self.fault(entry, record.offset, why, Some(zxid)));
-                    }
-                    self.record(index, entry, &record)?;
-                    (end.end, end.zxid, end.checksum) = (record.end, record.zxid, record.checksum);
-                    if let Some(proof) = proof
-                        && proof.end == end.end
-                        && (proof.zxid, proof.checksum) != (end.zxid, end.checksum)
-                    {
-                        let why = Why::NotTheMarked { zxid: proof.zxid };
-                        return Err(self.fault(entry, record.offset, why, Some(proof.zxid)));
-                    }
-                }
-                Step::End => return Ok(None),
-                Step::Damage(damage) => return Ok(Some(damage)),
-            }
-        }
-    }
-
-    /// Whether a log may end where it does.
-    fn judge_end(
-        &mut self,
-        index: usize,
-        entry: &LogEntry,
-        reader: &LogReader,
-        proof: Option<Proof>,
-        damage: Option<Damage>,
-        end: &mut LogEnd,
-    ) -> Result<(), RecoverError> {
-        let next = self.inventory.logs.get(index + 1);
-        let override_ = self.options.overrides.cut_newest_log && next.is_none();
-        let at = end.end;
-        if let Some(proof) = proof
-            && proof.end > at
-        {
-            let why =
-                damage.map_or(Why::BeforeMark { end: proof.end, zxid: proof.zxid }, Why::Damage);
-            let beyond = self.beyond(entry, reader, at)?;
-            end.is_dirty = true;
-            let lost = self.fault(entry, at, why, Some(proof.zxid).max(beyond.last));
-            return self.allow(override_, lost);
-        }
-        // The next log goes on right here: whatever stands behind was never part of history.
-        let goes_on = next.is_some_and(|next| next.name == self.last().next());
-        if goes_on && damage.is_none() {
-            return Ok(());
-        }
-        let beyond = self.beyond(entry, reader, at)?;
-        let is_clean = damage.is_none() && beyond.first_nonzero.is_none();
-        if is_clean {
-            return Ok(());
-        }
-        end.is_dirty = true;
-        let is_torn = beyond.records == 0
-            && matches!(damage, Some(Damage::Cut { .. } | Damage::EndOfRecord(_)));
-        if proof.is_some() || goes_on || (is_torn && next.is_none()) {
-            self.notes.push(Note::TornTail {
-                file: entry.path.clone(),
-                offset: at,
-                last: self.last(),
-                damage,
-                proven: proof.is_some() || goes_on,
-            });
-            return Ok(());
-        }
-        let why = damage.map_or(Why::Behind(beyond), Why::Damage);
-        let lost = self.fault(entry, at, why, beyond.last);
-        self.allow(override_, lost)
-    }
-
-    fn beyond(&self, entry: &LogEntry, reader: &LogReader, at: u64) -> Result<Beyond, FileError> {
-        let (file, max) = (reader.file().clone(), self.options.max_payload());
-        scan_beyond(file, at, reader.limit(), self.last(), max).doing("read", &entry.path)
-    }
-
-    fn fault(
+    pub(super) fn fault(
         &self,
         entry: &LogEntry,
         offset: u64,
@@ -349,7 +168,7 @@ impl<'a, R: Restore> Replay<'a, R> {
         RecoverError::Log(Box::new(LogFault { file, offset, why, loss }))
     }
 
-    fn record(
+    pub(super) fn record(
         &mut self,
         index: usize,
         entry: &LogEntry,

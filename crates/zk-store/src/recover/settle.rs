@@ -65,10 +65,10 @@ impl Recovered {
 
 /// Makes the records of a log durable. A sync is not enough: after one that failed, Linux takes the
 /// pages for clean (RELIABILITY, fsyncgate). The records are read as they were written, and no
-/// later sync brings them to the disk, so what no mark vouches for is written once more.
+/// later sync brings them to the disk, so what nothing vouches for is written once more.
 fn write_tail_again(disk: &dyn Disk, log: &LogEnd) -> io::Result<()> {
     let file = disk.open(&log.path, Access::Write)?;
-    let mut at = log.mark.map_or(0, |mark| mark.end);
+    let mut at = log.proven_to.min(log.end);
     let mut piece = vec![0; PIECE_BYTES.min(log.end.saturating_sub(at)) as usize];
     while at < log.end {
         let most = PIECE_BYTES.min(log.end - at) as usize;

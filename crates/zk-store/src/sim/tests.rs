@@ -1,4 +1,5 @@
 use super::*;
+use crate::disk::{Access, Disk};
 use std::collections::BTreeSet;
 
 fn dir() -> &'static Path {

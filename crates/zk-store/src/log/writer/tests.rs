@@ -1,6 +1,9 @@
-use super::super::frame::put_frame;
+use super::super::current::ZERO_STEP_MAX;
+use super::super::frame::{FRAME_HEAD, put_frame};
+use super::super::mark::Mark;
 use super::super::reader::{LogReader, OpenLog, Step};
 use super::*;
+use crate::disk::Access;
 use crate::manifest::Loaded;
 use crate::sim::{EIO, ENOSPC, Op, SimDisk};
 use crate::testing;

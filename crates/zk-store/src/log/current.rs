@@ -1,0 +1,198 @@
+//! The log file that is being written: its positions, its zeros, its mark.
+//!
+//! A file of ours has a fixed extent: a header, records, zeros that were *written* ahead of the
+//! records (a commit over written blocks takes half the time of one that allocates; PERFORMANCE
+//! section 2), a hole, and the slots of the durable mark at the very end. The order of positions,
+//! checked in debug builds:
+//!
+//! `marked <= durable <= written <= zeroed_to <= told_to <= zeros_to <= extent - SLOTS_LEN`
+
+use super::frame::{FRAME_HEAD, HEADER_LEN};
+use super::mark::{Mark, SLOTS_LEN};
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{Doing, FileError};
+use crate::names::Name;
+use std::path::{Path, PathBuf};
+use zk_proto::snapshot::FileHeader;
+use zk_proto::{Jute, Zxid, txn};
+
+/// A file that will be a log; the name says nothing to Apache.
+const TEMP_NAME: &str = "zkfleet.log.tmp";
+/// Zeros are written ahead in steps that grow with the file, from this many bytes ...
+const ZERO_STEP_MIN: u64 = 64 << 10;
+/// ... to this many: the largest that a commit hardly feels.
+pub(super) const ZERO_STEP_MAX: u64 = 1 << 20;
+/// Below this a file would hold next to nothing, and each new one costs several syncs.
+const EXTENT_MIN: u64 = 128 << 10;
+const BLOCK: u64 = 4096;
+
+/// Where something ends: offset, and zxid and checksum of the record before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Position {
+    pub(super) end: u64,
+    pub(super) zxid: Zxid,
+    pub(super) checksum: u32,
+}
+
+/// The log file that is being written.
+#[derive(Debug)]
+pub(super) struct Current {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    pub(super) name: Zxid,
+    extent: u64,
+    /// Behind the last record that was written.
+    pub(super) written: Position,
+    /// Behind the last record that is on the disk.
+    pub(super) durable: Position,
+    /// What the newest slot says.
+    pub(super) marked: Position,
+    sequence: u64,
+    /// How far zeros are on the disk and a slot says so: records may go there.
+    pub(super) zeroed_to: u64,
+    /// How far the newest slot says so.
+    told_to: u64,
+    /// How far zeros were written.
+    pub(super) zeros_to: u64,
+}
+
+impl Current {
+    /// Begins the file of transaction `name`, with room for `bytes` bytes at least. It gets its
+    /// name when its header is on the disk: Apache 3.8 does not start on an empty log.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        name: Zxid,
+        extent_bytes: u64,
+        bytes: usize,
+    ) -> Result<Current, FileError> {
+        let wanted = HEADER_LEN + (bytes + FRAME_HEAD) as u64;
+        let extent = extent_bytes.max(EXTENT_MIN).max(wanted + SLOTS_LEN).next_multiple_of(BLOCK);
+        let zeroed_to = wanted.next_multiple_of(BLOCK).max(ZERO_STEP_MIN).min(extent - SLOTS_LEN);
+        let (temp, path) = (dir.join(TEMP_NAME), dir.join(Name::Log(name).to_string()));
+        let begin = Position { end: HEADER_LEN, zxid: Zxid::ZERO, checksum: 0 };
+        let mut current = Current {
+            file: disk.open(&temp, Access::Create).doing("create", &temp)?,
+            path,
+            name,
+            extent,
+            written: begin,
+            durable: begin,
+            marked: begin,
+            sequence: 0,
+            zeroed_to,
+            told_to: zeroed_to,
+            zeros_to: zeroed_to,
+        };
+        let mut head = FileHeader { magic: txn::MAGIC, version: txn::VERSION, dbid: 0 }.to_bytes();
+        head.resize(zeroed_to as usize, 0);
+        let file = &current.file;
+        file.write_at(&head, 0).doing("begin", &temp)?;
+        file.write_at(&[0; SLOTS_LEN as usize], extent - SLOTS_LEN).doing("extend", &temp)?;
+        current.write_mark()?;
+        current.sync()?;
+        disk.rename(&temp, &current.path).doing("name", &current.path)?;
+        disk.sync_dir(dir).doing("sync", dir)?;
+        Ok(current)
+    }
+
+    /// Appends records that end a batch; there must be room over zeros that are on the disk.
+    pub(super) fn append(
+        &mut self,
+        frames: &[u8],
+        zxid: Zxid,
+        checksum: u32,
+    ) -> Result<(), FileError> {
+        let end = self.written.end + frames.len() as u64;
+        debug_assert!(end + FRAME_HEAD as u64 <= self.zeroed_to, "zeros end the log");
+        self.file.write_at(frames, self.written.end).doing("append to", &self.path)?;
+        self.written = Position { end, zxid, checksum };
+        Ok(())
+    }
+
+    /// Makes everything durable and the mark complete; whether that was needed.
+    pub(super) fn complete(&mut self) -> Result<bool, FileError> {
+        if self.durable != self.written {
+            self.sync()?;
+        }
+        let is_behind = self.marked != self.durable;
+        if is_behind {
+            self.write_mark()?;
+            self.sync()?;
+        }
+        Ok(is_behind)
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.written.end + (bytes + FRAME_HEAD) as u64 <= self.extent - SLOTS_LEN
+    }
+
+    /// Writes the slot that is next in turn: durable, and how far zeros were written.
+    pub(super) fn write_mark(&mut self) -> Result<(), FileError> {
+        self.check();
+        self.sequence += 1;
+        let Position { end, zxid, checksum } = self.durable;
+        let mark = Mark {
+            sequence: self.sequence,
+            file: self.name,
+            end,
+            zxid,
+            checksum,
+            zeroed_to: self.zeros_to,
+        };
+        self.file.write_at(&mark.to_bytes(), mark.offset(self.extent)).doing("mark", &self.path)?;
+        (self.marked, self.told_to) = (self.durable, self.zeros_to);
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), FileError> {
+        self.file.sync_data().doing("sync", &self.path)?;
+        self.durable = self.written;
+        self.zeroed_to = self.told_to;
+        self.check();
+        Ok(())
+    }
+
+    fn zero_step(&self) -> u64 {
+        (self.written.end / 2).clamp(ZERO_STEP_MIN, ZERO_STEP_MAX).next_multiple_of(BLOCK)
+    }
+
+    pub(super) fn zero_ahead(&mut self) -> Result<(), FileError> {
+        let step = self.zero_step();
+        if self.zeros_to - self.written.end < step / 2 {
+            self.write_zeros(self.zeros_to + step)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for `bytes` bytes over zeros that are on the disk.
+    pub(super) fn extend(&mut self, bytes: usize) -> Result<(), FileError> {
+        let wanted = self.written.end + (bytes + FRAME_HEAD) as u64;
+        if wanted <= self.zeroed_to {
+            return Ok(());
+        }
+        if wanted > self.zeros_to {
+            self.write_zeros(wanted)?;
+        }
+        self.write_mark()?;
+        self.sync()
+    }
+
+    fn write_zeros(&mut self, to: u64) -> Result<(), FileError> {
+        let to = to.next_multiple_of(BLOCK).min(self.extent - SLOTS_LEN);
+        if to > self.zeros_to {
+            let zeros = vec![0; (to - self.zeros_to) as usize];
+            self.file.write_at(&zeros, self.zeros_to).doing("extend", &self.path)?;
+            self.zeros_to = to;
+        }
+        Ok(())
+    }
+
+    fn check(&self) {
+        debug_assert!(self.marked.end <= self.durable.end);
+        debug_assert!(self.durable.end <= self.written.end);
+        debug_assert!(self.written.end <= self.zeroed_to);
+        debug_assert!(self.zeroed_to <= self.told_to && self.told_to <= self.zeros_to);
+        debug_assert!(self.zeros_to <= self.extent - SLOTS_LEN);
+    }
+}

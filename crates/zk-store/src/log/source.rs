@@ -1,0 +1,28 @@
+//! A part of a file as a stream.
+
+use crate::disk::{DiskFile, read_full};
+use std::io::{self, Read};
+use std::sync::Arc;
+
+/// A part of a file as a stream.
+#[derive(Debug)]
+pub(crate) struct FileSource {
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    end: u64,
+}
+
+impl FileSource {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, at: u64, end: u64) -> FileSource {
+        FileSource { file, at, end }
+    }
+}
+
+impl Read for FileSource {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let want = (buf.len() as u64).min(self.end.saturating_sub(self.at)) as usize;
+        let n = read_full(&*self.file, &mut buf[..want], self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
