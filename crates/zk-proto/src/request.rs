@@ -330,7 +330,10 @@ impl<'a> MultiOp<'a> {
             Some(OpCode::GetData) => MultiOp::GetData(Jute::read(r)?),
             Some(OpCode::GetChildren) => MultiOp::GetChildren(Jute::read(r)?),
             _ => {
-                return Err(DecodeError::Unknown { what: "operation in a multi", value: op.into() });
+                return Err(DecodeError::Unknown {
+                    what: "operation in a multi",
+                    value: op.into(),
+                });
             }
         })
     }

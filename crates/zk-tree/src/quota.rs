@@ -179,9 +179,8 @@ impl Tree {
         if self.find(&quota_node(&governed, path::QUOTA_STATS)).is_none() {
             return Ok(());
         }
-        let over = |limit: i64, used: i64, delta: i64| {
-            delta != 0 && limit > -1 && used + delta > limit
-        };
+        let over =
+            |limit: i64, used: i64, delta: i64| delta != 0 && limit > -1 && used + delta > limit;
         if over(limits.count_hard_limit, usage.count, count)
             || over(limits.byte_hard_limit, usage.bytes, bytes)
         {
