@@ -26,6 +26,7 @@ struct Shell {
     session: Session,
     lines: Vec<String>,
     code: u8,
+    is_person: bool,
 }
 
 /// Runs until the end of input or `quit`; the exit code is that of the last command.
@@ -41,14 +42,14 @@ pub(super) fn run(reactor: &Reactor, flags: Flags) -> ExitCode {
 }
 
 impl Shell {
-    fn start(runtime: Handle, flags: Flags, show: Show) -> Result<Shell, u8> {
+    fn start(runtime: Handle, flags: Flags, show: Show, is_person: bool) -> Result<Shell, u8> {
         let mut session = Session::new(flags, show);
         if let Err(trouble) = runtime.block_on(session.connect(None)) {
             trouble.print(false);
             return Err(trouble.exit_code());
         }
         println!("Welcome to ZooKeeper!");
-        Ok(Shell { runtime, session, lines: Vec::new(), code: 0 })
+        Ok(Shell { runtime, session, lines: Vec::new(), code: 0, is_person })
     }
 
     /// Runs a line; `false` to leave.
@@ -87,7 +88,7 @@ impl Shell {
             _ => self.runtime.block_on(async {
                 tokio::select! {
                     done = self.session.execute(&parsed) => done.map(Some),
-                    _ = tokio::signal::ctrl_c() => Err(Trouble::failed("interrupted")
+                    () = interrupted(self.is_person) => Err(Trouble::failed("interrupted")
                         .hint("what was asked may still be carried out")),
                 }
             }),
@@ -118,10 +119,17 @@ impl Shell {
     }
 }
 
+/// Ctrl-C ends what a person waits for, and everything when lines come from elsewhere.
+async fn interrupted(is_person: bool) {
+    if !is_person || tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
 /// Lines without a prompt.
 fn pipe(runtime: Handle, flags: Flags) -> u8 {
     let show = Show::with(|text| print!("{text}"));
-    let mut shell = match Shell::start(runtime, flags, show) {
+    let mut shell = match Shell::start(runtime, flags, show, false) {
         Ok(shell) => shell,
         Err(code) => return code,
     };
@@ -158,7 +166,7 @@ fn person(runtime: Handle, flags: Flags) -> u8 {
         }
         Err(_) => Show::with(|text| print!("{text}")),
     };
-    let mut shell = match Shell::start(runtime.clone(), flags, show) {
+    let mut shell = match Shell::start(runtime.clone(), flags, show, true) {
         Ok(shell) => shell,
         Err(code) => return code,
     };
