@@ -164,10 +164,10 @@ impl Checker {
         for (client, states) in self.clients.iter_mut().enumerate() {
             let own = nodes.iter().filter(|node| client_of(&node.path) == Some(client));
             let own = own.collect::<Vec<_>>();
-            let matches = states.iter().filter_map(|state| matched(state, &own).ok());
-            match matches.collect::<Vec<_>>() {
-                found if !found.is_empty() => *states = found,
-                _ => {
+            // All that match have become what was observed, so that one of them is enough.
+            match states.iter().find_map(|state| matched(state, &own).ok()) {
+                Some(found) => *states = vec![found],
+                None => {
                     for state in states.iter() {
                         let why = matched(state, &own).err().unwrap_or_default();
                         self.violations.push(format!("client {client}: {why}"));
