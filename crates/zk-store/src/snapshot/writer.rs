@@ -41,7 +41,7 @@ impl Default for SnapshotOptions {
             compression: Compression::None,
             digest: true,
             last_zxid: true,
-            sync_every_bytes: 8 << 20,
+            sync_every_bytes: 2 << 20,
         }
     }
 }
