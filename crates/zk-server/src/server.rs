@@ -4,7 +4,7 @@ use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{HostPort, ServerConfig, SessionPassword};
 use crate::engine::{Engine, EngineOptions, SaslOptions};
 use crate::inspect::Member;
-use crate::net::{Gatekeeper, Listening, Speaks, Workers};
+use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers};
 use crate::storage::{Recovered, Storage, StorageError};
 use crate::tls::sasl::{Users, UsersError};
 use crate::tls::{Secret, TlsContext, TlsError};
@@ -124,7 +124,11 @@ impl Server {
             engine: engine.clone(),
             tls: tls.clone(),
             super_dn: config.auth.x509_super_user.clone(),
-            patience: Duration::from_millis(HANDSHAKE_MS.into()),
+            seats: Seats::new(
+                config.limits.connections_per_ip.unwrap_or(0) as usize,
+                config.limits.connections.unwrap_or(0) as usize,
+            ),
+            seldom: Seldom::new(),
             keep_alive: config.listeners.tcp_keep_alive,
             handshakes: AtomicUsize::new(0),
             max_handshakes: config.limits.tls_handshakes.unwrap_or(0) as usize,
@@ -161,6 +165,12 @@ impl Server {
     #[must_use]
     pub fn client_port(&self) -> Option<u16> {
         self.member.ports[0]
+    }
+
+    /// The port for clients with TLS.
+    #[must_use]
+    pub fn secure_client_port(&self) -> Option<u16> {
+        self.member.ports[1]
     }
 
     /// Whether the log failed: nothing can be acknowledged any more, and the process should end
@@ -208,7 +218,7 @@ impl Housekeeping {
 /// What `gtmk` shows before `stmk` (Apache `ZooTrace`).
 const DEFAULT_TRACE_MASK: i64 = 306;
 
-/// How long a client has for its connect request (RELIABILITY 5: an absolute bound).
+/// How long a client has for TLS and its connect request (RELIABILITY 5: an absolute bound).
 const HANDSHAKE_MS: u32 = 5_000;
 
 /// An answer may be this many times as long as a request (RELIABILITY T11).
@@ -275,8 +285,6 @@ fn engine_options(
         sasl: sasl_options(config)?,
         max_frame_bytes,
         handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
-        max_client_cnxns: config.limits.connections_per_ip.unwrap_or(0) as usize,
-        max_cnxns: config.limits.connections.unwrap_or(0) as usize,
     })
 }
 
@@ -342,7 +350,7 @@ fn open_admin(
 }
 
 /// How often changed key stores are looked for (`client.certReload`).
-const RELOAD: Duration = Duration::from_secs(5);
+const RELOAD: Duration = Duration::from_secs(1);
 
 fn watch_certificates(tls: Option<&Arc<TlsContext>>, runtime: &Runtime) {
     let Some(tls) = tls.filter(|tls| tls.reloads()).cloned() else { return };

@@ -209,7 +209,7 @@ impl AuthOptions {
         for entry in &given {
             let scheme = entry.scheme.as_deref().ok_or(ErrorCode::InvalidAcl)?;
             match (scheme, entry.id.as_deref()) {
-                ("world", None) => return Err(ErrorCode::MarshallingError),
+                ("world" | "digest" | "ip", None) => return Err(ErrorCode::MarshallingError),
                 ("world", Some("anyone")) => fixed.push(entry.clone()),
                 ("auth", _) => {
                     let before = fixed.len();
@@ -265,19 +265,30 @@ fn is_distinguished_name(id: &str) -> bool {
             .all(|part| part.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty()))
 }
 
-/// An address and the number of bits that count.
+/// An address and the number of bits that count, as Java reads them.
 fn parse_network(id: &str) -> Option<(IpAddr, u32)> {
     let (address, bits) = match id.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (id, None),
     };
-    let address: IpAddr = address.parse().ok()?;
+    let address = parse_address(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
         None => most,
         Some(text) => text.parse().ok().filter(|bits| *bits <= most)?,
     };
     Some((address, bits))
+}
+
+/// Java reads the parts of a dotted quad as numbers, so `01` and `+1` are fine; an IPv4 address in
+/// IPv6 clothes is none of either.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        let address: std::net::Ipv6Addr = text.parse().ok()?;
+        return address.to_ipv4_mapped().is_none().then_some(address.into());
+    }
+    let parts: Vec<u8> = text.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    <[u8; 4]>::try_from(parts).ok().map(IpAddr::from)
 }
 
 fn ip_matches(network: &str, ip: &str) -> bool {

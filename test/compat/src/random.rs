@@ -46,7 +46,7 @@ impl Random {
 /// The settings that random programs want.
 #[must_use]
 pub fn config() -> Vec<(String, String)> {
-    vec![("extendedTypesEnabled".to_owned(), "true".to_owned())]
+    ["extendedTypesEnabled", "enforceQuota"].map(|key| (key.to_owned(), "true".to_owned())).to_vec()
 }
 
 /// The steps of the program of a seed; a step with a block has several lines.
@@ -56,6 +56,15 @@ pub fn program(seed: u64) -> Vec<String> {
     let mut steps = SESSIONS.map(|s| format!("{s} connect")).to_vec();
     steps.push("a create /a \"root\"".to_owned());
     steps.push("b create /d".to_owned());
+    if random.one_in(4) {
+        let [bytes, count] = [3 + random.below(9), 2 + random.below(4)];
+        steps.push("a create /zookeeper/quota/d".to_owned());
+        steps.push(format!(
+            "a create /zookeeper/quota/d/zookeeper_limits \
+             \"count=1,bytes=1=;byteHardLimit={bytes};countHardLimit={count}\""
+        ));
+        steps.push("a create /zookeeper/quota/d/zookeeper_stats \"count=0,bytes=0\"".to_owned());
+    }
     for _ in 0..STEPS {
         let session = random.pick(&SESSIONS);
         steps.push(step(&mut random, session));
@@ -69,6 +78,10 @@ fn step(random: &mut Random, session: &str) -> String {
         let lines = (0..count).map(|_| format!("  {}\n", op(random))).collect::<String>();
         format!("{session} {verb}\n{lines}end")
     };
+    // An Apache takes a second to start; once in three programs is often enough.
+    if random.one_in(3 * STEPS) {
+        return format!("restart {}", random.pick(&["kill", "term"]));
+    }
     match random.below(40) {
         0..10 => format!("{session} {}", read(random)),
         10..26 => format!("{session} {}", write(random)),

@@ -14,7 +14,7 @@
 //! end
 //! a pipeline [await=N]              all requests in one write, then all answers (or N)
 //!   getData /p
-//!   times 3 setData /p "$i"         $i counts from 0
+//!   times 3 setData /p "$i"         $i counts from 0; multis know it too
 //! end
 //! ```
 //!
@@ -312,25 +312,27 @@ fn handshake(mut words: Vec<Token>) -> Result<Handshake, String> {
 }
 
 fn pipeline(block: &[String]) -> Result<Vec<RequestSpec>, String> {
-    let mut requests = Vec::new();
+    expanded(block)?.iter().map(|line| request_spec(tokens(line)?, &[])).collect()
+}
+
+/// The lines of a block, those of `times` as often as they say. Several requests of one round stand
+/// between semicolons.
+fn expanded(block: &[String]) -> Result<Vec<String>, String> {
+    let mut lines = Vec::new();
     for line in block {
         let words = tokens(line)?;
         if !words[0].is("times") {
-            requests.push(request_spec(words, &[])?);
+            lines.push(line.clone());
             continue;
         }
         let count = request::number(words.get(1).ok_or("times wants a number")?)?;
         let (_, template) = line.split_once("times").ok_or("times")?;
         let template = template.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
-        // Several requests of one round stand between semicolons.
         for i in 0..count {
-            for request in template.split(';') {
-                let line = request.replace("$i", &i.to_string());
-                requests.push(request_spec(tokens(&line)?, &[])?);
-            }
+            lines.extend(template.split(';').map(|line| line.replace("$i", &i.to_string())));
         }
     }
-    Ok(requests)
+    Ok(lines)
 }
 
 fn request_spec(mut words: Vec<Token>, block: &[String]) -> Result<RequestSpec, String> {
@@ -378,7 +380,7 @@ fn multi(block: &[String], no_end: bool, body: &mut Body) -> Result<(), String> 
         out.push(u8::from(done));
         out.extend_from_slice(&(-1i32).to_be_bytes());
     };
-    for line in block {
+    for line in &expanded(block)? {
         let mut words = tokens(line)?;
         let verb = words.remove(0);
         match verb.bare().unwrap_or_default() {

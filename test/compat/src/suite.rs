@@ -135,8 +135,12 @@ fn run_job(engine: Engine, job: &[(&CaseFile, &Case)]) -> Result<Vec<Keyed>, Err
             world = Some(World::start(engine, file)?);
         }
         let Some(running) = world.as_mut() else { continue };
+        let before = running.server().complaints().len();
         let record = match run_case(running, case) {
-            Ok(record) => record,
+            Ok(record) => match &running.server().complaints()[before..] {
+                [] => record,
+                complaints => failed(case, &complaints.join("\n")),
+            },
             Err(e) => {
                 let tail = running.server().log_tail(5);
                 world = None;

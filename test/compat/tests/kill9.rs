@@ -338,6 +338,7 @@ impl Crash {
         let mut observer = Client::connect(self.server.addr(), SESSION_TIMEOUT_MS)?;
         self.checker.observe(&observe(&mut observer)?, client_of);
         observer.close()?;
+        assert_eq!(self.server.complaints(), Vec::<String>::new());
         Ok(self.checker.violations())
     }
 }

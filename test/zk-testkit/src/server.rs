@@ -162,6 +162,19 @@ impl Server {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// Lines of the log that a person would have to look at: errors and panics. Those of Apache are
+    /// not judged.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        if self.config.engine.is_apache() {
+            return Vec::new();
+        }
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let bad = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        text.lines().filter(bad).map(str::to_owned).collect()
+    }
+
     /// How the process ended, or `None` while it runs.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>, Error> {
         Ok(match &mut self.child {

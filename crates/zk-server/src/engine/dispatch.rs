@@ -1,13 +1,17 @@
 //! Carrying out the pipeline's effects.
 
 use super::{Engine, Gate};
-use crate::net::conn::{Conn, ConnState, NO_DEADLINE, Phase};
+use crate::net::conn::{Conn, ConnState, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::Effect;
 
 /// With more connections to write to than this, their own threads do it.
 const FLUSH_HERE: usize = 2;
+
+/// A closing connection's client has this long to read the last answers; one that never reads would
+/// keep them in memory for ever.
+const FAREWELL_MS: i64 = 5_000;
 
 impl Engine {
     /// Carries out what the pipeline wants, in order, under the pipeline's lock. The connections
@@ -52,7 +56,6 @@ impl Engine {
                     state.phase = Phase::Live;
                     state.in_flight = 0;
                     state.is_paused = true;
-                    conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
                     note(conn, &mut state, dirty);
                 }
                 Effect::Identities { conn, identities, admitted } => {
@@ -64,8 +67,9 @@ impl Engine {
                 Effect::Close { conn } => {
                     let Some(conn) = conns.get(conn) else { continue };
                     let mut state = conn.state.lock();
-                    if state.phase != Phase::Dead {
+                    if !matches!(state.phase, Phase::Dead | Phase::Closing) {
                         state.phase = Phase::Closing;
+                        conn.deadline_ms.store(now_ms + FAREWELL_MS, Ordering::Relaxed);
                     }
                     note(conn, &mut state, dirty);
                 }

@@ -16,7 +16,7 @@ mod requests;
 mod sasl;
 mod words;
 
-pub(crate) use requests::Hangup;
+pub(crate) use requests::{Handled, Hangup, Next};
 pub(crate) use sasl::SaslOptions;
 
 use crate::admin::{Inspect, Metrics};
@@ -53,10 +53,6 @@ pub(crate) struct EngineOptions {
     pub(crate) max_frame_bytes: usize,
     /// How long a client may take to send its connect request, in ms.
     pub(crate) handshake_deadline_ms: i64,
-    /// `maxClientCnxns`: connections from one address; 0 for no limit.
-    pub(crate) max_client_cnxns: usize,
-    /// `maxCnxns`: all connections; 0 for no limit.
-    pub(crate) max_cnxns: usize,
     /// SASL.
     pub(crate) sasl: SaslOptions,
 }
@@ -83,7 +79,6 @@ pub(crate) struct Engine {
 pub(crate) struct Gate {
     pub(crate) core: Core,
     pub(crate) conns: HashMap<ConnId, Arc<Conn>>,
-    per_address: HashMap<std::net::IpAddr, usize>,
     next_conn: u64,
     fx: Effects,
     /// Connections with new output.
@@ -122,7 +117,6 @@ impl Engine {
             gate: Mutex::new(Gate {
                 core,
                 conns: HashMap::new(),
-                per_address: HashMap::new(),
                 next_conn: 1,
                 fx: Effects::new(),
                 dirty: Vec::new(),
@@ -151,24 +145,18 @@ impl Engine {
         self.started.elapsed().as_millis() as i64
     }
 
-    /// Takes a new connection in; `None` if one of the limits says no.
+    /// Takes a new connection in. It has until `deadline_ms` of the monotonic clock to get a
+    /// session.
     pub(crate) fn connect(
         &self,
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
         identities: Vec<Identity>,
         is_secure: bool,
-    ) -> Option<Arc<Conn>> {
+        deadline_ms: i64,
+    ) -> Arc<Conn> {
         let now = self.times();
         let mut gate = self.gate.lock();
-        let total = gate.conns.len();
-        let count = gate.per_address.entry(peer.ip()).or_default();
-        let over = |limit: usize, count: usize| limit != 0 && count >= limit;
-        if over(self.options.max_client_cnxns, *count) || over(self.options.max_cnxns, total) {
-            self.metrics.connection_rejected.add(1);
-            return None;
-        }
-        *count += 1;
         if !identities.iter().any(|identity| identity.scheme == "x509") {
             let stats = &self.metrics.stats;
             let is_local = peer.ip().to_canonical().is_loopback();
@@ -184,11 +172,10 @@ impl Engine {
                 .iter()
                 .any(|identity| schemes.iter().any(|scheme| *scheme == identity.scheme))
         });
-        let deadline_ms = now.monotonic_ms + self.options.handshake_deadline_ms;
         let conn = Conn::new(id, peer, socket, identities, admitted, is_secure, now, deadline_ms);
         let conn = Arc::new(conn);
         gate.conns.insert(id, conn.clone());
-        Some(conn)
+        conn
     }
 
     /// A connection has ended.
@@ -196,13 +183,6 @@ impl Engine {
         let mut gate = self.gate.lock();
         gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
         gate.conns.remove(&conn.id);
-        let ip = conn.peer.ip();
-        if let Some(count) = gate.per_address.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                gate.per_address.remove(&ip);
-            }
-        }
         drop(gate);
         self.watches.lock().remove_connection(conn.id);
     }

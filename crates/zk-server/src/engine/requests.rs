@@ -2,7 +2,7 @@
 //! pipeline.
 
 use super::{Engine, Gate, SharedWatches, dispatch, sasl};
-use crate::net::conn::{Conn, ConnStats, OUTPUT_HIGH_WATER, Phase};
+use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::Reader;
@@ -12,6 +12,26 @@ use zk_store::group_commit::AppendError;
 /// The connection must end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Hangup;
+
+/// How far input has been handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Handled {
+    /// These bytes are done with.
+    pub(crate) bytes: usize,
+    /// What the rest waits for.
+    pub(crate) next: Next,
+}
+
+/// What input waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// The rest of a frame.
+    Frame,
+    /// There are whole frames, for which the connection has too much under way.
+    Turn,
+    /// There are whole frames, and too much waits for the disk; the connection is woken.
+    Log,
+}
 
 /// How many answers may be made before a waiting writer gets the tree.
 const READ_TURN: usize = 128;
@@ -55,48 +75,55 @@ fn note_request(stats: &mut ConnStats, frame: &[u8]) {
         frame.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).map(|b| i32::from_be_bytes(*b))
     };
     stats.received += 1;
-    stats.last_xid = word(0).unwrap_or_default();
     stats.last_operation = word(4).and_then(OpCode::from_code);
+    // A ping is no request of the client's own.
+    if stats.last_operation != Some(OpCode::Ping) {
+        stats.last_xid = word(0).unwrap_or_default();
+    }
 }
 
 impl Engine {
-    /// Whether there is something whole in `input`; a frame that is too long counts, it ends the
-    /// connection.
-    pub(crate) fn has_frame(&self, input: &[u8]) -> bool {
-        !matches!(first_frame(input, self.options.max_frame_bytes), Ok(None))
-    }
-
-    /// Handles what has been received; returns how many bytes of it are done with. Stops early
-    /// when the connection has too much under way.
-    pub(crate) fn input(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
+    /// Handles what has been received. Stops early when the connection has too much under way.
+    pub(crate) fn input(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Handled, Hangup> {
         let phase = conn.state.lock().phase;
-        match phase {
-            Phase::Live => self.requests(conn, input),
-            Phase::Fresh if self.four_letter_word(conn, input) => Ok(input.len()),
+        let bytes = match phase {
+            Phase::Live => return self.requests(conn, input),
+            Phase::Fresh if self.four_letter_word(conn, input) => input.len(),
             Phase::Fresh => match first_frame(input, self.options.max_frame_bytes)? {
                 Some(frame) => {
                     self.handshake(conn, frame);
-                    Ok(4 + frame.len())
+                    let bytes = 4 + frame.len();
+                    return Ok(Handled { bytes, next: Next::Turn });
                 }
-                None => Ok(0),
+                None => 0,
             },
-            Phase::Connecting => Ok(0),
+            Phase::Connecting => return Ok(Handled { bytes: 0, next: Next::Turn }),
             // A closing connection has said its last word.
-            Phase::Closing | Phase::Dead => Ok(input.len()),
-        }
+            Phase::Closing | Phase::Dead => input.len(),
+        };
+        Ok(Handled { bytes, next: Next::Frame })
     }
 
-    fn requests(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
+    /// A connection's client has shown that it lives.
+    pub(crate) fn note_heard(&self, conn: &Conn) {
         conn.heard_ms.store(self.now_ms(), Ordering::Relaxed);
-        let mut at = 0;
+    }
+
+    fn requests(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Handled, Hangup> {
+        self.note_heard(conn);
+        let mut bytes = 0;
         loop {
-            let before = at;
-            at += self.answer_reads(conn, &input[at..])?;
-            if first_frame(&input[at..], self.options.max_frame_bytes)?.is_some() {
-                at += self.submit(conn, &input[at..])?;
+            let before = bytes;
+            bytes += self.answer_reads(conn, &input[bytes..])?;
+            if first_frame(&input[bytes..], self.options.max_frame_bytes)?.is_none() {
+                return Ok(Handled { bytes, next: Next::Frame });
             }
-            if at == before {
-                return Ok(at);
+            match self.submit(conn, &input[bytes..])? {
+                Some(submitted) => bytes += submitted,
+                None => return Ok(Handled { bytes, next: Next::Log }),
+            }
+            if bytes == before {
+                return Ok(Handled { bytes, next: Next::Turn });
             }
         }
     }
@@ -111,6 +138,8 @@ impl Engine {
     /// A connect request.
     fn handshake(&self, conn: &Arc<Conn>, frame: &[u8]) {
         let now = self.times();
+        // It has done its part; how long the disk takes is not its fault.
+        conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
         let mut gate = self.gate.lock();
         self.count_packet(conn, 4 + frame.len());
         {
@@ -137,7 +166,7 @@ impl Engine {
         }
         let tree = self.tree.read();
         let mut state = conn.state.lock();
-        if state.in_flight > 0 || state.phase != Phase::Live || !state.admitted {
+        if state.in_flight > 0 || !state.may_read() || !state.admitted {
             return Ok(0);
         }
         let mut watches = SharedWatches(&self.watches);
@@ -159,7 +188,7 @@ impl Engine {
             let Some(frame) = first_frame(&input[at..], self.options.max_frame_bytes)? else {
                 break;
             };
-            if !is_plain_read(frame) || state.unsent() > OUTPUT_HIGH_WATER {
+            if !is_plain_read(frame) || state.unsent() >= OUTPUT_HIGH_WATER {
                 break;
             }
             reader.answer(frame, state.output());
@@ -194,15 +223,16 @@ impl Engine {
         }
     }
 
-    /// Gives the requests in `input` to the pipeline.
-    fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<usize, Hangup> {
+    /// Gives the requests in `input` to the pipeline; how many bytes of them, or `None` when too
+    /// much waits for the disk.
+    fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Option<usize>, Hangup> {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.log.admits();
         super::follow_disk(&mut gate.core, admits);
         if admits == Err(AppendError::Busy) {
             gate.waiting_for_log.push(conn.clone());
-            return Ok(0);
+            return Ok(None);
         }
         let tree = self.tree.read();
         let mut watches = SharedWatches(&self.watches);
@@ -241,6 +271,6 @@ impl Engine {
         dispatch::flush(dirty);
         self.metrics.stats.packets_received.add(count);
         self.metrics.bytes_received_count.add(at as u64);
-        hangup.map(|()| at)
+        hangup.map(|()| Some(at))
     }
 }

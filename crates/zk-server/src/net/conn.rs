@@ -225,7 +225,13 @@ impl Conn {
                 }
                 Flush::Done => {}
                 Flush::Blocked => {
-                    // What came meanwhile goes behind what is left.
+                    // What came meanwhile goes behind what is left. What has gone out is cut off
+                    // when it is the greater part: a client that is always a little late would
+                    // have all of it kept.
+                    let mut bytes = bytes;
+                    if from > bytes.len() / 2 {
+                        bytes.drain(..std::mem::take(&mut from));
+                    }
                     let newer = std::mem::replace(&mut state.output, bytes);
                     state.output.extend_from_slice(&newer);
                     state.sent = from;

@@ -1,10 +1,14 @@
 //! Sockets: listeners, connections, and the threads that serve them.
 
 pub(crate) mod conn;
+mod seats;
+mod seldom;
 mod serve;
 mod welcome;
 mod wire;
 mod workers;
 
+pub(crate) use seats::Seats;
+pub(crate) use seldom::Seldom;
 pub(crate) use welcome::{Gatekeeper, Speaks};
 pub(crate) use workers::{Listening, Workers};

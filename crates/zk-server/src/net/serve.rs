@@ -2,7 +2,8 @@
 
 use super::conn::{Conn, Phase};
 use super::wire::Wire;
-use crate::engine::{Engine, Hangup};
+use crate::engine::{Engine, Handled, Hangup, Next};
+use crate::tls::name_stranger;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,8 +22,16 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
+/// The first bytes of a connection were nothing that is spoken here; a guess what they were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stranger(pub(super) &'static str);
+
 /// Serves a connection to its end.
-pub(crate) async fn serve(engine: Arc<Engine>, conn: Arc<Conn>, mut wire: Wire) {
+pub(super) async fn serve(
+    engine: Arc<Engine>,
+    conn: Arc<Conn>,
+    mut wire: Wire,
+) -> Result<(), Stranger> {
     let mut input = Input::default();
     poll_fn(|cx| input.poll_serve(&engine, &conn, &mut wire, cx)).await;
     let is_graceful = conn.state.lock().phase == Phase::Closing;
@@ -31,14 +40,18 @@ pub(crate) async fn serve(engine: Arc<Engine>, conn: Arc<Conn>, mut wire: Wire) 
         // Boxed: the future of every idle connection would be as large as this rare one.
         let _ = Box::pin(tokio::time::timeout(LINGER, wire.close(&conn))).await;
     }
+    input.stranger.map_or(Ok(()), Err)
 }
 
 /// What has been read and not handled: the beginning of a frame, or frames that must wait.
 #[derive(Default)]
 struct Input {
     rest: Vec<u8>,
-    /// `rest` may hold whole frames.
+    /// `rest` begins with a whole frame.
     has_backlog: bool,
+    /// Bytes of output that had not gone out when reading stopped for them.
+    unsent: usize,
+    stranger: Option<Stranger>,
 }
 
 impl Input {
@@ -55,25 +68,37 @@ impl Input {
             if conn.state.lock().phase == Phase::Dead {
                 return Poll::Ready(());
             }
-            if ready!(wire.poll_output(conn, cx)).is_err() {
-                return Poll::Ready(());
-            }
+            // Output that must wait for the client does not stop reading at once: behind a long
+            // answer on a slow line come the pings that keep its session.
+            let is_written = match wire.poll_output(conn, cx) {
+                Poll::Ready(Err(Hangup)) => return Poll::Ready(()),
+                poll => poll.is_ready(),
+            };
             let may_read = {
                 let mut state = conn.state.lock();
                 match state.phase {
                     Phase::Dead => return Poll::Ready(()),
-                    Phase::Closing if state.is_drained() => return Poll::Ready(()),
+                    Phase::Closing if is_written && state.is_drained() => return Poll::Ready(()),
                     _ => {}
                 }
                 let may_read = state.may_read();
                 state.is_paused = !may_read;
+                let unsent = state.unsent() + wire.unsent();
+                // Who takes its answers is alive, though its pings are not read meanwhile.
+                if !may_read && unsent < self.unsent {
+                    engine.note_heard(conn);
+                }
+                self.unsent = unsent;
                 may_read
             };
             if !may_read {
                 return Poll::Pending;
             }
-            if ready!(self.poll_input(engine, conn, wire, cx)).is_err() {
-                return Poll::Ready(());
+            match ready!(self.poll_input(engine, conn, wire, cx)) {
+                Ok(Next::Frame | Next::Turn) => {}
+                // The log wakes the task.
+                Ok(Next::Log) => return Poll::Pending,
+                Err(Hangup) => return Poll::Ready(()),
             }
         }
     }
@@ -85,10 +110,10 @@ impl Input {
         conn: &Arc<Conn>,
         wire: &mut Wire,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Hangup>> {
-        if std::mem::take(&mut self.has_backlog) {
+    ) -> Poll<Result<Next, Hangup>> {
+        if self.has_backlog {
             let rest = std::mem::take(&mut self.rest);
-            return self.hand_over(engine, conn, &rest);
+            return Poll::Ready(self.hand_over(engine, conn, &rest));
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let have = self.rest.len();
@@ -102,19 +127,22 @@ impl Input {
             if got == 0 {
                 return Poll::Ready(Err(Hangup));
             }
-            self.hand_over(engine, conn, &scratch[..have + got])
+            Poll::Ready(self.hand_over(engine, conn, &scratch[..have + got]))
         })
     }
 
-    /// Gives what was read to the engine and keeps what it leaves. Pending when the engine takes no
-    /// requests for now: it wakes the connection when it does.
-    fn hand_over(&mut self, engine: &Arc<Engine>, conn: &Arc<Conn>, all: &[u8]) -> Poll<Result<(), Hangup>> {
-        let used = match engine.input(conn, all) {
-            Ok(used) => used,
-            Err(hangup) => return Poll::Ready(Err(hangup)),
-        };
-        self.rest = all[used..].to_vec();
-        self.has_backlog = engine.has_frame(&self.rest);
-        if self.has_backlog && used == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+    fn hand_over(
+        &mut self,
+        engine: &Arc<Engine>,
+        conn: &Arc<Conn>,
+        all: &[u8],
+    ) -> Result<Next, Hangup> {
+        let is_fresh = conn.state.lock().phase == Phase::Fresh;
+        let Handled { bytes, next } = engine.input(conn, all).inspect_err(|_| {
+            self.stranger = is_fresh.then(|| Stranger(name_stranger(all)));
+        })?;
+        self.rest = all[bytes..].to_vec();
+        self.has_backlog = next != Next::Frame;
+        Ok(next)
     }
 }

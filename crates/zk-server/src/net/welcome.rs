@@ -1,15 +1,20 @@
 //! From an accepted socket to a served connection: limits, TLS or plain text, certificates.
 
-use super::serve::serve;
+use super::conn::Conn;
+use super::seats::Seats;
+use super::seldom::Seldom;
+use super::serve::{Stranger, serve};
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
-use crate::tls::{Detected, TlsContext, detect, subject_dn};
+use crate::tls::{Detected, Fault, TlsContext, detect, subject_dn};
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zk_tree::auth::Identity;
@@ -31,8 +36,10 @@ pub(crate) struct Gatekeeper {
     pub(crate) tls: Option<Arc<TlsContext>>,
     /// `X509AuthenticationProvider.superUser`.
     pub(crate) super_dn: Option<String>,
-    /// How long the first bytes, and the TLS handshake, may take.
-    pub(crate) patience: Duration,
+    /// `maxClientCnxns` and `maxCnxns`.
+    pub(crate) seats: Arc<Seats>,
+    /// What is told of those who are not let in.
+    pub(crate) seldom: Seldom,
     /// `clientTcpKeepAlive`.
     pub(crate) keep_alive: bool,
     /// TLS handshakes under way.
@@ -40,9 +47,6 @@ pub(crate) struct Gatekeeper {
     /// `netty.server.outstandingHandshake.limit`; 0 for no limit.
     pub(crate) max_handshakes: usize,
 }
-
-/// Between two looks at the first bytes of a connection that could be either.
-const PEEK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Gatekeeper {
     /// Serves a new connection to its end.
@@ -53,6 +57,16 @@ impl Gatekeeper {
         speaks: Speaks,
     ) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let Some(_seat) = self.seats.take(peer.ip()) else {
+            self.engine.metrics.connection_rejected.add(1);
+            self.tell(peer, &"there are too many connections, see maxClientCnxns and maxCnxns");
+            return;
+        };
+        // One bound for all that a client must do to get a session: its first byte, TLS and the
+        // connect request.
+        let patience_ms = self.engine.options.handshake_deadline_ms;
+        let deadline_ms = self.engine.now_ms() + patience_ms;
+        let deadline = Instant::now() + Duration::from_millis(patience_ms.unsigned_abs());
         // Answers are written in one piece and must not wait for more.
         let _ = stream.set_nodelay(true);
         if self.keep_alive {
@@ -61,61 +75,66 @@ impl Gatekeeper {
         let is_tls = match speaks {
             Speaks::Plain => false,
             Speaks::Tls => true,
-            Speaks::Either => match tokio::time::timeout(self.patience, is_tls(&stream)).await {
+            Speaks::Either => match timeout_at(deadline, is_tls(&stream)).await {
                 Ok(Ok(is_tls)) => is_tls,
                 _ => return,
             },
         };
         if is_tls {
             // Boxed: a handshake is large, and over soon.
-            if let Some((stream, identities)) = Box::pin(self.handshake(stream, peer)).await
-                && let Some(conn) = self.engine.connect(peer, None, identities, true)
-            {
-                serve(self.engine.clone(), conn, Wire::Tls(Tls::new(stream))).await;
-            }
-            return;
+            let shaken = Box::pin(self.handshake(stream, deadline)).await;
+            let (stream, identities) = match shaken {
+                Ok(shaken) => shaken,
+                Err(why) => {
+                    self.engine.metrics.unsuccessful_handshake.add(1);
+                    return self.tell(peer, &why);
+                }
+            };
+            let conn = self.engine.connect(peer, None, identities, true, deadline_ms);
+            self.serve(conn, Wire::Tls(Tls::new(stream))).await;
+        } else {
+            let (read, write) = stream.into_split();
+            let conn = self.engine.connect(peer, Some(write), Vec::new(), false, deadline_ms);
+            self.serve(conn, Wire::Plain(read)).await;
         }
-        let (read, write) = stream.into_split();
-        match self.engine.connect(peer, Some(write), Vec::new(), false) {
-            Some(conn) => serve(self.engine.clone(), conn, Wire::Plain(read)).await,
-            None => tracing::warn!(
-                "Too many connections from {}, see maxClientCnxns and maxCnxns",
-                peer.ip()
-            ),
+    }
+
+    async fn serve(&self, conn: Arc<Conn>, wire: Wire) {
+        let peer = conn.peer;
+        if let Err(Stranger(name)) = serve(self.engine.clone(), conn, wire).await {
+            self.tell(peer, &format_args!("it speaks {name}"));
+        }
+    }
+
+    /// Says why a client was not let in.
+    fn tell(&self, peer: SocketAddr, why: &dyn Display) {
+        if self.seldom.allows(self.engine.now_ms()) {
+            tracing::warn!("the connection from {peer} was closed: {why}");
         }
     }
 
     async fn handshake(
         &self,
         stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Option<(TlsStream<TcpStream>, Vec<Identity>)> {
-        let metrics = &self.engine.metrics;
+        deadline: Instant,
+    ) -> Result<(TlsStream<TcpStream>, Vec<Identity>), Refusal> {
         let under_way = self.handshakes.fetch_add(1, Ordering::Relaxed);
         let _done = Leave(&self.handshakes);
         if self.max_handshakes != 0 && under_way >= self.max_handshakes {
-            metrics.tls_handshake_exceeded.add(1);
-            return None;
+            self.engine.metrics.tls_handshake_exceeded.add(1);
+            return Err(Refusal::TooMany);
         }
-        let acceptor = TlsAcceptor::from(self.tls.as_ref()?.current());
-        match tokio::time::timeout(self.patience, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => match self.identities(&stream) {
-                Ok(identities) => return Some((stream, identities)),
-                Err(fault) => {
-                    tracing::warn!(%peer, "the client's certificate has no readable subject: {fault}")
-                }
-            },
-            Ok(Err(error)) => tracing::warn!(%peer, "the TLS handshake failed: {error}"),
-            Err(_) => tracing::warn!(%peer, "the TLS handshake took too long"),
-        }
-        metrics.unsuccessful_handshake.add(1);
-        None
+        let tls = self.tls.as_ref().ok_or(Refusal::NoTls)?;
+        let accept = TlsAcceptor::from(tls.current()).accept(stream);
+        let stream = timeout_at(deadline, accept)
+            .await
+            .map_err(|_| Refusal::Slow)?
+            .map_err(Refusal::Failed)?;
+        let identities = self.identities(&stream).map_err(Refusal::Certificate)?;
+        Ok((stream, identities))
     }
 
-    fn identities(
-        &self,
-        stream: &TlsStream<TcpStream>,
-    ) -> Result<Vec<Identity>, crate::tls::Fault> {
+    fn identities(&self, stream: &TlsStream<TcpStream>) -> Result<Vec<Identity>, Fault> {
         let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)
         else {
             return Ok(Vec::new());
@@ -139,15 +158,26 @@ impl Drop for Leave<'_> {
     }
 }
 
+/// Why there was no TLS with a client.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("too many TLS handshakes are under way, see netty.server.outstandingHandshake.limit")]
+    TooMany,
+    #[error("no key store is configured")]
+    NoTls,
+    #[error("the TLS handshake took too long")]
+    Slow,
+    #[error("the TLS handshake failed: {0}")]
+    Failed(io::Error),
+    #[error("its certificate has no readable subject: {0}")]
+    Certificate(Fault),
+}
+
+/// Looks at the first byte, which stays unread.
 async fn is_tls(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; 5];
-    loop {
-        let n = stream.peek(&mut first).await?;
-        match detect(&first[..n]) {
-            Detected::Tls => return Ok(true),
-            Detected::Plain => return Ok(false),
-            Detected::NeedMore if n == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Detected::NeedMore => tokio::time::sleep(PEEK_AGAIN).await,
-        }
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(detect(first[0]) == Detected::Tls),
     }
 }

@@ -65,6 +65,14 @@ impl Wire {
         }
     }
 
+    /// Bytes that were taken from the connection's output and have not gone out.
+    pub(crate) fn unsent(&self) -> usize {
+        match self {
+            Wire::Plain(_) => 0,
+            Wire::Tls(tls) => tls.output.len() - tls.sent,
+        }
+    }
+
     /// Sends what is in the connection's output; ready when nothing is left.
     pub(crate) fn poll_output(
         &mut self,

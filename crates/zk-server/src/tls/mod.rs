@@ -23,7 +23,7 @@ mod store;
 mod tests;
 mod verify;
 
-pub use detect::{Detected, detect};
+pub use detect::{Detected, detect, name_stranger};
 pub use dn::subject_dn;
 pub use secret::Secret;
 pub use server::{TlsContext, TlsError};

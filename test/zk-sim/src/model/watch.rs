@@ -1,0 +1,187 @@
+//! Watches of one connection, and the events a change means for it (client-protocol 10).
+
+use super::acl::{self, Id};
+use super::state::{State, is_below, parent};
+use super::write::Change;
+use std::collections::BTreeSet;
+use zk_proto::request::SetWatches2;
+
+/// Which registry a watch stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// A znode's data, creation and deletion.
+    Data,
+    /// A znode's children, and its deletion.
+    Child,
+}
+
+/// How long a watch stays and what it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Until it fires.
+    Standard,
+    /// Until it is removed.
+    Persistent,
+    /// Until it is removed, the whole subtree.
+    Recursive,
+}
+
+/// A notification: the event's number, the path, and the zxid in the header.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// The transaction that fired it; -1 for a catch-up.
+    pub zxid: i64,
+    /// 1 created, 2 deleted, 3 data changed, 4 children changed.
+    pub kind: i32,
+    /// Which znode.
+    pub path: String,
+}
+
+/// All watches of one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(BTreeSet<(String, Table, Mode)>);
+
+impl Registry {
+    /// Adds a one-shot watch.
+    pub fn add(&mut self, path: &str, table: Table) {
+        self.0.insert((path.into(), table, Mode::Standard));
+    }
+
+    /// addWatch: mode 0 stays, mode 1 covers the subtree.
+    pub fn add_persistent(&mut self, path: &str, is_recursive: bool) {
+        if is_recursive {
+            self.0.insert((path.into(), Table::Data, Mode::Recursive));
+        } else {
+            self.0.insert((path.into(), Table::Data, Mode::Persistent));
+            self.0.insert((path.into(), Table::Child, Mode::Persistent));
+        }
+    }
+
+    /// Whether a watch stands on exactly this path.
+    fn has(&self, path: &str, table: Table, mode: Mode) -> bool {
+        self.0.contains(&(path.to_string(), table, mode))
+    }
+
+    /// Those that checkWatches and removeWatches mean by `kind`; `None` for an unknown kind.
+    fn meant(&self, path: &str, kind: i32) -> Option<Vec<(String, Table, Mode)>> {
+        let is_meant = |table: Table, mode: Mode| match kind {
+            1 => Some((table, mode) == (Table::Child, Mode::Standard)),
+            2 => Some((table, mode) == (Table::Data, Mode::Standard)),
+            3 => Some(true),
+            4 => Some(mode == Mode::Persistent),
+            5 => Some(mode == Mode::Recursive),
+            _ => None,
+        };
+        is_meant(Table::Data, Mode::Standard)?;
+        let here = self.0.iter().filter(|(at, ..)| at == path);
+        Some(here.filter(|(_, t, m)| is_meant(*t, *m) == Some(true)).cloned().collect())
+    }
+
+    /// Whether there are such watches; with `remove` they go. `None` for an unknown kind.
+    pub fn find(&mut self, path: &str, kind: i32, remove: bool) -> Option<bool> {
+        let meant = self.meant(path, kind)?;
+        if remove {
+            self.0.retain(|watch| !meant.contains(watch));
+        }
+        Some(!meant.is_empty())
+    }
+
+    /// The event of a change in one table, if this connection waits for it.
+    fn fire(&mut self, table: Table, path: &str) -> bool {
+        let standard = self.0.remove(&(path.to_string(), table, Mode::Standard));
+        let above = |(top, t, mode): &(String, Table, Mode)| {
+            // Nothing is below the path "", although reads take it for the root.
+            (*t, *mode) == (Table::Data, Mode::Recursive)
+                && (top == path || (!top.is_empty() && is_below(path, top)))
+        };
+        standard
+            || self.has(path, table, Mode::Persistent)
+            || (table == Table::Data && self.0.iter().any(above))
+    }
+
+    /// What a change means here: events in order, those that may not be seen left out.
+    pub fn events(&mut self, zxid: i64, change: &Change, ids: &[Id]) -> Vec<Event> {
+        let Change { kind, path, .. } = change;
+        let mut fired = Vec::new();
+        let mut told = self.fire(Table::Data, path);
+        if *kind == 2 {
+            told |= self.fire(Table::Child, path);
+        }
+        if told && acl::check(&change.acl, acl::READ, ids).is_ok() {
+            fired.push(Event { zxid, kind: *kind, path: path.clone() });
+        }
+        if let Some(above) = parent(path).filter(|_| *kind != 3)
+            && self.fire(Table::Child, above)
+            && acl::check(&change.parent_acl, acl::READ, ids).is_ok()
+        {
+            fired.push(Event { zxid, kind: 4, path: above.into() });
+        }
+        fired
+    }
+
+    /// setWatches: what was missed is told, the rest is set again (10.7).
+    pub fn restore(&mut self, state: &State, request: &SetWatches2<'_>) -> Vec<Event> {
+        let since = request.relative_zxid;
+        let mut missed = Vec::new();
+        let mut tell = |kind, path: &str| missed.push(Event { zxid: -1, kind, path: path.into() });
+        for path in &request.data {
+            match state.node(path) {
+                None => tell(2, path),
+                Some(node) if node.mzxid > since => tell(3, path),
+                Some(_) => self.add(path, Table::Data),
+            }
+        }
+        for path in &request.exist {
+            match state.node(path) {
+                None => self.add(path, Table::Data),
+                Some(_) => tell(1, path),
+            }
+        }
+        for path in &request.child {
+            match state.node(path) {
+                None => tell(2, path),
+                Some(node) if node.pzxid > since => tell(4, path),
+                Some(_) => self.add(path, Table::Child),
+            }
+        }
+        request.persistent.iter().for_each(|path| self.add_persistent(path, false));
+        request.persistent_recursive.iter().for_each(|path| self.add_persistent(path, true));
+        missed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(kind: i32, path: &str) -> Change {
+        let open = vec![acl::Entry::new(31, "world", "anyone")];
+        Change { kind, path: path.into(), acl: open.clone(), parent_acl: open }
+    }
+
+    fn told(registry: &mut Registry, kind: i32, path: &str) -> Vec<(i32, String)> {
+        let events = registry.events(9, &change(kind, path), &[]);
+        events.into_iter().map(|event| (event.kind, event.path)).collect()
+    }
+
+    #[test]
+    fn one_event_a_table_and_one_shots_go() {
+        let mut registry = Registry::default();
+        registry.add("/a", Table::Data);
+        registry.add("/a", Table::Child);
+        registry.add("/", Table::Child);
+        assert_eq!(told(&mut registry, 2, "/a"), [(2, "/a".into()), (4, "/".into())]);
+        assert_eq!(told(&mut registry, 1, "/a"), []);
+    }
+
+    #[test]
+    fn recursive_ones_cover_what_is_below_and_never_tell_of_children() {
+        let mut registry = Registry::default();
+        registry.add_persistent("/r", true);
+        assert_eq!(told(&mut registry, 1, "/r/x/y"), [(1, "/r/x/y".into())]);
+        assert_eq!(told(&mut registry, 1, "/rx"), []);
+        assert_eq!(registry.find("/r", 3, true), Some(true));
+        assert_eq!(told(&mut registry, 3, "/r"), []);
+        assert_eq!(registry.find("/r", 77, true), None);
+    }
+}

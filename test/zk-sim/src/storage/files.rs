@@ -1,0 +1,178 @@
+//! Storage as the server has it: zk-store's log, snapshots and recovery, on a disk that loses what
+//! was not synced, tears writes and fails calls.
+
+use super::{Found, Loading, Refused, Storage};
+use crate::rng::Rng;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use zk_proto::SessionId;
+use zk_proto::snapshot::SessionRecord;
+use zk_store::Compression;
+use zk_store::data_dir::{DataDirs, DirLock};
+use zk_store::log::{LogOptions, LogWriter, put_frame};
+use zk_store::recover::{RecoverOptions, recover};
+use zk_store::sim::{EIO, SimDisk};
+use zk_store::snapshot::{ReadOptions, SnapshotOptions, SnapshotWriter, read_snapshot};
+use zk_tree::{SnapshotHead, TreeOptions};
+
+/// How far ahead a fault may lie, in calls to the disk.
+const FAULT_WITHIN: usize = 40;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Files {
+    options: TreeOptions,
+    compression: Compression,
+    extent_bytes: u64,
+    disk: SimDisk,
+    dirs: DataDirs,
+    open: Option<Open>,
+    queue: VecDeque<(i64, Vec<u8>)>,
+    is_harmed: bool,
+}
+
+/// What a running process has open.
+#[derive(Debug)]
+struct Open {
+    writer: LogWriter,
+    taking: Option<(SnapshotWriter, SnapshotHead)>,
+    _lock: DirLock,
+}
+
+fn refused(error: impl std::error::Error) -> Refused {
+    Refused(error.to_string())
+}
+
+impl Files {
+    /// An empty disk of a random kind.
+    pub(crate) fn new(options: TreeOptions, rng: &mut Rng) -> Files {
+        Files {
+            options,
+            compression: *rng.pick(&[Compression::None, Compression::Gzip, Compression::Snappy]),
+            // Small files, so that they roll.
+            extent_bytes: *rng.pick(&[4 << 10, 12 << 10, 256 << 10]),
+            disk: SimDisk::new(*rng.pick(&[512, 4096])),
+            dirs: DataDirs::new("/data", rng.chance(300).then(|| "/log".into())),
+            open: None,
+            queue: VecDeque::new(),
+            is_harmed: false,
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut Open, Refused> {
+        self.open.as_mut().ok_or_else(|| Refused("nothing is open".into()))
+    }
+}
+
+impl Storage for Files {
+    fn append(&mut self, zxid: i64, txn: &[u8]) {
+        self.queue.push_back((zxid, txn.to_vec()));
+    }
+
+    fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn commit(&mut self, most: usize) -> Result<Option<i64>, Refused> {
+        let count = most.min(self.queue.len());
+        let mut frames = Vec::new();
+        for (_, txn) in self.queue.drain(..count) {
+            put_frame(&mut frames, &txn);
+        }
+        let committed = self.open()?.writer.commit(&mut frames).map_err(refused)?;
+        Ok(committed.map(|committed| committed.zxid.0))
+    }
+
+    fn tend(&mut self, rng: &mut Rng) -> Result<(), Refused> {
+        let choice = rng.below(4);
+        let writer = &mut self.open()?.writer;
+        match choice {
+            0 => writer.roll(),
+            1 => writer.complete_mark().map(|_| ()),
+            _ => writer.zero_ahead(),
+        }
+        .map_err(refused)
+    }
+
+    fn begin_snapshot(
+        &mut self,
+        head: &SnapshotHead,
+        sessions: &[(SessionId, i32)],
+    ) -> Result<(), Refused> {
+        let record = |&(id, timeout_ms): &(SessionId, i32)| SessionRecord { id: id.0, timeout_ms };
+        let sessions: Vec<_> = sessions.iter().map(record).collect();
+        let options = SnapshotOptions {
+            compression: self.compression,
+            sync_every_bytes: 512,
+            ..SnapshotOptions::default()
+        };
+        let (disk, dir) = (Arc::new(self.disk.clone()), self.dirs.snapshots());
+        let writer = SnapshotWriter::begin(disk, &dir, head.zxid, options, &sessions, &head.acls)
+            .map_err(refused)?;
+        self.open()?.taking = Some((writer, head.clone()));
+        Ok(())
+    }
+
+    fn add_nodes(&mut self, nodes: &[u8]) -> Result<(), Refused> {
+        match &mut self.open()?.taking {
+            Some((writer, _)) => writer.nodes(nodes).map_err(refused),
+            None => Ok(()),
+        }
+    }
+
+    fn finish_snapshot(&mut self) -> Result<Found, Refused> {
+        let (options, compression) = (self.options, self.compression);
+        let Some((writer, head)) = self.open()?.taking.take() else {
+            return Err(Refused("there is no snapshot to finish".into()));
+        };
+        let file = writer.finish(Some(head.digest)).map_err(refused)?;
+        let mut loading = Loading::new(options);
+        let form = (head.zxid, compression);
+        read_snapshot(&self.disk, &file.path, form, &ReadOptions::default(), &mut loading)
+            .map_err(refused)?;
+        Ok(loading.found())
+    }
+
+    fn harm(&mut self, rng: &mut Rng) -> String {
+        self.is_harmed = true;
+        let call = rng.below(FAULT_WITHIN) as u64;
+        if rng.chance(500) {
+            self.disk.fail(call, EIO);
+            format!("disk call {call} from now will fail")
+        } else {
+            self.disk.cut_power_at(call);
+            format!("the power will go at disk call {call} from now")
+        }
+    }
+
+    fn is_harmed(&self) -> bool {
+        self.is_harmed
+    }
+
+    fn crash(&mut self, rng: &mut Rng) -> &'static str {
+        let is_killed = rng.chance(300);
+        self.disk = match is_killed {
+            true => self.disk.fork(),
+            false => self.disk.crash(&mut |options: usize| rng.below(options)),
+        };
+        self.open = None;
+        self.queue.clear();
+        self.is_harmed = false;
+        if is_killed { "the process is killed" } else { "the power is lost" }
+    }
+
+    fn recover(&mut self) -> Result<Found, Refused> {
+        let disk = Arc::new(self.disk.clone());
+        let lock = self.dirs.open(&*disk, true).map_err(refused)?;
+        let mut loading = Loading::new(self.options);
+        let recovered = recover(&*disk, &self.dirs, &RecoverOptions::default(), &mut loading)
+            .map_err(refused)?;
+        let manifest = recovered.settle(&*disk, &self.dirs).map_err(refused)?;
+        let options =
+            LogOptions { extent_bytes: self.extent_bytes, force_sync: true, reserve_bytes: 0 };
+        let writer = LogWriter::new(disk, self.dirs.logs(), options, recovered.last, manifest)
+            .map_err(refused)?;
+        self.open = Some(Open { writer, taking: None, _lock: lock });
+        Ok(loading.found())
+    }
+}
