@@ -66,8 +66,17 @@ pub fn program(seed: u64) -> Vec<String> {
         steps.push("a create /zookeeper/quota/d/zookeeper_stats \"count=0,bytes=0\"".to_owned());
     }
     for _ in 0..STEPS {
+        // An Apache takes a second to start; once in three programs is often enough.
+        if random.one_in(3 * STEPS) {
+            steps.push(format!("restart {}", random.pick(&["kill", "term"])));
+            steps.extend(SESSIONS.map(|s| format!("{s} connect session={s}")));
+            continue;
+        }
         let session = random.pick(&SESSIONS);
         steps.push(step(&mut random, session));
+        if steps.last().is_some_and(|step| step.ends_with("closeSession")) {
+            steps.push(format!("{session} connect"));
+        }
     }
     steps
 }
@@ -78,10 +87,6 @@ fn step(random: &mut Random, session: &str) -> String {
         let lines = (0..count).map(|_| format!("  {}\n", op(random))).collect::<String>();
         format!("{session} {verb}\n{lines}end")
     };
-    // An Apache takes a second to start; once in three programs is often enough.
-    if random.one_in(3 * STEPS) {
-        return format!("restart {}", random.pick(&["kill", "term"]));
-    }
     match random.below(40) {
         0..10 => format!("{session} {}", read(random)),
         10..26 => format!("{session} {}", write(random)),
@@ -102,7 +107,6 @@ fn step(random: &mut Random, session: &str) -> String {
             format!("{session} auth digest \"{}\"", random.pick(&["u:p", "v:q", "super:zkfleet"]))
         }
         38 => format!("{session} connect session={session}"),
-        // Sessions come back, so that most programs have three.
         _ if random.one_in(2) => format!("{session} closeSession"),
         _ => format!("{session} connect"),
     }

@@ -1,3 +1,5 @@
+//! Group commit under load, failures and a full disk.
+
 use super::*;
 use crate::disk::Disk;
 use crate::log::{LogOptions, LogReader, OpenLog, Step};

@@ -1,3 +1,5 @@
+//! The simulated disk keeps what was synced and nothing else for certain.
+
 use super::*;
 use crate::disk::{Access, Disk};
 use std::collections::BTreeSet;

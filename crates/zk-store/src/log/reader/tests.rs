@@ -1,3 +1,5 @@
+//! Reading logs: whole, damaged, marked.
+
 use super::super::frame::{put_frame, seal_frames};
 use super::*;
 use crate::sim::SimDisk;

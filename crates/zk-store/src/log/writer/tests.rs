@@ -1,3 +1,5 @@
+//! Writing logs: room, marks, rolling, failures.
+
 use super::super::current::ZERO_STEP_MAX;
 use super::super::frame::{FRAME_HEAD, put_frame};
 use super::super::mark::Mark;

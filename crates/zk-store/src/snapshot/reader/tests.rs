@@ -1,3 +1,5 @@
+//! Reading snapshots: whole, damaged, compressed.
+
 use super::*;
 use crate::sim::SimDisk;
 use crate::snapshot::{SnapshotOptions, SnapshotWriter};
