@@ -17,10 +17,9 @@ impl Oracle {
         };
         let header = entry.header;
         let cause = self.cause();
-        if cause != Cause::Nobody {
-            self.commit(zxid, cause, &header);
+        if cause != Cause::Nobody && self.commit(zxid, cause, &header).is_some() {
+            self.proposed = zxid;
         }
-        self.proposed = zxid;
         let digest = entry.digest.map(|digest| digest.tree_digest as u64);
         Fact::Proposed { cause, header: Some(header), digest }
     }
@@ -46,12 +45,10 @@ impl Oracle {
         }
     }
 
-    fn commit(&mut self, zxid: i64, cause: Cause, header: &TxnHeader) {
-        let (Some(before), Some(usage)) =
-            (self.state(zxid - 1).cloned(), self.state(self.applied).cloned())
-        else {
-            return;
-        };
+    /// What the model makes of it; `None` if it has no state to begin with.
+    fn commit(&mut self, zxid: i64, cause: Cause, header: &TxnHeader) -> Option<()> {
+        let before = self.state(zxid - 1)?.clone();
+        let usage = self.state(self.applied)?.clone();
         let time = self.now.wall_ms;
         let rules = self.terms.rules;
         let mut session = header.client_id;
@@ -66,12 +63,12 @@ impl Oracle {
                 act(session, &[], Wish::OpenSession(timeout_ms))
             }
             (Cause::Request(conn), _) => {
-                let Some(view) = self.conns.get_mut(&conn) else { return };
+                let view = self.conns.get_mut(&conn)?;
                 session = view.session;
-                let Some(asked) = view.asked.back_mut() else { return };
+                let asked = view.asked.back_mut()?;
                 asked.expected = Expected::Write(Some(zxid));
                 let mut r = Reader::new(&asked.frame);
-                let Ok(RequestHeader { op, .. }) = RequestHeader::read(&mut r) else { return };
+                let RequestHeader { op, .. } = RequestHeader::read(&mut r).ok()?;
                 let op = OpCode::from_code(op).unwrap_or(OpCode::Error);
                 let request = Request::read(op, &mut r);
                 is_close = op == OpCode::CloseSession;
@@ -86,6 +83,7 @@ impl Oracle {
             _ => act(session, &[], Wish::CloseSession),
         };
         self.history.insert(zxid, Committed { step, session, cause, is_close });
+        Some(())
     }
 
     pub(super) fn applied(&mut self, zxid: i64) -> Fact {
