@@ -9,7 +9,7 @@
 #   apache-3.8.0/classpath   Apache ZooKeeper 3.8.0 (Debian packages)
 #   apache-3.9.4/classpath   Apache ZooKeeper 3.9.4 (jars that PySpark ships)
 #   curator/classpath        Curator 5.9.0 on the ZooKeeper 3.9.4 client
-#   py/bin/python            a Python with kazoo
+#   py/bin/python            a Python with kazoo, and pure-sasl, with which kazoo does SASL
 #   node/node_modules        node-zookeeper-client
 # The C client is the system's libzookeeper-mt-dev. A classpath file is one line,
 # ready for java -cp. Each part is skipped when it is there already; one line
@@ -19,7 +19,7 @@
 set -euo pipefail
 
 readonly PYSPARK=4.1.4 ZK38=3.8.0 ZK39=3.9.4 CURATOR=5.9.0
-readonly KAZOO=2.11.0 PIP=24.3.1 NODE_ZK=1.1.3
+readonly KAZOO=2.11.0 PURE_SASL=0.6.2 PIP=24.3.1 NODE_ZK=1.1.3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${ZKFLEET_FOREIGN:-$HOME/.cache/zkfleet-foreign}
 mkdir -p "$cache"
@@ -144,9 +144,10 @@ EOF
 
 kazoo() {
     venv || return 1
-    [ "$("$cache/py/bin/python" -c 'import kazoo.version as v; print(v.__version__)' 2>/dev/null)" = "$KAZOO" ] && return
-    "$cache/py/bin/python" -m pip install -q "kazoo==$KAZOO" >>"$log" 2>&1 ||
-        { why="pip could not install kazoo $KAZOO, see $log"; return 1; }
+    [ "$("$cache/py/bin/python" -c 'import importlib.metadata as m, kazoo.client, puresasl.client
+print(m.version("kazoo"), m.version("pure-sasl"))' 2>/dev/null)" = "$KAZOO $PURE_SASL" ] && return
+    "$cache/py/bin/python" -m pip install -q "kazoo==$KAZOO" "pure-sasl==$PURE_SASL" >>"$log" 2>&1 ||
+        { why="pip could not install kazoo $KAZOO and pure-sasl $PURE_SASL, see $log"; return 1; }
 }
 
 c_client() {

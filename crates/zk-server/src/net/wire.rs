@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, Flush};
 use crate::engine::Hangup;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,39 +19,68 @@ pub(crate) enum Wire {
 }
 
 /// A TLS stream with what it is about to send.
+///
+/// Each frame ends a TLS record: kazoo waits for its socket, and would see a second frame of a
+/// record only when more bytes come, which is at its next ping.
 pub(crate) struct Tls {
     stream: TlsStream<TcpStream>,
     output: Vec<u8>,
     sent: usize,
+    /// Where in `output` the frame under way ends.
+    frame_end: usize,
     needs_flush: bool,
 }
 
 impl Tls {
     pub(crate) fn new(stream: TlsStream<TcpStream>) -> Box<Tls> {
-        Box::new(Tls { stream, output: Vec::new(), sent: 0, needs_flush: false })
+        Box::new(Tls { stream, output: Vec::new(), sent: 0, frame_end: 0, needs_flush: false })
     }
 
     fn poll_output(&mut self, conn: &Conn, cx: &mut Context<'_>) -> Poll<Result<(), Hangup>> {
         loop {
-            if self.sent == self.output.len() {
-                (self.output, self.sent) = (conn.state.lock().take_output(), 0);
-                if self.output.is_empty() {
-                    if self.needs_flush
-                        && ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err()
-                    {
-                        return Poll::Ready(Err(Hangup));
-                    }
-                    self.needs_flush = false;
-                    return Poll::Ready(Ok(()));
+            // As much as TLS takes is encrypted before it is written: that saves system calls.
+            let is_full = self.encrypt().map_err(|_| Hangup)?;
+            if !is_full {
+                (self.output, self.sent, self.frame_end) = (conn.state.lock().take_output(), 0, 0);
+                if !self.output.is_empty() {
+                    continue;
                 }
             }
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output[self.sent..])) {
-                Ok(n) if n > 0 => self.sent += n,
-                _ => return Poll::Ready(Err(Hangup)),
+            if self.needs_flush {
+                if ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
+                    return Poll::Ready(Err(Hangup));
+                }
+                self.needs_flush = false;
             }
-            self.needs_flush = true;
+            if !is_full {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
+
+    /// Encrypts output, a frame at a time; true when there is more than TLS takes for now.
+    fn encrypt(&mut self) -> io::Result<bool> {
+        while self.sent < self.output.len() {
+            if self.sent == self.frame_end {
+                self.frame_end += frame_len(&self.output[self.sent..]);
+            }
+            let frame = &self.output[self.sent..self.frame_end];
+            let taken = self.stream.get_mut().1.writer().write(frame)?;
+            if taken == 0 {
+                return Ok(true);
+            }
+            self.sent += taken;
+            self.needs_flush = true;
+        }
+        Ok(false)
+    }
+}
+
+/// The length of the first frame of `output`; all of it when it is text.
+fn frame_len(output: &[u8]) -> usize {
+    let length = output.first_chunk().map(|length| i32::from_be_bytes(*length));
+    let length = length.and_then(|length| usize::try_from(length).ok()?.checked_add(4));
+    length.filter(|length| *length <= output.len()).unwrap_or(output.len())
 }
 
 impl Wire {
@@ -115,6 +145,20 @@ impl Wire {
             if read.is_err() || buf.filled().is_empty() {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_told_from_text() {
+        assert_eq!(frame_len(&[0, 0, 0, 2, 7, 7, 0, 0]), 6);
+        assert_eq!(frame_len(&[0, 0, 0, 0, 0]), 4);
+        for text in [&b"imok"[..], b"This ZooKeeper", b"\xff\xff\xff\xff", b"abc"] {
+            assert_eq!(frame_len(text), text.len());
         }
     }
 }

@@ -45,10 +45,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for `O=Acme, CN=name`, good for 127.0.0.1.
+    /// A certificate for `O=Acme, CN=name`, good for this machine (Java turns its address into
+    /// its name when it does SASL).
     pub(crate) fn issue(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(["127.0.0.1", "localhost"].map(String::from)).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Acme");
         params.distinguished_name.push(DnType::CommonName, name);

@@ -160,16 +160,7 @@ fn more_writes_than_the_log_takes_wait_their_turn() {
 fn requests_behind_the_connect_request_are_served() {
     let member = Member::start("");
     let mut stream = open(member.addr());
-    let connect = zk_proto::connect::ConnectRequest {
-        protocol_version: 0,
-        last_zxid_seen: 0,
-        timeout_ms: 20_000,
-        session_id: zk_proto::SessionId::NONE,
-        password: None,
-        read_only: Some(false),
-    };
-    let mut bytes = Vec::new();
-    zk_proto::jute::put_frame(&mut bytes, |out| connect.write(out));
+    let mut bytes = connect_frame();
     bytes.extend_from_slice(&PING);
     bytes.extend_from_slice(&CLOSE);
     stream.write_all(&bytes).unwrap();
@@ -254,7 +245,22 @@ impl Write for Slowly {
     }
 }
 
+/// A connect request for a new session, with its length.
+pub(crate) fn connect_frame() -> Vec<u8> {
+    let connect = zk_proto::connect::ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms: 20_000,
+        session_id: zk_proto::SessionId::NONE,
+        password: None,
+        read_only: Some(false),
+    };
+    let mut bytes = Vec::new();
+    zk_proto::jute::put_frame(&mut bytes, |out| connect.write(out));
+    bytes
+}
+
 /// A ping, with its length.
-const PING: [u8; 12] = [0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11];
+pub(crate) const PING: [u8; 12] = [0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11];
 /// closeSession with xid 1.
 const CLOSE: [u8; 12] = [0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5];

@@ -11,7 +11,8 @@ use crate::client::{Client, Reply, create, get, open};
 use crate::member::Member;
 use zk_proto::acl::AclBytes;
 
-const PROVIDER: &str =
+/// ACLs may name SASL identities.
+pub(crate) const PROVIDER: &str =
     "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n";
 
 /// A file of users as Apache's operators have it; it must live as long as the member starts.

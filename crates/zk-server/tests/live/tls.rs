@@ -1,6 +1,7 @@
 //! TLS: who gets in, as whom, and that everything works through it.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
@@ -176,6 +177,48 @@ fn many_requests_at_once_are_answered_in_order() {
     assert_eq!(client.set("/large", &large[1..]), 0);
     assert_eq!(watcher.event(), (3, "/large".to_owned()));
     assert_eq!(watcher.get("/large").unwrap(), &large[1..]);
+}
+
+/// A socket that remembers what it received.
+struct Recorder(TcpStream, Vec<u8>);
+
+impl Read for Recorder {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.0.read(buf)?;
+        self.1.extend_from_slice(&buf[..n]);
+        Ok(n)
+    }
+}
+
+impl Write for Recorder {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_answer_ends_a_record() {
+    let secure = Secure::start("ssl.clientAuth=none\nssl.enabledProtocols=TLSv1.2\n");
+    let stream = secure.authority.dial(secure.member.secure_addr(), None);
+    let (conn, sock) = (stream.conn, Recorder(stream.sock, Vec::new()));
+    let mut stream = rustls::StreamOwned::new(conn, sock);
+    // The connect request and 20 pings in one piece, so that the answers are made together.
+    let mut bytes = crate::limits::connect_frame();
+    bytes.extend(std::iter::repeat_n(crate::limits::PING, 20).flatten());
+    stream.write_all(&bytes).unwrap();
+    stream.read_exact(&mut vec![0; 41 + 20 * 20]).unwrap();
+    let mut records = Vec::new();
+    let mut rest = &stream.sock.1[..];
+    while let [kind, _, _, high, low, after @ ..] = rest {
+        records.push(*kind);
+        rest = &after[usize::from(u16::from_be_bytes([*high, *low]))..];
+    }
+    // 23: application data.
+    assert_eq!(records.iter().filter(|kind| **kind == 23).count(), 21, "{records:?}");
 }
 
 #[test]
