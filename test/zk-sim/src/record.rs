@@ -36,6 +36,15 @@ pub struct Portrait {
     pub versions: [i32; 3],
 }
 
+impl Portrait {
+    /// Whether it holds the usage of a quota: that is counted afresh when a snapshot is loaded, and
+    /// may then differ from what counting along had come to (disk-formats 4.1).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.path.starts_with("/zookeeper/quota/") && self.path.ends_with("/zookeeper_stats")
+    }
+}
+
 /// Everything that a member holds at one zxid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Picture {
@@ -83,6 +92,11 @@ pub enum Record {
         frame: Rc<[u8]>,
         /// When.
         now: Now,
+    },
+    /// Its log is full, or not any more: while it is, nothing may be written.
+    Admitted {
+        /// Whether writes are refused from now on.
+        is_read_only: bool,
     },
     /// It looked for sessions to expire.
     Ticked {
@@ -177,6 +191,8 @@ impl fmt::Display for Record {
             Record::Submitted { conn, frame, now } => {
                 write!(f, "submit   c{conn} {} at={}", request(frame), now.monotonic_ms)
             }
+            Record::Admitted { is_read_only: true } => write!(f, "admit    reads"),
+            Record::Admitted { is_read_only: false } => write!(f, "admit    writes"),
             Record::Ticked { now } => write!(f, "tick     at={}", now.monotonic_ms),
             Record::Reaped { path, now } => write!(f, "reap     {path} wall={}", now.wall_ms),
             Record::Appended { zxid, txn } => write!(f, "append   {zxid:x} {}", transaction(txn)),

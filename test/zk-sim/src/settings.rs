@@ -104,6 +104,8 @@ pub struct Odds {
     pub direct_read: u32,
     /// Somebody looks at the whole tree.
     pub inspect: u32,
+    /// The log's disk is full, or not any more.
+    pub fill: u32,
 }
 
 /// A seed's world.
@@ -113,6 +115,8 @@ pub struct Settings {
     pub terms: Terms,
     /// Whether closeSession lists the ephemerals that go.
     pub close_session_txn: bool,
+    /// Whether transactions carry the digest of the tree.
+    pub digest: bool,
     /// Seed of the member's hash tables.
     pub hash_seed: u64,
     /// How many clients.
@@ -143,6 +147,7 @@ impl Settings {
             pause: often(&[0, 1, 4]),
             direct_read: often(&[0, 500, 1000]),
             inspect: often(&[2, 10]),
+            fill: often(&[0, 0, 4]),
         };
         let weights = [
             often(&[10, 25, 50]),
@@ -159,8 +164,11 @@ impl Settings {
                 tick_ms,
                 min_timeout_ms: 2 * tick_ms as i32,
                 max_timeout_ms: 20 * tick_ms as i32,
+                enforces_digest: rng.chance(100),
+                max_response_bytes: *rng.pick(&[120, 1 << 20, 1 << 20]),
             },
             close_session_txn: rng.chance(800),
+            digest: rng.chance(900),
             hash_seed: rng.draw(),
             clients: rng.between(1, 6) as usize,
             steps: rng.between(300, 2500) as usize,

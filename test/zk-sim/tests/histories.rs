@@ -9,7 +9,7 @@ use zk_sim::record::{Conn, Picture, Record};
 use zk_sim::{Judge, RunOptions, run};
 
 /// How many runs are looked through for places to spoil.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 300;
 /// How many places of a kind are tried.
 const PLACES: usize = 6;
 

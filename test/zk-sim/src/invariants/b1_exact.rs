@@ -6,6 +6,7 @@ use crate::model::acl;
 use crate::model::state::{State, Znode};
 use crate::oracle::Oracle;
 use crate::record::{Picture, Portrait, Record};
+use std::rc::Rc;
 
 /// See the module.
 #[derive(Debug)]
@@ -62,7 +63,19 @@ impl Invariant for Exact {
         let Some(state) = oracle.state(picture.zxid) else {
             return Err(format!("there never was a state {:x}: {record}", picture.zxid));
         };
-        match difference(picture, state) {
+        // What was loaded has counted the usages of quotas afresh.
+        let mut picture = picture.clone();
+        let mut state = state.clone();
+        if matches!(record, Record::Snapshotted { .. }) {
+            let usages = Rc::make_mut(&mut picture).nodes.iter_mut().filter(|node| node.is_usage());
+            for usage in usages {
+                usage.data = None;
+                if let Some(node) = Rc::make_mut(&mut state).node_mut(&usage.path) {
+                    node.data = None;
+                }
+            }
+        }
+        match difference(&picture, &state) {
             Some(difference) => Err(format!("{record}: {difference}")),
             None => Ok(()),
         }

@@ -20,7 +20,7 @@ impl Invariant for Linear {
         else {
             return Ok(());
         };
-        let after = oracle.conns[conn].asked.back().map_or(0, |asked| asked.after);
+        let after = oracle.asked(*conn, *zxid).map_or(0, |asked| asked.after);
         if *zxid <= after {
             return Err(format!("{zxid:x} was asked for when {after:x} was known to be done"));
         }

@@ -2,7 +2,7 @@
 //! the sync was sent.
 
 use super::Invariant;
-use crate::oracle::{Fact, Oracle};
+use crate::oracle::{Expected, Fact, Oracle};
 use crate::record::Record;
 use zk_proto::OpCode;
 
@@ -17,7 +17,8 @@ impl Invariant for Sync {
 
     fn check(&mut self, record: &Record, oracle: &Oracle) -> Result<(), String> {
         let Fact::Replied { header, asked: Some(asked), .. } = &oracle.fact else { return Ok(()) };
-        if asked.op == OpCode::Sync.code() && header.zxid < asked.after {
+        let is_sync = asked.op == OpCode::Sync.code() && asked.expected == Expected::Read;
+        if is_sync && header.zxid < asked.after {
             return Err(format!("{record}: {:x} was known to be done", asked.after));
         }
         Ok(())

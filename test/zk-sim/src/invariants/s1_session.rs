@@ -56,7 +56,8 @@ impl Invariant for Session {
             }
             (Record::Ticked { now }, _) => {
                 self.overdue(oracle)?;
-                self.ticked_ms = Some(now.monotonic_ms);
+                // While nothing can be written nobody expires.
+                self.ticked_ms = (!oracle.is_read_only).then_some(now.monotonic_ms);
             }
             (_, Fact::Proposed { cause: Cause::Expiry, header: Some(header), .. }) => {
                 Session::expired(oracle, header.client_id)?;

@@ -34,7 +34,7 @@ impl Invariant for Order {
         }
         let Some(header) = header else { return Err(format!("{zxid:x} has no header")) };
         let xid = match cause {
-            Cause::Request(conn) => oracle.conns[conn].asked.back().map_or(0, |asked| asked.xid),
+            Cause::Request(conn) => oracle.asked(*conn, *zxid).map_or(0, |asked| asked.xid),
             _ => 0,
         };
         let session = oracle.history.get(zxid).map_or(0, |committed| committed.session);

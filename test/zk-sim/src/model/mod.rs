@@ -42,6 +42,10 @@ pub mod code {
     pub const INVALID_ACL: i32 = -114;
     /// Authentication failed.
     pub const AUTH_FAILED: i32 = -115;
+    /// Nothing can be written now.
+    pub const NOT_READ_ONLY: i32 = -119;
+    /// `enforce.auth` is not satisfied.
+    pub const AUTH_REQUIRED: i32 = -124;
     /// No such watch.
     pub const NO_WATCHER: i32 = -121;
     /// Reconfiguration is off.

@@ -5,8 +5,9 @@ use super::code;
 use super::state::{State, Znode};
 use super::watch::{Event, Registry, Table};
 use super::wire::Bytes;
-use zk_proto::OpCode;
 use zk_proto::request::{MultiOp, ReadRequest, Request};
+use zk_proto::response::{ClientInfo, MultiResponse, MultiResult, WhoAmIResponse};
+use zk_proto::{Jute, OpCode};
 
 /// A reply: error and body.
 pub type Reply = (i32, Vec<u8>);
@@ -20,6 +21,8 @@ pub struct Look<'a> {
     pub session: i64,
     /// The identities that the connection had when the request was read.
     pub ids: &'a [Id],
+    /// The longest answer to a multiRead in bytes.
+    pub max_response_bytes: usize,
 }
 
 /// The reply to a request that changes nothing, and the catch-up events in front of it.
@@ -153,6 +156,11 @@ impl<'a> Look<'a> {
 
     /// Each read stands alone; with a write among them there is none.
     fn multi_read(self, ops: &[MultiOp<'_>]) -> Reply {
+        let is_read =
+            |op: &MultiOp<'_>| matches!(op, MultiOp::GetData(_) | MultiOp::GetChildren(_));
+        if !ops.iter().all(is_read) {
+            return (code::MARSHALLING, Vec::new());
+        }
         let mut results = Bytes::default();
         let mut nowhere = Registry::default();
         for op in ops {
@@ -167,6 +175,9 @@ impl<'a> Look<'a> {
                 Ok(body) => results.result(kind.code(), 0).raw(&body.0),
                 Err(error) => results.result(-1, error).int(error),
             };
+            if results.0.len() > self.max_response_bytes {
+                return (code::BAD_ARGUMENTS, Vec::new());
+            }
         }
         (0, results.results_end().0)
     }
@@ -193,25 +204,25 @@ pub fn sorted(op: OpCode, body: &[u8]) -> Vec<u8> {
 }
 
 fn sorted_infos(r: &mut zk_proto::Reader<'_>) -> Option<Vec<u8>> {
-    let infos: zk_proto::response::WhoAmIResponse<'_> = zk_proto::Jute::read(r).ok()?;
+    let infos = WhoAmIResponse::read(r).ok()?;
     let mut infos = infos.client_info;
     infos.sort_by(|a, b| (&a.auth_scheme, &a.user).cmp(&(&b.auth_scheme, &b.user)));
     let bytes = Bytes::default().int(infos.len() as i32);
-    Some(infos.iter().fold(bytes, |b, info| b.string(&info.auth_scheme).string(&info.user)).0)
+    let put = |b: Bytes, info: &ClientInfo<'_>| b.string(&info.auth_scheme).string(&info.user);
+    Some(infos.iter().fold(bytes, put).raw(r.rest()).0)
 }
 
 fn sorted_results(r: &mut zk_proto::Reader<'_>) -> Option<Vec<u8>> {
-    use zk_proto::response::{MultiResponse, MultiResult};
-    let response: MultiResponse<'_> = zk_proto::Jute::read(r).ok()?;
-    let mut out = Vec::new();
-    for result in response.results {
-        match result {
-            MultiResult::GetChildren(mut names) => {
-                names.sort_unstable();
-                MultiResult::GetChildren(names).write(&mut out);
-            }
-            other => other.write(&mut out),
+    let body = r.rest();
+    let mut response = MultiResponse::read(r).ok()?;
+    // What reading forgave must not be mended by writing.
+    if response.to_bytes() != body {
+        return None;
+    }
+    for result in &mut response.results {
+        if let MultiResult::GetChildren(names) = result {
+            names.sort_unstable();
         }
     }
-    Some(Bytes(out).results_end().0)
+    Some(response.to_bytes())
 }

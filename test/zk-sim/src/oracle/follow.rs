@@ -32,13 +32,7 @@ impl Oracle {
             {
                 Cause::Handshake(*conn)
             }
-            Input::Request(conn) => {
-                let last = self.conns.get(conn).and_then(|view| view.asked.back());
-                match last.map(|asked| asked.expected) {
-                    Some(Expected::Write(None)) => Cause::Request(*conn),
-                    _ => Cause::Nobody,
-                }
-            }
+            Input::Requests(writes) => writes.front().map_or(Cause::Nobody, |c| Cause::Request(*c)),
             Input::Tick => Cause::Expiry,
             Input::Reap(_) => Cause::Reaper,
             _ => Cause::Nobody,
@@ -65,8 +59,11 @@ impl Oracle {
             (Cause::Request(conn), _) => {
                 let view = self.conns.get_mut(&conn)?;
                 session = view.session;
-                let asked = view.asked.back_mut()?;
+                let asked = view.asked.iter_mut().find(|a| a.expected == Expected::Write(None))?;
                 asked.expected = Expected::Write(Some(zxid));
+                if let Input::Requests(writes) = &mut self.input {
+                    writes.pop_front();
+                }
                 let mut r = Reader::new(&asked.frame);
                 let RequestHeader { op, .. } = RequestHeader::read(&mut r).ok()?;
                 let op = OpCode::from_code(op).unwrap_or(OpCode::Error);
@@ -152,7 +149,7 @@ impl Oracle {
         self.adopt_usages(picture);
         self.conns.clear();
         self.input = Input::None;
-        self.ticked_ms = i64::MIN;
+        self.is_read_only = false;
         let heard_ms = self.now.monotonic_ms;
         let view =
             |timeout_ms: i32| SessionView { timeout_ms: timeout_ms.into(), heard_ms, owner: None };
@@ -166,9 +163,9 @@ impl Oracle {
         let Some(committed) = self.history.get_mut(&picture.zxid) else { return };
         let state = Rc::make_mut(&mut committed.step.after);
         for portrait in &picture.nodes {
-            let is_usage = portrait.path.starts_with("/zookeeper/quota/")
-                && portrait.path.ends_with("/zookeeper_stats");
-            if is_usage && let Some(node) = state.node_mut(&portrait.path) {
+            if portrait.is_usage()
+                && let Some(node) = state.node_mut(&portrait.path)
+            {
                 node.data.clone_from(&portrait.data);
             }
         }

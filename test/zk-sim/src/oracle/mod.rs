@@ -32,6 +32,10 @@ pub struct Terms {
     pub min_timeout_ms: i32,
     /// `maxSessionTimeout` in ms.
     pub max_timeout_ms: i32,
+    /// `enforce.auth`: a connection must have a digest before it may do anything.
+    pub enforces_digest: bool,
+    /// The longest answer to a multiRead in bytes.
+    pub max_response_bytes: usize,
 }
 
 /// Why a transaction came to be.
@@ -168,8 +172,8 @@ pub struct Oracle {
     pub completed: i64,
     /// The time of the latest input.
     pub now: Now,
-    /// When the member last looked for sessions to expire.
-    pub ticked_ms: i64,
+    /// Whether the member refuses writes.
+    pub is_read_only: bool,
     /// What the latest record meant.
     pub fact: Fact,
     /// Events that were settled by the latest record.
@@ -183,7 +187,8 @@ pub struct Oracle {
 enum Input {
     None,
     Handshake(Conn),
-    Request(Conn),
+    /// Writes whose transactions have not been given out yet, in the order in which they came.
+    Requests(VecDeque<Conn>),
     Tick,
     Reap(String),
 }
@@ -205,7 +210,7 @@ impl Oracle {
             sessions: BTreeMap::new(),
             completed: 0,
             now: Now { monotonic_ms: 0, wall_ms: 0 },
-            ticked_ms: i64::MIN,
+            is_read_only: false,
             fact: Fact::Plain,
             settled: Vec::new(),
             wires: BTreeMap::new(),
@@ -223,6 +228,13 @@ impl Oracle {
     #[must_use]
     pub fn has_session(&self, session: i64, zxid: i64) -> bool {
         self.state(zxid).is_some_and(|state| state.sessions.contains_key(&session))
+    }
+
+    /// The request of a connection that became this transaction, as long as it waits.
+    #[must_use]
+    pub fn asked(&self, conn: Conn, zxid: i64) -> Option<&Asked> {
+        let asked = &self.conns.get(&conn)?.asked;
+        asked.iter().find(|asked| asked.expected == Expected::Write(Some(zxid)))
     }
 
     /// Works the next record out.
@@ -249,6 +261,10 @@ impl Oracle {
             Record::Submitted { conn, frame, now } => {
                 self.now = *now;
                 self.submitted(*conn, frame)
+            }
+            Record::Admitted { is_read_only } => {
+                self.is_read_only = *is_read_only;
+                Fact::Plain
             }
             Record::Ticked { now } => {
                 self.now = *now;

@@ -89,7 +89,8 @@ impl Oracle {
                 let Some(view) = self.conns.get_mut(&conn) else { return (none, None) };
                 match read_of(asked) {
                     Some(op_and_rest) => {
-                        let (missed, reply) = answer(&state, view, asked, op_and_rest);
+                        let most = self.terms.max_response_bytes;
+                        let (missed, reply) = answer(&state, view, asked, op_and_rest, most);
                         (missed, Some(reply))
                     }
                     None => (none, None),
@@ -134,10 +135,11 @@ fn answer(
     view: &mut ConnView,
     asked: &Asked,
     (op, mut r): (OpCode, Reader<'_>),
+    max_response_bytes: usize,
 ) -> (Vec<Event>, Reply) {
     let Ok(Some(request)) = Request::read(op, &mut r) else {
         return (Vec::new(), (crate::model::code::MARSHALLING, Vec::new()));
     };
-    let look = Look { state, session: view.session, ids: &asked.ids };
+    let look = Look { state, session: view.session, ids: &asked.ids, max_response_bytes };
     read::answer(look, &mut view.watches, &request)
 }

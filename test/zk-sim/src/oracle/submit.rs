@@ -4,6 +4,7 @@ use super::{Asked, Expected, Fact, Input, Oracle, Phase};
 use crate::model::wire::Bytes;
 use crate::model::{acl::Id, code};
 use crate::record::Conn;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use zk_proto::connect::ConnectRequest;
 use zk_proto::request::{AuthPacket, MultiOp, Request, RequestHeader};
@@ -28,14 +29,14 @@ impl Oracle {
                 self.handshake(conn, frame);
             }
             Some(Phase::Live) => {
-                self.input = Input::Request(conn);
+                // Several requests may be taken in before their effects are carried out.
+                if !matches!(self.input, Input::Requests(_)) {
+                    self.input = Input::Requests(VecDeque::new());
+                }
                 self.heard(conn);
                 self.request(conn, frame, after);
             }
-            _ => {
-                self.input = Input::None;
-                self.heard(conn);
-            }
+            _ => self.heard(conn),
         }
         Fact::Plain
     }
@@ -59,6 +60,9 @@ impl Oracle {
         let Ok(request) = ConnectRequest::read(&mut Reader::new(frame)) else {
             return self.end(conn, "unreadable handshake");
         };
+        if self.is_read_only && request.session_id == SessionId::NONE {
+            return self.end(conn, "no session opens now");
+        }
         if request.last_zxid_seen > self.applied {
             return self.end(conn, "the client has seen more");
         }
@@ -77,6 +81,9 @@ impl Oracle {
         view.phase = Phase::Opening;
         if !is_renewal {
             return;
+        }
+        if !lives && self.is_read_only {
+            return self.end(conn, "nobody is told now that a session is gone");
         }
         if !lives {
             view.handshake = Some(response(0, 0, &[0; 16], view.has_read_only_byte));
@@ -120,6 +127,10 @@ impl Oracle {
         };
         let op = OpCode::from_code(header.op).filter(|op| op.is_client_request());
         let expected = match op {
+            op if op != Some(OpCode::Auth) && !self.is_admitted(conn) => {
+                self.end(conn, "it must say who it is");
+                Expected::Fixed(0, code::AUTH_REQUIRED)
+            }
             None => {
                 self.end(conn, "unknown operation");
                 Expected::Fixed(-1, code::UNIMPLEMENTED)
@@ -145,6 +156,16 @@ impl Oracle {
         let (xid, op) = (if is_ping { -2 } else { header.xid }, header.op);
         let ids = view.ids.clone();
         view.asked.push_back(Asked { xid, op, frame: frame.clone(), ids, expected, after });
+        if let (Expected::Write(None), Input::Requests(writes)) = (expected, &mut self.input) {
+            writes.push_back(conn);
+        }
+    }
+
+    /// Whether `enforce.auth` lets a connection go on.
+    fn is_admitted(&self, conn: Conn) -> bool {
+        let has_digest = |ids: &[Id]| ids.iter().any(|(scheme, _)| scheme == "digest");
+        !self.terms.enforces_digest
+            || self.conns.get(&conn).is_some_and(|view| has_digest(&view.ids))
     }
 
     /// What answers a request; `None` if nothing will.
@@ -152,6 +173,12 @@ impl Oracle {
         let session = self.conns.get(&conn)?.session;
         Some(match request {
             Request::Auth(packet) => self.auth(conn, packet),
+            Request::Multi(multi) if !multi.ops.iter().all(may_be_in_a_multi) => {
+                Expected::Refusal(code::MARSHALLING)
+            }
+            request if request.opcode().is_write() && self.is_read_only => {
+                Expected::Refusal(code::NOT_READ_ONLY)
+            }
             Request::CloseSession => {
                 self.end(conn, "it asked for it");
                 // It has expired just now: the connection ends without a word.
@@ -159,9 +186,6 @@ impl Oracle {
                     return None;
                 }
                 Expected::Write(None)
-            }
-            Request::Multi(multi) if !multi.ops.iter().all(may_be_in_a_multi) => {
-                Expected::Refusal(code::MARSHALLING)
             }
             request if request.opcode().is_write() => Expected::Write(None),
             _ => Expected::Read,

@@ -10,6 +10,7 @@ use zk_proto::snapshot::SessionRecord;
 use zk_store::Compression;
 use zk_store::data_dir::{DataDirs, DirLock};
 use zk_store::log::{LogOptions, LogWriter, put_frame};
+use zk_store::purge::purge;
 use zk_store::recover::{RecoverOptions, recover};
 use zk_store::sim::{EIO, SimDisk};
 use zk_store::snapshot::{ReadOptions, SnapshotOptions, SnapshotWriter, read_snapshot};
@@ -84,7 +85,13 @@ impl Storage for Files {
     }
 
     fn tend(&mut self, rng: &mut Rng) -> Result<(), Refused> {
-        let choice = rng.below(4);
+        let choice = rng.below(5);
+        let is_snapshotting = self.open.as_ref().is_some_and(|open| open.taking.is_some());
+        if choice == 4 && !is_snapshotting {
+            return purge(&self.disk, &self.dirs, 3, &ReadOptions::default())
+                .map(|_| ())
+                .map_err(refused);
+        }
         let writer = &mut self.open()?.writer;
         match choice {
             0 => writer.roll(),

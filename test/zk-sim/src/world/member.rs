@@ -10,7 +10,7 @@ use crate::storage::{Found, picture};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use zk_core::{Core, CoreOptions, Effect, Effects, Times};
+use zk_core::{Admission, Core, CoreOptions, Effect, Effects, Times};
 use zk_proto::{Limits, SessionId, Zxid};
 use zk_session::password::Passwords;
 use zk_tree::auth::{AuthOptions, Identity};
@@ -39,6 +39,7 @@ pub(super) struct Member {
 pub(super) struct Serving {
     pub(super) is_new: bool,
     pub(super) is_live: bool,
+    pub(super) is_admitted: bool,
     pub(super) session: SessionId,
     pub(super) identities: Arc<[Identity]>,
     pub(super) heard_ms: i64,
@@ -55,7 +56,7 @@ pub(super) enum Out {
     /// The requests of a connection that were answered.
     Answered(Conn),
     Established(Conn, SessionId),
-    Identities(Conn, Arc<[Identity]>),
+    Identities(Conn, Arc<[Identity]>, bool),
     Close(Conn),
 }
 
@@ -76,15 +77,15 @@ fn core_options(settings: &Settings) -> CoreOptions {
             auth: auth_options(),
             enforce_quota: settings.terms.rules.enforce_quota,
             close_session_txn: settings.close_session_txn,
-            digest: true,
+            digest: settings.digest,
         },
         tick_ms: settings.terms.tick_ms as u32,
         min_session_timeout_ms: settings.terms.min_timeout_ms,
         max_session_timeout_ms: settings.terms.max_timeout_ms,
         server_id: 1,
         passwords: Passwords::apache(),
-        enforced_schemes: None,
-        max_response_bytes: 1 << 20,
+        enforced_schemes: settings.terms.enforces_digest.then(|| vec!["digest".into()]),
+        max_response_bytes: settings.terms.max_response_bytes,
         limits: Limits::default(),
         hash_seed: settings.hash_seed,
     }
@@ -122,8 +123,8 @@ fn outs(fx: &Effects) -> Vec<Out> {
             Effect::Established { conn, session, .. } => {
                 outs.push(Out::Established(conn.0, *session));
             }
-            Effect::Identities { conn, identities, .. } => {
-                outs.push(Out::Identities(conn.0, identities.clone()));
+            Effect::Identities { conn, identities, admitted } => {
+                outs.push(Out::Identities(conn.0, identities.clone(), *admitted));
             }
             Effect::Close { conn } => outs.push(Out::Close(conn.0)),
         }
@@ -198,9 +199,9 @@ impl World {
                     serving.under_way = 0;
                 }
             }
-            Out::Identities(conn, identities) => {
+            Out::Identities(conn, identities, is_admitted) => {
                 if let Some(serving) = member.conns.get_mut(&conn) {
-                    serving.identities = identities;
+                    (serving.identities, serving.is_admitted) = (identities, is_admitted);
                 }
             }
             Out::Close(conn) => {
@@ -232,6 +233,7 @@ impl World {
         let serving = Serving {
             is_new: true,
             is_live: false,
+            is_admitted: !self.settings.terms.enforces_digest,
             session: SessionId::NONE,
             identities,
             heard_ms: self.now.monotonic_ms,
@@ -303,6 +305,17 @@ impl World {
             self.due = member.tree.due_for_reaping(wall_ms, never_used_ms, 4);
         }
         Ok(())
+    }
+
+    /// The log's disk is full, or has space again.
+    pub(super) fn fill(&mut self, is_full: bool) -> Result<(), Stop> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        if (member.core.admission() == Admission::ReadOnly) == is_full {
+            return Ok(());
+        }
+        member.core.set_admission(if is_full { Admission::ReadOnly } else { Admission::Serving });
+        self.mark("writes are refused");
+        self.emit(Record::Admitted { is_read_only: is_full })
     }
 
     /// Takes a picture of everything the member holds.

@@ -126,6 +126,7 @@ const CALM: Odds = Odds {
     pause: 0,
     direct_read: 500,
     inspect: 0,
+    fill: 0,
 };
 
 impl World {

@@ -29,8 +29,11 @@ impl World {
             }
             Some(frame) => {
                 serving.heard_ms = self.now.monotonic_ms;
-                self.emit_submitted(conn, &frame)?;
-                self.request(conn, &frame)
+                // A server takes in what has come together, now and then.
+                let mut batch = vec![frame];
+                let more = if self.rng.chance(200) { link.inbound.len().min(3) } else { 0 };
+                batch.extend(link.inbound.drain(..more));
+                self.requests(conn, &batch)
             }
             None if link.is_left => self.left(conn),
             None => Ok(()),
@@ -56,24 +59,29 @@ impl World {
         Ok(())
     }
 
-    fn request(&mut self, conn: Conn, frame: &Rc<[u8]>) -> Result<(), Stop> {
-        if is_plain_read(frame) && self.rng.chance(self.odds().direct_read) {
-            let under_way = self.member.as_ref().and_then(|m| m.conns.get(&conn));
-            if under_way.is_some_and(|serving| serving.under_way == 0) {
+    fn requests(&mut self, conn: Conn, batch: &[Rc<[u8]>]) -> Result<(), Stop> {
+        batch.iter().try_for_each(|frame| self.emit_submitted(conn, frame))?;
+        if let [frame] = batch {
+            if is_plain_read(frame) && self.rng.chance(self.odds().direct_read) {
+                let serving = self.member.as_ref().and_then(|member| member.conns.get(&conn));
+                if serving.is_some_and(|serving| serving.under_way == 0 && serving.is_admitted) {
+                    return self.answer_beside(conn, frame);
+                }
+            }
+            if self.mutant == Some(Mutant::StaleSync) && operation(frame) == Some(OpCode::Sync) {
                 return self.answer_beside(conn, frame);
             }
-        }
-        if self.mutant == Some(Mutant::StaleSync) && operation(frame) == Some(OpCode::Sync) {
-            return self.answer_beside(conn, frame);
         }
         let times = if self.mutates(Mutant::DoubledRequest, 20) { 2 } else { 1 };
         for _ in 0..times {
             self.drive(|member, now, fx| {
                 let Member { core, tree, watches, conns, .. } = member;
                 if let Some(serving) = conns.get_mut(&conn) {
-                    serving.under_way += 1;
+                    serving.under_way += batch.len();
                 }
-                core.submit(tree, watches, now, ConnId(conn), frame, fx);
+                for frame in batch {
+                    core.submit(tree, watches, now, ConnId(conn), frame, fx);
+                }
             })?;
         }
         Ok(())
@@ -94,7 +102,7 @@ impl World {
             session: serving.session,
             identities: &serving.identities,
             limits: Limits::default(),
-            max_response_bytes: 1 << 20,
+            max_response_bytes: self.settings.terms.max_response_bytes,
         };
         let mut bytes = Vec::new();
         reader.answer(frame, &mut bytes);

@@ -1,7 +1,7 @@
 //! What happens next, and the two halves of a run: first with faults, then until everything is
 //! answered and everybody is gone.
 
-use super::workload::frame;
+use super::workload::{Workload, frame};
 use super::{Stop, World};
 use crate::record::Record;
 use zk_proto::Text;
@@ -20,6 +20,7 @@ impl World {
             self.step()?;
         }
         self.is_calm = true;
+        self.fill(false)?;
         self.become_quiet()?;
         self.last_questions()?;
         self.expire_everybody()?;
@@ -37,6 +38,10 @@ impl World {
         }
         if self.rng.chance(odds.harm) && !self.storage.is_harmed() {
             self.harm()?;
+        }
+        if self.rng.chance(odds.fill) {
+            let is_full = self.rng.chance(500);
+            return self.fill(is_full);
         }
         if self.rng.chance(odds.inspect) {
             return self.inspect();
@@ -143,6 +148,7 @@ impl World {
                 return Err(self.fail("L1 liveness", what));
             };
             let path = || Text::Borrowed("/a");
+            self.ask_frame(number, conn, -4, frame(-4, &Workload::good_auth()))?;
             for request in [
                 Request::Sync(PathRequest { path: path() }),
                 Request::GetData(ReadRequest { path: path(), watch: true }),

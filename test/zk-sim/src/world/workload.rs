@@ -168,11 +168,15 @@ impl Workload {
     fn write(&self, rng: &mut Rng, known: &[String]) -> Request<'_> {
         let path = self.path(rng, known);
         let version = Workload::version(rng);
+        if rng.chance(15) {
+            return Workload::quota(rng);
+        }
         match rng.below(20) {
             0..8 => Request::Create(self.create(rng, known)),
             8..11 => Request::Delete(VersionedPath { path, version }),
             11..15 => {
-                let data = *rng.pick(&DATA);
+                let is_limit = path.ends_with("zookeeper_limits");
+                let data = if is_limit { Some(*rng.pick(&LIMITS)) } else { *rng.pick(&DATA) };
                 Request::SetData(SetDataRequest { path, data, version })
             }
             15 => Request::SetAcl(SetAclRequest { path, acl: self.acl(rng), version }),
@@ -187,6 +191,28 @@ impl Workload {
                 Request::Multi(MultiRequest { ops })
             }
         }
+    }
+
+    /// A quota on a top-level path, with or without its usage.
+    fn quota(rng: &mut Rng) -> Request<'static> {
+        let top = format!("/zookeeper/quota/{}", rng.pick(&["a", "b", "q"]));
+        let create = |path: String, data| {
+            MultiOp::Create(Create {
+                op: OpCode::Create,
+                path: Text::Owned(path),
+                data,
+                acl: AclBytes::OPEN,
+                flags: 0,
+                ttl_ms: 0,
+            })
+        };
+        let mut ops = vec![
+            create(top.clone(), None),
+            create(format!("{top}/zookeeper_limits"), Some(*rng.pick(&LIMITS))),
+            create(format!("{top}/zookeeper_stats"), Some(b"")),
+        ];
+        ops.truncate(if rng.chance(800) { 3 } else { 2 });
+        Request::Multi(MultiRequest { ops })
     }
 
     fn read(&self, rng: &mut Rng, known: &[String]) -> Request<'static> {
@@ -245,6 +271,12 @@ impl Workload {
             1 => self.read(rng, known),
             _ => self.watch(rng, known),
         }
+    }
+
+    /// An auth packet that gives an identity.
+    pub(super) fn good_auth() -> Request<'static> {
+        let auth = Some(USERS[0].0.as_bytes());
+        Request::Auth(AuthPacket { auth_type: 0, scheme: Some("digest".into()), auth })
     }
 
     /// An auth packet, now and then one that fails.
