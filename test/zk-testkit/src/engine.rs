@@ -1,9 +1,10 @@
 //! Which server: ours, or one of Apache's as `test/foreign/setup.sh` collects them.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::{env, fmt};
+use std::{env, fmt, io};
 
 use crate::Error;
 
@@ -121,6 +122,7 @@ pub fn apache_or_skip(engine: Engine) -> bool {
     let Err(why) = probe else { return true };
     let required = env::var_os("ZKFLEET_REQUIRE_APACHE").is_some_and(|v| v == "1");
     assert!(!required, "ZKFLEET_REQUIRE_APACHE=1, but {why}");
-    eprintln!("SKIPPED: {why}");
+    // Not eprintln, which the test harness keeps to itself when a test passes.
+    let _ = writeln!(io::stderr(), "SKIPPED: {why}");
     false
 }
