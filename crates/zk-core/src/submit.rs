@@ -69,10 +69,7 @@ impl Core {
             Err(DecodeError::Null { at: PATH_AT })
                 if matches!(op, OpCode::SetData | OpCode::SetAcl) =>
             {
-                let (session, identities) = (connection.session, connection.identities.clone());
-                let answer = Answer::Request { conn, xid: header.xid, op };
-                let refused = Proposal::Refused(ErrorCode::BadArguments);
-                self.propose(tree, now, session, header.xid, &identities, &refused, answer, fx);
+                self.write_nowhere(tree, now, conn, header.xid, op, fx);
             }
             Ok(None) | Err(_) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
@@ -105,6 +102,27 @@ impl Core {
             request => Proposal::Request(request),
         };
         self.propose(tree, now, session, xid, &identities, &proposal, answer, fx);
+    }
+
+    /// A write without a path fails like one with a bad path: behind the checks of the session.
+    fn write_nowhere(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        conn: ConnId,
+        xid: i32,
+        op: OpCode,
+        fx: &mut Effects,
+    ) {
+        if self.admission == Admission::ReadOnly {
+            return self.refuse(tree, conn, xid, ErrorCode::NotReadOnly, fx);
+        }
+        let Some(connection) = self.conns.get(&conn) else { return };
+        let (session, identities) = (connection.session, connection.identities.clone());
+        let closing = self.sessions.get(session).is_none_or(|s| s.is_closing);
+        let code = if closing { ErrorCode::SessionExpired } else { ErrorCode::BadArguments };
+        let answer = Answer::Request { conn, xid, op };
+        self.propose(tree, now, session, xid, &identities, &Proposal::Refused(code), answer, fx);
     }
 
     /// An answer without a body, in its turn.
