@@ -33,7 +33,7 @@ public final class SecureSuite {
     private static final String ALICE = "CN=alice,O=Acme";
     private static final int PATIENCE_S = 30;
     /** How long a client that must not get in is given to prove the contrary. */
-    private static final int REFUSED_S = 3;
+    private static final int REFUSED_S = 2;
 
     private interface Check {
         void run() throws Exception;

@@ -22,7 +22,7 @@ from kazoo.security import Permissions, make_acl
 
 logging.disable(logging.CRITICAL)  # expected failures are no news
 PATIENCE = 30
-REFUSED = 3  # how long a client that must not get in is given to prove the contrary
+REFUSED = 2  # how long a client that must not get in is given to prove the contrary
 ALICE = "CN=alice,O=Acme"
 
 CHECKS = []

@@ -62,9 +62,9 @@ pub(crate) fn four_letter_word(mut stream: impl Read + Write, word: &str) -> Str
 }
 
 impl Client {
-    /// A session over plain text, 20 s long.
+    /// A session over plain text, a minute long.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<Client> {
-        Client::handshake(open(addr), 20_000)
+        Client::handshake(open(addr), 60_000)
     }
 
     /// A session of a timeout in ms.

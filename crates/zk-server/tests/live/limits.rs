@@ -181,7 +181,10 @@ fn who_never_reads_is_let_go() {
     }
     // Its pings would be behind answers that it does not read, so its session expires; then its
     // connection must not live on for the sake of those answers.
-    wait_until("only the other one is left", || member.connections() == 1);
+    wait_until("only the other one is left", || {
+        // Whose own session must not end meanwhile.
+        other.get("/").is_ok() && member.connections() == 1
+    });
     drop(deaf);
 }
 
@@ -250,7 +253,7 @@ pub(crate) fn connect_frame() -> Vec<u8> {
     let connect = zk_proto::connect::ConnectRequest {
         protocol_version: 0,
         last_zxid_seen: 0,
-        timeout_ms: 20_000,
+        timeout_ms: 60_000,
         session_id: zk_proto::SessionId::NONE,
         password: None,
         read_only: Some(false),

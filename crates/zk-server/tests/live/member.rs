@@ -19,7 +19,7 @@ pub(crate) struct Member {
 pub(crate) fn config(dir: &Path, lines: &str) -> ServerConfig {
     let text = format!(
         "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
-         tickTime=500\npreAllocSize=1024\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n{lines}\n",
+         tickTime=500\nmaxSessionTimeout=60000\npreAllocSize=1024\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n{lines}\n",
         dir.join("data").display()
     );
     parse("zoo.cfg", text.as_bytes(), &[], Options::default()).unwrap().config

@@ -198,7 +198,7 @@ fn answers_keep_their_order_among_other_requests() {
 fn junk_in_place_of_a_token_ends_the_connection() {
     let member = member("");
     for body in [&[0xff, 0xff, 0xff, 0xfe][..], &[0x7f, 0xff, 0xff, 0xff], &[0, 0, 0, 9, 1], &[]] {
-        let mut client = Client::handshake(open(member.addr()), 20_000).unwrap();
+        let mut client = Client::handshake(open(member.addr()), 60_000).unwrap();
         let mut frame = Vec::new();
         zk_proto::jute::put_frame(&mut frame, |out| {
             out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 102]);

@@ -29,7 +29,7 @@ impl Secure {
 
     fn connect(&self, identity: Option<&Identity>) -> std::io::Result<Client> {
         let stream = self.authority.dial(self.member.secure_addr(), identity);
-        Client::handshake(stream, 20_000)
+        Client::handshake(stream, 60_000)
     }
 }
 
@@ -85,7 +85,7 @@ fn a_client_that_does_not_trust_the_server_leaves() {
     let secure = Secure::start("");
     let other = Authority::new();
     let stream = other.dial(secure.member.secure_addr(), None);
-    let refused = Client::handshake(stream, 20_000).map(|_| ()).unwrap_err();
+    let refused = Client::handshake(stream, 60_000).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("invalid peer certificate"), "{refused}");
     assert!(secure.connect(Some(&secure.authority.issue("client"))).is_ok());
 }
@@ -100,7 +100,7 @@ fn the_wrong_protocol_is_closed_and_nobody_else_notices() {
     let _ = plain.read_to_end(&mut answer);
     assert!(answer.is_empty() || answer[0] == 0x15, "an alert at most: {answer:?}");
     let stream = secure.authority.dial(secure.member.addr(), None);
-    assert!(Client::handshake(stream, 20_000).is_err());
+    assert!(Client::handshake(stream, 60_000).is_err());
     let mut http = open(secure.member.addr());
     http.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert!(is_closed_by_peer(http));
@@ -115,7 +115,7 @@ fn one_port_speaks_both() {
     assert!(secure.member.client().who().is_empty());
     let alice = secure.authority.issue("alice");
     let stream = secure.authority.dial(addr, Some(&alice));
-    let mut client = Client::handshake(stream, 20_000).unwrap();
+    let mut client = Client::handshake(stream, 60_000).unwrap();
     assert_eq!(client.who(), ["x509:CN=alice,O=Acme"]);
     assert_eq!(four_letter_word(open(addr), "ruok"), "imok");
     assert_eq!(four_letter_word(secure.authority.dial(addr, None), "ruok"), "imok");
@@ -131,7 +131,7 @@ fn versions_are_as_configured() {
     for (version, is_allowed) in [(&TLS12, true), (&TLS13, false)] {
         let config = secure.authority.client_config(None, &[version]);
         let stream = dial(secure.member.secure_addr(), config);
-        assert_eq!(Client::handshake(stream, 20_000).is_ok(), is_allowed, "{version:?}");
+        assert_eq!(Client::handshake(stream, 60_000).is_ok(), is_allowed, "{version:?}");
     }
 }
 
@@ -147,7 +147,7 @@ fn new_stores_are_taken_while_it_runs() {
     let new = next.issue("new");
     wait_until("a client of the new authority gets in", || {
         let stream = next.dial(secure.member.secure_addr(), Some(&new));
-        Client::handshake(stream, 20_000).is_ok()
+        Client::handshake(stream, 60_000).is_ok()
     });
     assert!(secure.connect(Some(&old)).is_err(), "the old authority counts no more");
     assert_eq!(before.get("/"), Ok(Vec::new()), "connections that are there stay");
