@@ -129,6 +129,8 @@ pub struct Settings {
     pub odds: Odds,
     /// Weights of clients, the member's reading, delivery, the log, reports, snapshots, ticks.
     pub weights: [u32; 7],
+    /// The wall clock begins at the same time with each start, as on a machine without a battery.
+    pub forgets_time: bool,
     /// Watches are preferred by clients.
     pub loves_watches: bool,
 }
@@ -175,6 +177,7 @@ impl Settings {
             has_files: rng.chance(500),
             odds,
             weights,
+            forgets_time: rng.chance(150),
             loves_watches: rng.chance(400),
         }
     }

@@ -119,7 +119,9 @@ fn is_catch_up(_: &Record, oracle: &Oracle) -> bool {
 
 /// Whether this is a reply to a request of `conn`.
 fn is_reply_to(record: &Record, conn: Conn) -> bool {
-    matches!(record, Record::Sent { conn: c, frame } if *c == conn && frame[..4] != [0xff; 4])
+    // Events have -1 in front, handshakes 0.
+    matches!(record, Record::Sent { conn: c, frame }
+        if *c == conn && frame[..4] != [0xff; 4] && frame[..4] != [0; 4])
 }
 
 fn zxid_of(record: &Record) -> i64 {

@@ -4,12 +4,15 @@
 use super::{Invariant, shown};
 use crate::oracle::{Cause, Fact, Oracle, SessionView};
 use crate::record::Record;
+use std::collections::BTreeSet;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     /// When the member last looked for sessions to expire; those due then must be closing.
     ticked_ms: Option<i64>,
+    /// Every id that a client was told: whoever holds one must not meet somebody else's session.
+    told: BTreeSet<i64>,
 }
 
 /// The tick at which a session is due (client-protocol 2.7).
@@ -76,6 +79,12 @@ impl Invariant for Session {
                     shown(frame),
                     shown(expected.as_deref().unwrap_or_default())
                 ));
+            }
+            (_, Fact::Handshake { conn, opened: Some(_), .. }) => {
+                let id = oracle.conns[conn].session;
+                if !self.told.insert(id) {
+                    return Err(format!("c{conn}: {id:x} was another client's once"));
+                }
             }
             _ => {}
         }

@@ -145,7 +145,10 @@ impl Oracle {
                 Err(DecodeError::Null { at: 8 })
                     if matches!(op, OpCode::SetData | OpCode::SetAcl) =>
                 {
-                    Expected::Write(None)
+                    match self.is_read_only {
+                        true => Expected::Refusal(code::NOT_READ_ONLY),
+                        false => Expected::Write(None),
+                    }
                 }
                 _ => Expected::Refusal(code::MARSHALLING),
             },

@@ -116,6 +116,9 @@ struct World {
     undead: Option<(SessionId, i32)>,
 }
 
+/// When the worlds begin, in ms since the Unix epoch.
+const FIRST_WALL_MS: i64 = 1_700_000_000_000;
+
 /// What never happens any more when the faults are over.
 const CALM: Odds = Odds {
     crash: 0,
@@ -138,7 +141,7 @@ impl World {
             false => Box::new(List::new(tree_options(&settings))),
         };
         World {
-            now: Now { monotonic_ms: 0, wall_ms: 1_700_000_000_000 + rng.between(0, 1 << 30) },
+            now: Now { monotonic_ms: 0, wall_ms: FIRST_WALL_MS + rng.between(0, 1 << 30) },
             storage,
             member: None,
             net: Net::default(),
@@ -232,6 +235,9 @@ impl World {
         }
         // A new process counts its monotonic time from its start.
         self.now.monotonic_ms = 0;
+        if self.settings.forgets_time {
+            self.now.wall_ms = FIRST_WALL_MS;
+        }
         let picture = Rc::new(picture(&found.tree, &found.sessions));
         self.member = Some(Member::new(&self.settings, found, self.times()));
         self.mark("start");
