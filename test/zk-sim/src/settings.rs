@@ -121,6 +121,8 @@ pub struct Settings {
     pub hash_seed: u64,
     /// How many clients.
     pub clients: usize,
+    /// How many applications on the real client session.
+    pub apps: usize,
     /// How many steps of chance before the faults end.
     pub steps: usize,
     /// Whether storage is zk-store's on a simulated disk.
@@ -173,6 +175,7 @@ impl Settings {
             digest: rng.chance(900),
             hash_seed: rng.draw(),
             clients: rng.between(1, 6) as usize,
+            apps: rng.between(0, 2) as usize,
             steps: rng.between(300, 2500) as usize,
             has_files: rng.chance(500),
             odds,

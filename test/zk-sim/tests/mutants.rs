@@ -65,6 +65,11 @@ fn every_invariant_notices_faults_on_its_own() {
 }
 
 #[test]
+fn clients_and_member_must_agree_on_watches() {
+    assert!(noticed(Mutant::LostEvent, Some("K1 client session")).is_some());
+}
+
+#[test]
 fn no_invariant_is_forgotten() {
     let settings = run(1, RunOptions::default()).settings;
     let mut names: Vec<_> = zk_sim::Judge::new(settings.terms).names().collect();

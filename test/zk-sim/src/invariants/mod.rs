@@ -22,8 +22,9 @@ mod z3_order;
 mod z5_durable;
 mod z8_digest;
 
+use crate::model::watch::Registry;
 use crate::oracle::{Oracle, Terms};
-use crate::record::Record;
+use crate::record::{Conn, Record};
 use std::fmt;
 
 /// Something that must hold after every record.
@@ -97,6 +98,12 @@ impl Judge {
     /// The names of the invariants.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.invariants.iter().map(|invariant| invariant.name())
+    }
+
+    /// The watches of a connection by the model.
+    #[must_use]
+    pub fn watches(&self, conn: Conn) -> Option<&Registry> {
+        self.oracle.conns.get(&conn).map(|view| &view.watches)
     }
 
     /// Looks at the next record.

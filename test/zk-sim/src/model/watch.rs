@@ -39,27 +39,47 @@ pub struct Event {
 
 /// All watches of one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(BTreeSet<(String, Table, Mode)>);
+pub struct Registry {
+    all: BTreeSet<(String, Table, Mode)>,
+    /// Paths of one-shot watches that were used up without a word, for their connection may not
+    /// read what happened: its client still believes in them.
+    pub silenced: BTreeSet<String>,
+}
 
 impl Registry {
     /// Adds a one-shot watch.
     pub fn add(&mut self, path: &str, table: Table) {
-        self.0.insert((path.into(), table, Mode::Standard));
+        self.all.insert((path.into(), table, Mode::Standard));
     }
 
     /// addWatch: mode 0 stays, mode 1 covers the subtree.
     pub fn add_persistent(&mut self, path: &str, is_recursive: bool) {
         if is_recursive {
-            self.0.insert((path.into(), Table::Data, Mode::Recursive));
+            self.all.insert((path.into(), Table::Data, Mode::Recursive));
         } else {
-            self.0.insert((path.into(), Table::Data, Mode::Persistent));
-            self.0.insert((path.into(), Table::Child, Mode::Persistent));
+            self.all.insert((path.into(), Table::Data, Mode::Persistent));
+            self.all.insert((path.into(), Table::Child, Mode::Persistent));
         }
+    }
+
+    /// Paths of all watches: one-shot data, one-shot child, persistent, recursive.
+    #[must_use]
+    pub fn paths(&self) -> [BTreeSet<String>; 4] {
+        let of = |table: Table, mode: Mode| {
+            let those = self.all.iter().filter(|(_, t, m)| (*t, *m) == (table, mode));
+            those.map(|(path, ..)| path.clone()).collect()
+        };
+        [
+            of(Table::Data, Mode::Standard),
+            of(Table::Child, Mode::Standard),
+            of(Table::Data, Mode::Persistent),
+            of(Table::Data, Mode::Recursive),
+        ]
     }
 
     /// Whether a watch stands on exactly this path.
     fn has(&self, path: &str, table: Table, mode: Mode) -> bool {
-        self.0.contains(&(path.to_string(), table, mode))
+        self.all.contains(&(path.to_string(), table, mode))
     }
 
     /// Those that checkWatches and removeWatches mean by `kind`; `None` for an unknown kind.
@@ -73,7 +93,7 @@ impl Registry {
             _ => None,
         };
         is_meant(Table::Data, Mode::Standard)?;
-        let here = self.0.iter().filter(|(at, ..)| at == path);
+        let here = self.all.iter().filter(|(at, ..)| at == path);
         Some(here.filter(|(_, t, m)| is_meant(*t, *m) == Some(true)).cloned().collect())
     }
 
@@ -81,14 +101,14 @@ impl Registry {
     pub fn find(&mut self, path: &str, kind: i32, remove: bool) -> Option<bool> {
         let meant = self.meant(path, kind)?;
         if remove {
-            self.0.retain(|watch| !meant.contains(watch));
+            self.all.retain(|watch| !meant.contains(watch));
         }
         Some(!meant.is_empty())
     }
 
     /// The event of a change in one table, if this connection waits for it.
     fn fire(&mut self, table: Table, path: &str) -> bool {
-        let standard = self.0.remove(&(path.to_string(), table, Mode::Standard));
+        let standard = self.all.remove(&(path.to_string(), table, Mode::Standard));
         let above = |(top, t, mode): &(String, Table, Mode)| {
             // Nothing is below the path "", although reads take it for the root.
             (*t, *mode) == (Table::Data, Mode::Recursive)
@@ -96,7 +116,7 @@ impl Registry {
         };
         standard
             || self.has(path, table, Mode::Persistent)
-            || (table == Table::Data && self.0.iter().any(above))
+            || (table == Table::Data && self.all.iter().any(above))
     }
 
     /// What a change means here: events in order, those that may not be seen left out.
@@ -109,12 +129,18 @@ impl Registry {
         }
         if told && acl::check(&change.acl, acl::READ, ids).is_ok() {
             fired.push(Event { zxid, kind: *kind, path: path.clone() });
+        } else if told {
+            self.silenced.insert(path.clone());
         }
         if let Some(above) = parent(path).filter(|_| *kind != 3)
             && self.fire(Table::Child, above)
-            && acl::check(&change.parent_acl, acl::READ, ids).is_ok()
         {
-            fired.push(Event { zxid, kind: 4, path: above.into() });
+            match acl::check(&change.parent_acl, acl::READ, ids) {
+                Ok(()) => fired.push(Event { zxid, kind: 4, path: above.into() }),
+                Err(_) => {
+                    self.silenced.insert(above.into());
+                }
+            }
         }
         fired
     }

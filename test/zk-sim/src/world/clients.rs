@@ -82,7 +82,7 @@ impl World {
     }
 
     /// A frame leaves a client.
-    fn send(&mut self, conn: Conn, frame: Frame) -> Result<(), Stop> {
+    pub(super) fn send(&mut self, conn: Conn, frame: Frame) -> Result<(), Stop> {
         let Some(link) = self.net.links.get_mut(&conn) else { return Ok(()) };
         link.inbound.push_back(frame.clone());
         self.emit(Record::Invoked { conn, frame })
@@ -120,9 +120,14 @@ impl World {
         self.send(conn, frame)
     }
 
-    /// A client leaves, or the network cuts it off: a part of what was on its way still arrives.
+    /// A client leaves, or the network cuts it off.
     fn leave(&mut self, number: usize, conn: Conn) {
         self.clients[number].disconnected();
+        self.cut(conn);
+    }
+
+    /// A connection breaks: a part of what was on its way to the member still arrives.
+    pub(super) fn cut(&mut self, conn: Conn) {
         let Some(link) = self.net.links.get_mut(&conn) else { return };
         link.outbound.clear();
         let arrives = self.rng.below(link.inbound.len() + 1);
@@ -137,16 +142,23 @@ impl World {
     pub(super) fn deliver(&mut self, conn: Conn) -> Result<(), Stop> {
         let Some(link) = self.net.links.get_mut(&conn) else { return Ok(()) };
         let client = self.clients.iter().position(|client| client.conn == Some(conn));
+        let app = self.apps.iter().position(|app| app.conn == Some(conn));
         let Some(frame) = link.outbound.pop_front() else {
             if link.is_closed {
                 self.net.links.remove(&conn);
                 if let Some(number) = client {
                     self.clients[number].disconnected();
                 }
+                if let Some(number) = app {
+                    return self.lose(number);
+                }
             }
             return Ok(());
         };
         self.emit(Record::Received { conn, frame: frame.clone() })?;
+        if let Some(number) = app {
+            return self.hear(number, &frame);
+        }
         let Some(number) = client else { return Ok(()) };
         match self.clients[number].hear(&frame) {
             Heard::Established => self.established(number, conn),

@@ -1,5 +1,6 @@
 //! A world of one member and its clients. One seed decides everything that happens in it.
 
+mod app;
 mod client;
 mod clients;
 mod member;
@@ -15,6 +16,7 @@ use crate::record::{Now, Record};
 use crate::rng::Rng;
 use crate::settings::{Mutant, Odds, Settings};
 use crate::storage::{Files, List, Storage, picture};
+use app::App;
 use client::Client;
 use member::{Member, tree_options};
 use net::Net;
@@ -102,6 +104,9 @@ struct World {
     member: Option<Member>,
     net: Net,
     clients: Vec<Client>,
+    apps: Vec<App>,
+    /// Time for clients: it does not begin anew with the member.
+    elapsed_ms: i64,
     workload: Workload,
     /// Paths that are there, or were just now.
     known: Vec<String>,
@@ -146,6 +151,8 @@ impl World {
             member: None,
             net: Net::default(),
             clients: (0..settings.clients).map(Client::new).collect(),
+            apps: (0..settings.apps).map(|n| App::new(n, rng.draw(), 0)).collect(),
+            elapsed_ms: 0,
             workload: Workload::new(settings.loves_watches),
             known: Vec::new(),
             due: Vec::new(),

@@ -6,9 +6,12 @@ use super::{Stop, World};
 use crate::record::Record;
 use zk_proto::Text;
 use zk_proto::request::{PathRequest, ReadRequest, Request};
+use zk_session::client::Input;
 
 /// Steps after which everything must have been answered.
 const CALM_STEPS: usize = 20_000;
+/// How often an application may look whether it is time to dial.
+const APP_TRIES: usize = 40;
 /// How often a client may be turned away when all faults are over.
 const TRIES: usize = 6;
 
@@ -48,8 +51,11 @@ impl World {
         }
         match self.rng.weighted(&self.settings.weights) {
             0 => {
-                let number = self.rng.below(self.clients.len());
-                self.act(number)
+                let number = self.rng.below(self.clients.len() + self.apps.len());
+                match number.checked_sub(self.clients.len()) {
+                    Some(app) => self.act_app(app),
+                    None => self.act(number),
+                }
             }
             1 => self.read_somewhere(),
             2 => self.deliver_somewhere(),
@@ -73,6 +79,7 @@ impl World {
         if self.rng.chance(odds.pause) {
             passed_ms += self.rng.between(0, i64::from(self.settings.terms.max_timeout_ms));
         }
+        self.elapsed_ms += passed_ms;
         self.now.monotonic_ms += passed_ms;
         self.now.wall_ms += passed_ms;
         if self.rng.chance(odds.wall_jump) {
@@ -160,7 +167,33 @@ impl World {
             }
         }
         self.become_quiet()?;
+        self.connect_apps()?;
         self.inspect()
+    }
+
+    /// Every application finds its way back by itself, and has all its watches again.
+    fn connect_apps(&mut self) -> Result<(), Stop> {
+        for number in 0..self.apps.len() {
+            for _ in 0..APP_TRIES {
+                if self.apps[number].session.state().is_connected() {
+                    break;
+                }
+                // Pauses between dials grow to 2 s.
+                self.elapsed_ms += 500;
+                self.act_app(number)?;
+                self.become_quiet()?;
+            }
+            if !self.apps[number].session.state().is_connected() {
+                let what = format!("app {number} does not find its way back");
+                return Err(self.fail("L1 liveness", what));
+            }
+        }
+        self.become_quiet()?;
+        self.compare_watches()?;
+        for number in 0..self.apps.len() {
+            self.feed(number, Input::Detach)?;
+        }
+        self.become_quiet()
     }
 
     /// Nobody says anything any more: every session expires, in its time.
