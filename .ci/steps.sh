@@ -53,7 +53,8 @@ serves() {
     [[ $answer == *Mode:* ]]
 }
 
-# The foreign clients, on a server of ours that ends with 0 afterwards.
+# foreign_clients [SUITE...]: their suites (default: all), on a server of ours that ends with 0
+# afterwards.
 foreign_clients() {
     local port i
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -66,7 +67,7 @@ foreign_clients() {
         ! serves "$port" || break
         sleep 0.1
     done
-    if ! test/foreign/run-clients.sh "127.0.0.1:$port"; then
+    if ! test/foreign/run-clients.sh "127.0.0.1:$port" "$@"; then
         tail -n 50 "$work/log"
         return 1
     fi

@@ -109,11 +109,7 @@ impl Core {
         let mut table = SessionTable::new(options.tick_ms);
         table.restore(sessions, now.monotonic_ms);
         Core {
-            ids: SessionIds::new(
-                options.server_id,
-                now.wall_ms.max(0) as u64,
-                tree.last_zxid(),
-            ),
+            ids: SessionIds::new(options.server_id, now.wall_ms.max(0) as u64, tree.last_zxid()),
             admission: Admission::Serving,
             sessions: table,
             conns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(options.hash_seed)),

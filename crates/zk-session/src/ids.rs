@@ -63,7 +63,10 @@ mod tests {
 
     #[test]
     fn the_container_mark_and_zero_are_never_handed_out() {
-        assert_eq!(SessionIds::new(0x80, 1 << 40, Zxid::ZERO).next(|_| false), SessionId(i64::MIN + 1));
+        assert_eq!(
+            SessionIds::new(0x80, 1 << 40, Zxid::ZERO).next(|_| false),
+            SessionId(i64::MIN + 1)
+        );
         assert_eq!(SessionIds::new(0, 0, Zxid::ZERO).next(|_| false), SessionId(1));
     }
 
