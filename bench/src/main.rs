@@ -118,8 +118,8 @@ struct CompareArgs {
     /// Further lines of every zoo.cfg.
     #[arg(long, value_name = "KEY=VALUE")]
     cfg: Vec<String>,
-    /// Our server.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/zkfleet"))]
+    /// Our server [default: the one that was built beside this program].
+    #[arg(long, default_value_os_t = beside_this_program())]
     ours: PathBuf,
     /// The script that knows how to start Apache's servers.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../test/foreign/apache.sh"))]
@@ -133,6 +133,10 @@ struct CompareArgs {
     /// Where results.json and results.md are written, after every round.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))]
     out: PathBuf,
+}
+
+fn beside_this_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name("zkfleet")
 }
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {

@@ -78,7 +78,9 @@ pub(crate) fn weight(request: &Request<'_>) -> u32 {
         MultiOp::Create(create) => create.path.len() + len(create.data),
         MultiOp::SetData(set) => set.path.len() + len(set.data),
         MultiOp::Delete(path) | MultiOp::Check(path) => path.path.len(),
-        MultiOp::GetData(read) | MultiOp::GetChildren(read) => read.path.len(),
+        MultiOp::GetData(read) | MultiOp::GetChildren(read) => {
+            read.path.as_ref().map_or(0, |p| p.len())
+        }
     };
     let bytes = match request {
         Request::Create(create) => len(create.data) + create.acl.as_bytes().len(),

@@ -87,7 +87,7 @@ impl Client {
                 MultiOp::Create(Create { path: to, .. }) => *to = path,
                 MultiOp::Delete(body) | MultiOp::Check(body) => body.path = path,
                 MultiOp::SetData(body) => body.path = path,
-                MultiOp::GetData(body) | MultiOp::GetChildren(body) => body.path = path,
+                MultiOp::GetData(body) | MultiOp::GetChildren(body) => body.path = Some(path),
             }
         }
         full
@@ -99,6 +99,8 @@ fn path_of<'a>(op: &'a MultiOp<'_>) -> &'a str {
         MultiOp::Create(create) => &create.path,
         MultiOp::Delete(body) | MultiOp::Check(body) => &body.path,
         MultiOp::SetData(body) => &body.path,
-        MultiOp::GetData(body) | MultiOp::GetChildren(body) => &body.path,
+        MultiOp::GetData(body) | MultiOp::GetChildren(body) => {
+            body.path.as_deref().unwrap_or_default()
+        }
     }
 }

@@ -6,7 +6,8 @@ use zk_proto::acl::AclBytes;
 use zk_proto::path::CONFIG;
 use zk_proto::request::{
     AddWatchRequest, Create, CreateMode, GetEphemeralsRequest, PathRequest, ReadRequest,
-    ReconfigRequest, Request, SetAclRequest, SetDataRequest, VersionedPath, WatchesRequest,
+    ReconfigRequest, Request, SetAclRequest, SetDataRequest, SyncRequest, VersionedPath,
+    WatchesRequest,
 };
 use zk_proto::response::{
     Create2Response, GetAclResponse, GetAllChildrenNumberResponse, GetChildren2Response,
@@ -206,7 +207,7 @@ impl Client {
     /// none of this type.
     pub async fn remove_watches(&self, path: &str, of: WatcherType) -> Result<(), Error> {
         let full = self.full(path);
-        let body = WatchesRequest { path: full.clone(), watcher_type: of.code() };
+        let body = WatchesRequest { path: Some(full.clone()), watcher_type: of.code() };
         self.call(&Request::RemoveWatches(body)).await?.ok(path)?;
         self.end_watches(&full, of);
         Ok(())
@@ -214,7 +215,7 @@ impl Client {
 
     /// Whether the server knows a watch of this type of this connection.
     pub async fn has_watches(&self, path: &str, of: WatcherType) -> Result<bool, Error> {
-        let body = WatchesRequest { path: self.full(path), watcher_type: of.code() };
+        let body = WatchesRequest { path: Some(self.full(path)), watcher_type: of.code() };
         let reply = self.call(&Request::CheckWatches(body)).await?;
         if reply.err == ErrorCode::NoWatcher.code() {
             return Ok(false);
@@ -224,7 +225,7 @@ impl Client {
 
     /// Waits until the server has applied all that the leader had committed.
     pub async fn sync(&self, path: &str) -> Result<(), Error> {
-        let body = PathRequest { path: self.full(path) };
+        let body = SyncRequest { path: Some(self.full(path)) };
         self.call(&Request::Sync(body)).await?.ok(path).map(|_| ())
     }
 

@@ -278,7 +278,7 @@ impl Shared {
         self.step(Input::ForgetWatch(of, path));
         if matches!(of, WatcherType::Persistent | WatcherType::PersistentRecursive) {
             let request = Request::RemoveWatches(WatchesRequest {
-                path: path.into(),
+                path: Some(path.into()),
                 watcher_type: of.code(),
             });
             let token = Completion { answer: None, weight: 0, interest: None };

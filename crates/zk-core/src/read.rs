@@ -7,7 +7,7 @@
 
 use crate::commit::put_notification;
 use zk_proto::request::{
-    AddWatchRequest, GetEphemeralsRequest, MultiHeader, MultiOp, MultiRequest, PathRequest,
+    AddWatchRequest, GetEphemeralsRequest, MultiHeader, MultiOp, MultiRequest, PathRequest, ReadOp,
     ReadRequest, Request, RequestHeader, SetWatches2, WatchesRequest,
 };
 use zk_proto::response::{ClientInfo, MultiResult, ReplyHeader};
@@ -48,8 +48,22 @@ pub struct Reader<'a, W> {
     pub max_response_bytes: usize,
 }
 
-/// How an answer ends: with its body in place, or with an error and no body.
-type Outcome = Result<(), ErrorCode>;
+/// How an answer ends: with its body in place, or with an error.
+type Outcome = Result<(), Failure>;
+
+/// The error of an answer.
+struct Failure {
+    code: ErrorCode,
+    /// A multiRead that breaks off shows what it has (Apache's `FinalRequestProcessor` has made
+    /// the response by then).
+    keeps_body: bool,
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Failure {
+        Failure { code, keeps_body: false }
+    }
+}
 
 impl<W: WatchAccess> Reader<'_, W> {
     /// Appends the frames that answer a request, given without its length: catch-up events, then
@@ -60,9 +74,9 @@ impl<W: WatchAccess> Reader<'_, W> {
         let request = OpCode::from_code(header.op)
             .ok_or(ErrorCode::Unimplemented)
             .and_then(|op| Request::read(op, &mut r).map_err(|_| ErrorCode::MarshallingError));
-        let mut events = 0;
+        let (mut events, mut restored) = (0, Ok(()));
         if let Ok(Some(Request::SetWatches(body) | Request::SetWatches2(body))) = &request {
-            events = self.set_watches(body, out);
+            restored = self.set_watches(body, out, &mut events);
         }
         let zxid = self.tree.last_zxid().0;
         let start = out.len();
@@ -73,12 +87,14 @@ impl<W: WatchAccess> Reader<'_, W> {
         ReplyHeader::new(xid, zxid, ErrorCode::Ok).write(out);
         let body_at = out.len();
         let outcome = match request {
-            Ok(Some(request)) => self.body(&request, out),
-            Ok(None) => Err(ErrorCode::Unimplemented),
-            Err(code) => Err(code),
+            Ok(Some(request)) => restored.and_then(|()| self.body(&request, out)),
+            Ok(None) => Err(ErrorCode::Unimplemented.into()),
+            Err(code) => Err(code.into()),
         };
-        if let Err(code) = outcome {
-            out.truncate(body_at);
+        if let Err(Failure { code, keeps_body }) = outcome {
+            if !keeps_body {
+                out.truncate(body_at);
+            }
             out[body_at - 4..body_at].copy_from_slice(&code.code().to_be_bytes());
         }
         let length = (out.len() - start - 4) as i32;
@@ -108,7 +124,7 @@ impl<W: WatchAccess> Reader<'_, W> {
                 Ok(())
             }
             Request::Ping | Request::SetWatches(_) | Request::SetWatches2(_) => Ok(()),
-            _ => Err(ErrorCode::Unimplemented),
+            _ => Err(ErrorCode::Unimplemented.into()),
         }
     }
 
@@ -137,15 +153,15 @@ impl<W: WatchAccess> Reader<'_, W> {
 
     fn exists(&mut self, request: &ReadRequest<'_>, out: &mut Vec<u8>) -> Outcome {
         if request.path.contains('\0') {
-            return Err(ErrorCode::BadArguments);
+            return Err(ErrorCode::BadArguments.into());
         }
         let outcome = match self.allowed(&request.path, Perms::READ) {
             Ok(node) => {
                 node.stat().write(out);
                 Ok(())
             }
-            Err(ErrorCode::NoAuth) => return Err(ErrorCode::NoAuth),
-            Err(code) => Err(code),
+            Err(ErrorCode::NoAuth) => return Err(ErrorCode::NoAuth.into()),
+            Err(code) => Err(code.into()),
         };
         if request.watch {
             self.watches.with(|watches| watches.add_data(&request.path, self.conn));
@@ -202,22 +218,33 @@ impl<W: WatchAccess> Reader<'_, W> {
         Ok(())
     }
 
+    /// The first write, or a null path, ends it behind the results so far. Writes behind a read
+    /// cannot be read at all.
     fn multi_read(&self, request: &MultiRequest<'_>, out: &mut Vec<u8>) -> Outcome {
-        if !request.ops.iter().all(MultiOp::is_read) {
-            return Err(ErrorCode::MarshallingError);
+        let reads = request.ops.iter().filter(|op| op.is_read()).count();
+        if reads > 0 && reads < request.ops.len() {
+            return Err(ErrorCode::MarshallingError.into());
         }
         let start = out.len();
         for op in &request.ops {
             let at = out.len();
             let result = match op {
-                MultiOp::GetData(body) => self.allowed(&body.path, Perms::READ).map(|node| {
-                    MultiResult::GetData(node.data(), node.stat()).write(out);
-                }),
-                MultiOp::GetChildren(body) => self.allowed(&body.path, Perms::READ).map(|node| {
-                    MultiHeader { op: OpCode::GetChildren.code(), done: false, err: 0 }.write(out);
-                    put_children(node, out);
-                }),
-                _ => Err(ErrorCode::MarshallingError),
+                MultiOp::GetData(ReadOp { path: Some(path), .. }) => {
+                    self.allowed(path, Perms::READ).map(|node| {
+                        MultiResult::GetData(node.data(), node.stat()).write(out);
+                    })
+                }
+                MultiOp::GetChildren(ReadOp { path: Some(path), .. }) => {
+                    self.allowed(path, Perms::READ).map(|node| {
+                        let op = OpCode::GetChildren.code();
+                        MultiHeader { op, done: false, err: 0 }.write(out);
+                        put_children(node, out);
+                    })
+                }
+                _ => {
+                    MultiHeader::END.write(out);
+                    return Err(Failure { code: ErrorCode::MarshallingError, keeps_body: true });
+                }
             };
             if let Err(code) = result {
                 MultiResult::Error(code.code()).write(out);
@@ -225,7 +252,7 @@ impl<W: WatchAccess> Reader<'_, W> {
             // One small request must not cost any amount of memory (RELIABILITY T11).
             if out.len() - start > self.max_response_bytes {
                 out.truncate(at);
-                return Err(ErrorCode::BadArguments);
+                return Err(ErrorCode::BadArguments.into());
             }
         }
         MultiHeader::END.write(out);
@@ -236,14 +263,14 @@ impl<W: WatchAccess> Reader<'_, W> {
         let which =
             WatcherType::from_code(request.watcher_type).ok_or(ErrorCode::MarshallingError)?;
         let conn = self.conn;
-        let found = self.watches.with(|watches| {
-            if remove {
-                watches.remove(&request.path, conn, which)
-            } else {
-                watches.contains(&request.path, conn, which)
-            }
+        // Nobody watches a null path.
+        let found = request.path.as_deref().is_some_and(|path| {
+            self.watches.with(|watches| match remove {
+                true => watches.remove(path, conn, which),
+                false => watches.contains(path, conn, which),
+            })
         });
-        if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+        if found { Ok(()) } else { Err(ErrorCode::NoWatcher.into()) }
     }
 
     fn add_watch(&mut self, request: &AddWatchRequest<'_>, out: &mut Vec<u8>) -> Outcome {
@@ -269,16 +296,22 @@ impl<W: WatchAccess> Reader<'_, W> {
         infos.write(out);
     }
 
-    /// Restores watches after a reconnect; what changed since `relative_zxid` is told at once.
-    fn set_watches(&mut self, request: &SetWatches2<'_>, out: &mut Vec<u8>) -> usize {
+    /// Restores watches after a reconnect; what changed since `relative_zxid` is told at once. A
+    /// null path ends it.
+    fn set_watches(
+        &mut self,
+        request: &SetWatches2<'_>,
+        out: &mut Vec<u8>,
+        events: &mut usize,
+    ) -> Outcome {
         let (tree, conn, since) = (self.tree, self.conn, request.relative_zxid);
-        let mut events = 0;
         let mut tell = |event: EventType, path: &str| {
-            events += 1;
+            *events += 1;
             zk_proto::jute::put_frame(out, |out| put_notification(out, -1, event, path));
         };
         self.watches.with(|watches| {
             for path in &request.data {
+                let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => tell(EventType::NodeDeleted, path),
                     Some(node) if node.stat().mzxid > since => {
@@ -288,12 +321,14 @@ impl<W: WatchAccess> Reader<'_, W> {
                 }
             }
             for path in &request.exist {
+                let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => watches.add_data(path, conn),
                     Some(_) => tell(EventType::NodeCreated, path),
                 }
             }
             for path in &request.child {
+                let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => tell(EventType::NodeDeleted, path),
                     Some(node) if node.stat().pzxid > since => {
@@ -302,14 +337,14 @@ impl<W: WatchAccess> Reader<'_, W> {
                     Some(_) => watches.add_child(path, conn),
                 }
             }
-            for path in &request.persistent {
+            for path in request.persistent.iter().flatten() {
                 watches.add_persistent(path, conn, AddWatchMode::Persistent);
             }
-            for path in &request.persistent_recursive {
+            for path in request.persistent_recursive.iter().flatten() {
                 watches.add_persistent(path, conn, AddWatchMode::PersistentRecursive);
             }
-        });
-        events
+            Ok(())
+        })
     }
 }
 

@@ -56,6 +56,14 @@ record! {
         pub watch: bool,
     }
 
+    /// getData and getChildren in a multiRead; Apache takes any path, null too.
+    pub struct ReadOp<'a> {
+        /// The znode.
+        pub path: Option<Text<'a>>,
+        /// Without effect.
+        pub watch: bool,
+    }
+
     /// setData.
     pub struct SetDataRequest<'a> {
         /// The znode.
@@ -76,10 +84,16 @@ record! {
         pub version: i32,
     }
 
-    /// getACL, sync, getAllChildrenNumber.
+    /// getACL, getAllChildrenNumber.
     pub struct PathRequest<'a> {
         /// The znode.
         pub path: Text<'a>,
+    }
+
+    /// sync; Apache takes any path, null too.
+    pub struct SyncRequest<'a> {
+        /// Echoed in the response.
+        pub path: Option<Text<'a>>,
     }
 
     /// getEphemerals.
@@ -88,10 +102,10 @@ record! {
         pub prefix: Option<Text<'a>>,
     }
 
-    /// checkWatches, removeWatches.
+    /// checkWatches, removeWatches; Apache takes any path, null too.
     pub struct WatchesRequest<'a> {
         /// The znode.
-        pub path: Text<'a>,
+        pub path: Option<Text<'a>>,
         /// [`WatcherType`](crate::watch::WatcherType) as a number.
         pub watcher_type: i32,
     }
@@ -104,32 +118,32 @@ record! {
         pub mode: i32,
     }
 
-    /// setWatches.
+    /// setWatches; a null in a list ends the work on it with an error.
     pub struct SetWatches<'a> {
         /// The newest zxid the client has seen.
         pub relative_zxid: i64,
         /// One-shot data watches on znodes that existed.
-        pub data: Vec<Text<'a>>,
+        pub data: Vec<Option<Text<'a>>>,
         /// One-shot watches on znodes that did not exist.
-        pub exist: Vec<Text<'a>>,
+        pub exist: Vec<Option<Text<'a>>>,
         /// One-shot child watches.
-        pub child: Vec<Text<'a>>,
+        pub child: Vec<Option<Text<'a>>>,
     }
 
-    /// setWatches2.
+    /// setWatches2; as [`SetWatches`].
     pub struct SetWatches2<'a> {
         /// The newest zxid the client has seen.
         pub relative_zxid: i64,
         /// One-shot data watches on znodes that existed.
-        pub data: Vec<Text<'a>>,
+        pub data: Vec<Option<Text<'a>>>,
         /// One-shot watches on znodes that did not exist.
-        pub exist: Vec<Text<'a>>,
+        pub exist: Vec<Option<Text<'a>>>,
         /// One-shot child watches.
-        pub child: Vec<Text<'a>>,
+        pub child: Vec<Option<Text<'a>>>,
         /// Persistent watches.
-        pub persistent: Vec<Text<'a>>,
+        pub persistent: Vec<Option<Text<'a>>>,
         /// Persistent recursive watches.
-        pub persistent_recursive: Vec<Text<'a>>,
+        pub persistent_recursive: Vec<Option<Text<'a>>>,
     }
 
     /// auth.
@@ -291,9 +305,9 @@ pub enum MultiOp<'a> {
     /// A version check.
     Check(VersionedPath<'a>),
     /// A getData (multiRead).
-    GetData(ReadRequest<'a>),
+    GetData(ReadOp<'a>),
     /// A getChildren (multiRead).
-    GetChildren(ReadRequest<'a>),
+    GetChildren(ReadOp<'a>),
 }
 
 impl<'a> MultiOp<'a> {
@@ -385,7 +399,7 @@ pub enum Request<'a> {
     SetAcl(SetAclRequest<'a>),
     GetChildren(ReadRequest<'a>),
     GetChildren2(ReadRequest<'a>),
-    Sync(PathRequest<'a>),
+    Sync(SyncRequest<'a>),
     Ping,
     Multi(MultiRequest<'a>),
     MultiRead(MultiRequest<'a>),
@@ -493,9 +507,8 @@ impl<'a> Request<'a> {
             | Request::GetChildren2(body) => body.write(out),
             Request::SetData(body) => body.write(out),
             Request::SetAcl(body) => body.write(out),
-            Request::GetAcl(body) | Request::Sync(body) | Request::GetAllChildrenNumber(body) => {
-                body.write(out);
-            }
+            Request::GetAcl(body) | Request::GetAllChildrenNumber(body) => body.write(out),
+            Request::Sync(body) => body.write(out),
             Request::Ping | Request::WhoAmI | Request::CloseSession => {}
             Request::Multi(body) | Request::MultiRead(body) => body.write(out),
             Request::Reconfig(body) => body.write(out),
@@ -542,15 +555,16 @@ mod tests {
             ttl_ms,
         };
         let read = ReadRequest { path: path.clone(), watch: true };
+        let read_op = ReadOp { path: None, watch: true };
         let versioned = VersionedPath { path: path.clone(), version: 3 };
         let at = PathRequest { path: path.clone() };
-        let watches = WatchesRequest { path: path.clone(), watcher_type: 3 };
+        let watches = WatchesRequest { path: Some(path.clone()), watcher_type: 3 };
         let set = SetDataRequest { path: path.clone(), data: None, version: -1 };
         let set_watches = SetWatches2 {
             relative_zxid: 9,
-            data: vec![path.clone()],
+            data: vec![Some(path.clone()), None],
             exist: vec![],
-            child: vec![path.clone()],
+            child: vec![Some(path.clone())],
             persistent: vec![],
             persistent_recursive: vec![],
         };
@@ -567,7 +581,7 @@ mod tests {
             Request::SetAcl(SetAclRequest { path: path.clone(), acl: AclBytes::OPEN, version: 1 }),
             Request::GetChildren(read.clone()),
             Request::GetChildren2(read.clone()),
-            Request::Sync(at.clone()),
+            Request::Sync(SyncRequest { path: Some(path.clone()) }),
             Request::Ping,
             Request::Multi(MultiRequest {
                 ops: vec![
@@ -578,12 +592,15 @@ mod tests {
                 ],
             }),
             Request::MultiRead(MultiRequest {
-                ops: vec![MultiOp::GetData(read.clone()), MultiOp::GetChildren(read)],
+                ops: vec![MultiOp::GetData(read_op.clone()), MultiOp::GetChildren(read_op)],
             }),
             Request::CheckWatches(watches.clone()),
             Request::RemoveWatches(watches),
             Request::SetWatches(set_watches.clone()),
-            Request::SetWatches2(SetWatches2 { persistent: vec![path.clone()], ..set_watches }),
+            Request::SetWatches2(SetWatches2 {
+                persistent: vec![Some(path.clone())],
+                ..set_watches
+            }),
             Request::AddWatch(AddWatchRequest { path: None, mode: 1 }),
             Request::GetEphemerals(GetEphemeralsRequest { prefix: None }),
             Request::GetAllChildrenNumber(at),
@@ -600,6 +617,19 @@ mod tests {
         ] {
             check(request);
         }
+    }
+
+    #[test]
+    fn a_null_path_is_read_where_apache_reads_one() {
+        let null = (-1i32).to_be_bytes();
+        let read = |op, tail: &[u8]| {
+            let bytes = [&null[..], tail].concat();
+            Request::read(op, &mut Reader::new(&bytes)).map(|request| request.is_some())
+        };
+        assert_eq!(read(OpCode::Sync, &[]), Ok(true));
+        assert_eq!(read(OpCode::RemoveWatches, &[0, 0, 0, 3]), Ok(true));
+        assert_eq!(read(OpCode::AddWatch, &[0, 0, 0, 1]), Ok(true));
+        assert_eq!(read(OpCode::GetData, &[0]), Err(DecodeError::Null { at: 0 }));
     }
 
     #[test]

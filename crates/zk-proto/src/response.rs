@@ -72,7 +72,7 @@ record! {
     /// sync.
     pub struct SyncResponse<'a> {
         /// The path as sent.
-        pub path: Text<'a>,
+        pub path: Option<Text<'a>>,
     }
 
     /// getAllChildrenNumber.

@@ -8,8 +8,8 @@ use zk_proto::acl::AclBytes;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
 use zk_proto::jute::put_frame;
 use zk_proto::request::{
-    AuthPacket, Create, CreateMode, PathRequest, ReadRequest, Request, RequestHeader,
-    SetDataRequest, VersionedPath,
+    AuthPacket, Create, CreateMode, ReadRequest, Request, RequestHeader, SetDataRequest,
+    SyncRequest, VersionedPath,
 };
 use zk_proto::response::{
     Create2Response, GetChildrenResponse, GetDataResponse, ReplyHeader, StatResponse,
@@ -209,7 +209,7 @@ impl Client {
 
     /// sync; the zxid of the reply.
     pub fn sync(&mut self) -> Result<Zxid, Error> {
-        Ok(self.call(&Request::Sync(PathRequest { path: "/".into() }))?.zxid)
+        Ok(self.call(&Request::Sync(SyncRequest { path: Some("/".into()) }))?.zxid)
     }
 
     /// ping; the zxid of the reply.

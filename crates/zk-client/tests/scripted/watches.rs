@@ -70,7 +70,7 @@ async fn watches_outlive_a_connection_and_requests_in_flight_do_not() {
     let Request::SetWatches2(set) = asked.request() else { panic!("{asked:?}") };
     assert_eq!(
         (set.relative_zxid, set.exist, set.persistent_recursive),
-        (9, vec!["/missing".into()], vec!["/r".into()])
+        (9, vec![Some("/missing".into())], vec![Some("/r".into())])
     );
     peer.notify(EventType::NodeCreated, "/missing", -1).await;
     peer.notify(EventType::NodeCreated, "/r/x/y", 12).await;
@@ -102,7 +102,7 @@ async fn a_dropped_watch_is_taken_away() {
     drop(second);
     let asked = peer.request().await;
     let Request::RemoveWatches(remove) = asked.request() else { panic!("{asked:?}") };
-    let want = ("/p".into(), WatcherType::Persistent.code());
+    let want = (Some("/p".into()), WatcherType::Persistent.code());
     assert_eq!((remove.path, remove.watcher_type), want);
     drop(peer);
     // Nothing is left to be restored: the first request is the next one asked.

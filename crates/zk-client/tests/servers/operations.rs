@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zk_client::{ANY_VERSION, Client, Error, NewZnode, OpResult, Quota, QuotaError, Watch};
 use zk_proto::acl::{Acl, AclBytes, encode};
-use zk_proto::request::{CreateMode, MultiOp, ReadRequest, Request, SetDataRequest, VersionedPath};
+use zk_proto::request::{CreateMode, MultiOp, ReadOp, Request, SetDataRequest, VersionedPath};
 use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
 use zk_proto::{ErrorCode, Perms};
 use zk_testkit::{Engine, Server};
@@ -97,7 +97,7 @@ async fn multis(client: &Client) {
     assert_eq!(client.exists("/n").await.unwrap(), None);
     assert_eq!(client.multi(&[]).await.unwrap(), []);
 
-    let read = |path: &'static str| ReadRequest { path: path.into(), watch: false };
+    let read = |path: &'static str| ReadOp { path: Some(path.into()), watch: false };
     let ops = [
         MultiOp::GetData(read("/m")),
         MultiOp::GetData(read("/none")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zk_proto::Jute;
 use zk_proto::acl::AclBytes;
-use zk_proto::request::{MultiOp, MultiRequest, ReadRequest, Request};
+use zk_proto::request::{MultiOp, MultiRequest, ReadOp, Request};
 
 use crate::client::{Client, get, is_closed_by_peer, open};
 use crate::member::Member;
@@ -198,7 +198,7 @@ fn a_late_reader_keeps_its_session() {
     let mut late = Client::handshake(Slowly(stream), 1_000).unwrap();
     // Two answers of 4 MB: while the second goes out nothing is read, for longer than the session
     // lives without a sign.
-    let big = ReadRequest { path: "/big".into(), watch: false };
+    let big = ReadOp { path: Some("/big".into()), watch: false };
     let ops = vec![MultiOp::GetData(big); 4];
     for _ in 0..2 {
         late.send(&Request::MultiRead(MultiRequest { ops: ops.clone() })).unwrap();

@@ -66,10 +66,12 @@ impl Consequence {
                 (Some(mode), Some(path)) => watch(WatchKind::of_mode(mode), path),
                 _ => Consequence::None,
             },
-            Request::RemoveWatches(remove) => match WatcherType::from_code(remove.watcher_type) {
-                Some(of) => Consequence::Unwatch(of, remove.path.as_ref().into()),
-                None => Consequence::None,
-            },
+            Request::RemoveWatches(remove) => {
+                match (WatcherType::from_code(remove.watcher_type), &remove.path) {
+                    (Some(of), Some(path)) => Consequence::Unwatch(of, path.as_ref().into()),
+                    _ => Consequence::None,
+                }
+            }
             Request::CloseSession => Consequence::Close,
             _ => Consequence::None,
         }

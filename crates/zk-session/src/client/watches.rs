@@ -123,11 +123,11 @@ impl WatchSets {
             WatchKind::ALL.into_iter().flat_map(|kind| self.paths(kind).map(move |p| (kind, p)));
         let mut next = paths.next();
         while next.is_some() {
-            let mut lists: [Vec<Text<'_>>; 5] = Default::default();
+            let mut lists: [Vec<Option<Text<'_>>>; 5] = Default::default();
             let mut bytes = 0;
             while let Some((kind, path)) = next.take_if(|_| bytes < BATCH_BYTES_MAX) {
                 bytes += path.len();
-                lists[kind as usize].push(Text::Borrowed(path));
+                lists[kind as usize].push(Some(Text::Borrowed(path)));
                 next = paths.next();
             }
             let [data, exist, child, persistent, persistent_recursive] = lists;

@@ -5,7 +5,7 @@ use super::code;
 use super::state::{State, Znode};
 use super::watch::{Event, Registry, Table};
 use super::wire::Bytes;
-use zk_proto::request::{MultiOp, ReadRequest, Request};
+use zk_proto::request::{MultiOp, ReadOp, ReadRequest, Request};
 use zk_proto::response::{ClientInfo, MultiResponse, MultiResult, WhoAmIResponse};
 use zk_proto::{Jute, OpCode};
 
@@ -34,22 +34,26 @@ pub fn answer(
     let mut missed = Vec::new();
     let body = match request {
         Request::SetWatches(body) | Request::SetWatches2(body) => {
-            missed = watches.restore(look.state, body);
-            Ok(Bytes::default())
+            let restored = watches.restore(look.state, body, &mut missed);
+            restored.map(|()| Bytes::default())
         }
         Request::Ping => Ok(Bytes::default()),
-        Request::Sync(body) => Ok(Bytes::default().string(&body.path)),
+        Request::Sync(body) => Ok(Bytes::default().buffer(body.path.as_deref().map(str::as_bytes))),
         Request::Exists(body) => look.exists(body, watches),
-        Request::GetData(body) => look.get_data(body, watches),
-        Request::GetChildren(body) => look.get_children(body, false, watches),
-        Request::GetChildren2(body) => look.get_children(body, true, watches),
+        Request::GetData(body) => look.get_data(&body.path, body.watch, watches),
+        Request::GetChildren(body) => look.get_children(&body.path, body.watch, false, watches),
+        Request::GetChildren2(body) => look.get_children(&body.path, body.watch, true, watches),
         Request::GetAcl(body) => look.get_acl(&body.path),
         Request::GetAllChildrenNumber(body) => look.count_descendants(&body.path),
         Request::GetEphemerals(body) => Ok(look.get_ephemerals(body.prefix.as_deref())),
         Request::WhoAmI => Ok(look.who_am_i()),
         Request::MultiRead(body) => return (missed, look.multi_read(&body.ops)),
-        Request::CheckWatches(body) => found(watches.find(&body.path, body.watcher_type, false)),
-        Request::RemoveWatches(body) => found(watches.find(&body.path, body.watcher_type, true)),
+        Request::CheckWatches(body) => {
+            found(watches.find(body.path.as_deref(), body.watcher_type, false))
+        }
+        Request::RemoveWatches(body) => {
+            found(watches.find(body.path.as_deref(), body.watcher_type, true))
+        }
         Request::AddWatch(body) if matches!(body.mode, 0 | 1) => {
             if let Some(path) = &body.path {
                 watches.add_persistent(path, body.mode == 1);
@@ -95,26 +99,27 @@ impl<'a> Look<'a> {
         node.map(|_| self.with_stat(Bytes::default(), &request.path))
     }
 
-    fn get_data(self, request: &ReadRequest<'_>, watches: &mut Registry) -> Result<Bytes, i32> {
-        let node = self.may(&request.path, acl::READ)?;
-        if request.watch {
-            watches.add(&request.path, Table::Data);
+    fn get_data(self, path: &str, watch: bool, watches: &mut Registry) -> Result<Bytes, i32> {
+        let node = self.may(path, acl::READ)?;
+        if watch {
+            watches.add(path, Table::Data);
         }
-        Ok(self.with_stat(Bytes::default().buffer(node.data.as_deref()), &request.path))
+        Ok(self.with_stat(Bytes::default().buffer(node.data.as_deref()), path))
     }
 
     fn get_children(
         self,
-        request: &ReadRequest<'_>,
+        path: &str,
+        watch: bool,
         with_stat: bool,
         watches: &mut Registry,
     ) -> Result<Bytes, i32> {
-        self.may(&request.path, acl::READ)?;
-        if request.watch {
-            watches.add(&request.path, Table::Child);
+        self.may(path, acl::READ)?;
+        if watch {
+            watches.add(path, Table::Child);
         }
-        let names = Bytes::default().strings(self.state.children(&request.path));
-        Ok(if with_stat { self.with_stat(names, &request.path) } else { names })
+        let names = Bytes::default().strings(self.state.children(path));
+        Ok(if with_stat { self.with_stat(names, path) } else { names })
     }
 
     fn get_acl(self, path: &str) -> Result<Bytes, i32> {
@@ -154,22 +159,26 @@ impl<'a> Look<'a> {
         Ok(Bytes::default().int(count as i32))
     }
 
-    /// Each read stands alone; with a write among them there is none.
+    /// Each read stands alone. The first write, or a null path, ends them with an error behind the
+    /// results so far; reads and writes together cannot be read at all.
     fn multi_read(self, ops: &[MultiOp<'_>]) -> Reply {
         let is_read =
             |op: &MultiOp<'_>| matches!(op, MultiOp::GetData(_) | MultiOp::GetChildren(_));
-        if !ops.iter().all(is_read) {
+        if ops.iter().any(is_read) && !ops.iter().all(is_read) {
             return (code::MARSHALLING, Vec::new());
         }
         let mut results = Bytes::default();
         let mut nowhere = Registry::default();
         for op in ops {
-            let (kind, result) = match op {
-                MultiOp::GetData(body) => (OpCode::GetData, self.get_data(body, &mut nowhere)),
-                MultiOp::GetChildren(body) => {
-                    (OpCode::GetChildren, self.get_children(body, false, &mut nowhere))
+            let kind = op.opcode();
+            let result = match op {
+                MultiOp::GetData(ReadOp { path: Some(path), .. }) => {
+                    self.get_data(path, false, &mut nowhere)
                 }
-                _ => return (code::MARSHALLING, Vec::new()),
+                MultiOp::GetChildren(ReadOp { path: Some(path), .. }) => {
+                    self.get_children(path, false, false, &mut nowhere)
+                }
+                _ => return (code::MARSHALLING, results.results_end().0),
             };
             results = match result {
                 Ok(body) => results.result(kind.code(), 0).raw(&body.0),

@@ -1,6 +1,7 @@
 //! Watches of one connection, and the events a change means for it (client-protocol 10).
 
 use super::acl::{self, Id};
+use super::code;
 use super::state::{State, is_below, parent};
 use super::write::Change;
 use std::collections::BTreeSet;
@@ -98,8 +99,8 @@ impl Registry {
     }
 
     /// Whether there are such watches; with `remove` they go. `None` for an unknown kind.
-    pub fn find(&mut self, path: &str, kind: i32, remove: bool) -> Option<bool> {
-        let meant = self.meant(path, kind)?;
+    pub fn find(&mut self, path: Option<&str>, kind: i32, remove: bool) -> Option<bool> {
+        let meant = self.meant(path.unwrap_or("no znode has a null path"), kind)?;
         if remove {
             self.all.retain(|watch| !meant.contains(watch));
         }
@@ -145,12 +146,17 @@ impl Registry {
         fired
     }
 
-    /// setWatches: what was missed is told, the rest is set again (10.7).
-    pub fn restore(&mut self, state: &State, request: &SetWatches2<'_>) -> Vec<Event> {
+    /// setWatches: what was missed is told, the rest is set again (10.7). A null path ends it.
+    pub fn restore(
+        &mut self,
+        state: &State,
+        request: &SetWatches2<'_>,
+        missed: &mut Vec<Event>,
+    ) -> Result<(), i32> {
         let since = request.relative_zxid;
-        let mut missed = Vec::new();
         let mut tell = |kind, path: &str| missed.push(Event { zxid: -1, kind, path: path.into() });
         for path in &request.data {
+            let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => tell(2, path),
                 Some(node) if node.mzxid > since => tell(3, path),
@@ -158,21 +164,24 @@ impl Registry {
             }
         }
         for path in &request.exist {
+            let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => self.add(path, Table::Data),
                 Some(_) => tell(1, path),
             }
         }
         for path in &request.child {
+            let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => tell(2, path),
                 Some(node) if node.pzxid > since => tell(4, path),
                 Some(_) => self.add(path, Table::Child),
             }
         }
-        request.persistent.iter().for_each(|path| self.add_persistent(path, false));
-        request.persistent_recursive.iter().for_each(|path| self.add_persistent(path, true));
-        missed
+        request.persistent.iter().flatten().for_each(|path| self.add_persistent(path, false));
+        let recursive = request.persistent_recursive.iter().flatten();
+        recursive.for_each(|path| self.add_persistent(path, true));
+        Ok(())
     }
 }
 
@@ -206,8 +215,8 @@ mod tests {
         registry.add_persistent("/r", true);
         assert_eq!(told(&mut registry, 1, "/r/x/y"), [(1, "/r/x/y".into())]);
         assert_eq!(told(&mut registry, 1, "/rx"), []);
-        assert_eq!(registry.find("/r", 3, true), Some(true));
+        assert_eq!(registry.find(Some("/r"), 3, true), Some(true));
         assert_eq!(told(&mut registry, 3, "/r"), []);
-        assert_eq!(registry.find("/r", 77, true), None);
+        assert_eq!(registry.find(Some("/r"), 77, true), None);
     }
 }

@@ -63,7 +63,8 @@ impl Armed {
 
     /// The request that restores them.
     pub(super) fn restore(&self, relative_zxid: i64) -> Request<'static> {
-        let list = |set: &BTreeSet<String>| set.iter().cloned().map(Text::Owned).collect();
+        let list =
+            |set: &BTreeSet<String>| set.iter().cloned().map(Text::Owned).map(Some).collect();
         let body = SetWatches2 {
             relative_zxid,
             data: list(&self.data),
@@ -106,7 +107,7 @@ impl Armed {
                 body.path.iter().for_each(|path| add(set, path));
             }
             (Request::RemoveWatches(body), 0) => {
-                let path: &str = &body.path;
+                let Some(path) = body.path.as_deref() else { return };
                 let kind = body.watcher_type;
                 if matches!(kind, 2 | 3) {
                     self.data.remove(path);

@@ -5,7 +5,7 @@ use super::workload::{Workload, frame};
 use super::{Stop, World};
 use crate::record::Record;
 use zk_proto::Text;
-use zk_proto::request::{PathRequest, ReadRequest, Request};
+use zk_proto::request::{ReadRequest, Request, SyncRequest};
 use zk_session::client::Input;
 
 /// Steps after which everything must have been answered.
@@ -157,7 +157,7 @@ impl World {
             let path = || Text::Borrowed("/a");
             self.ask_frame(number, conn, -4, frame(-4, &Workload::good_auth()))?;
             for request in [
-                Request::Sync(PathRequest { path: path() }),
+                Request::Sync(SyncRequest { path: Some(path()) }),
                 Request::GetData(ReadRequest { path: path(), watch: true }),
                 Request::GetChildren2(ReadRequest { path: path(), watch: true }),
             ] {

@@ -5,8 +5,8 @@ use crate::rng::Rng;
 use zk_proto::acl::{self, Acl, AclBytes};
 use zk_proto::request::{
     AddWatchRequest, AuthPacket, Create, GetEphemeralsRequest, MultiOp, MultiRequest, PathRequest,
-    ReadRequest, ReconfigRequest, Request, RequestHeader, SetAclRequest, SetDataRequest,
-    VersionedPath, WatchesRequest,
+    ReadOp, ReadRequest, ReconfigRequest, Request, RequestHeader, SetAclRequest, SetDataRequest,
+    SyncRequest, VersionedPath, WatchesRequest,
 };
 use zk_proto::{Jute, OpCode, Perms, Text};
 
@@ -160,7 +160,7 @@ impl Workload {
             0..4 => MultiOp::Create(self.create(rng, known)),
             4 => MultiOp::Delete(VersionedPath { path, version }),
             5 => MultiOp::Check(VersionedPath { path, version }),
-            6 if rng.chance(50) => MultiOp::GetData(ReadRequest { path, watch: true }),
+            6 if rng.chance(50) => MultiOp::GetData(ReadOp { path: Some(path), watch: true }),
             _ => MultiOp::SetData(SetDataRequest { path, data: *rng.pick(&DATA), version }),
         }
     }
@@ -225,7 +225,7 @@ impl Workload {
             6 => Request::GetChildren2(body),
             7 => Request::GetAcl(PathRequest { path }),
             8 => Request::GetAllChildrenNumber(PathRequest { path }),
-            9 => Request::Sync(PathRequest { path }),
+            9 => Request::Sync(SyncRequest { path: rng.chance(950).then_some(path) }),
             10 => {
                 let prefix = rng.chance(700).then_some(path);
                 Request::GetEphemerals(GetEphemeralsRequest { prefix })
@@ -233,10 +233,14 @@ impl Workload {
             11 => Request::WhoAmI,
             12 => {
                 let op = |rng: &mut Rng| {
-                    let body = ReadRequest { path: self.path(rng, known), watch: rng.chance(300) };
+                    let path = self.path(rng, known);
+                    if rng.chance(50) {
+                        return MultiOp::Delete(VersionedPath { path, version: -1 });
+                    }
+                    let path = rng.chance(970).then_some(path);
+                    let body = ReadOp { path, watch: rng.chance(300) };
                     match rng.below(20) {
-                        0 => MultiOp::Delete(VersionedPath { path: body.path, version: -1 }),
-                        1..11 => MultiOp::GetData(body),
+                        0..11 => MultiOp::GetData(body),
                         _ => MultiOp::GetChildren(body),
                     }
                 };
@@ -255,8 +259,14 @@ impl Workload {
                 path: rng.chance(970).then_some(path),
                 mode: *rng.pick(&[0, 0, 1, 1, 77]),
             }),
-            4 => Request::CheckWatches(WatchesRequest { path, watcher_type: kind(rng) }),
-            5 => Request::RemoveWatches(WatchesRequest { path, watcher_type: kind(rng) }),
+            4 | 5 if rng.chance(500) => {
+                let path = rng.chance(970).then_some(path);
+                Request::CheckWatches(WatchesRequest { path, watcher_type: kind(rng) })
+            }
+            4 | 5 => {
+                let path = rng.chance(970).then_some(path);
+                Request::RemoveWatches(WatchesRequest { path, watcher_type: kind(rng) })
+            }
             6 => Request::GetChildren2(ReadRequest { path, watch: true }),
             7 => Request::Exists(ReadRequest { path, watch: true }),
             _ => Request::GetData(ReadRequest { path, watch: true }),

@@ -213,7 +213,7 @@ fn request<'a>(words: &[&'a str]) -> Request<'a> {
             Request::AddWatch(AddWatchRequest { path: Some(path.into()), mode: mode.code() })
         }
         ["unwatch", of, path] => Request::RemoveWatches(WatchesRequest {
-            path: path.into(),
+            path: Some(path.into()),
             watcher_type: watcher_type(of).code(),
         }),
         _ => panic!("no such word: {words:?}"),
@@ -258,12 +258,20 @@ fn summary(request: &Request<'_>) -> String {
             format!(" {}{}", read.path, if read.watch { " watch" } else { "" })
         }
         Request::Auth(auth) => format!(" {:?} {:?}", auth.scheme, auth.auth.map(<[u8]>::len)),
-        Request::SetWatches(w) | Request::SetWatches2(w) => format!(
-            " seen={:#x} data={:?} exist={:?} child={:?} persistent={:?} recursive={:?}",
-            w.relative_zxid, w.data, w.exist, w.child, w.persistent, w.persistent_recursive
-        ),
+        Request::SetWatches(w) | Request::SetWatches2(w) => {
+            let lists = [&w.data, &w.exist, &w.child, &w.persistent, &w.persistent_recursive];
+            let [data, exist, child, persistent, recursive] =
+                lists.map(|list| list.iter().flatten().collect::<Vec<_>>());
+            format!(
+                " seen={:#x} data={data:?} exist={exist:?} child={child:?} \
+                 persistent={persistent:?} recursive={recursive:?}",
+                w.relative_zxid
+            )
+        }
         Request::AddWatch(add) => format!(" {:?} {}", add.path, add.mode),
-        Request::RemoveWatches(remove) => format!(" {} {}", remove.path, remove.watcher_type),
+        Request::RemoveWatches(remove) => {
+            format!(" {} {}", remove.path.as_deref().unwrap_or_default(), remove.watcher_type)
+        }
         Request::Sasl(sasl) => format!(" {:?}", sasl.token.map(String::from_utf8_lossy)),
         _ => String::new(),
     }
