@@ -543,17 +543,14 @@ mod tests {
         }
     }
 
+    fn create(op: OpCode, ttl_ms: i64) -> Create<'static> {
+        let path = Text::Borrowed("/a/b");
+        Create { op, path, data: Some(b"x"), acl: AclBytes::OPEN, flags: 0, ttl_ms }
+    }
+
     #[test]
     fn every_request_round_trips() {
         let path = Text::Borrowed("/a/b");
-        let create = |op, ttl_ms| Create {
-            op,
-            path: path.clone(),
-            data: Some(b"x"),
-            acl: AclBytes::OPEN,
-            flags: 0,
-            ttl_ms,
-        };
         let read = ReadRequest { path: path.clone(), watch: true };
         let read_op = ReadOp { path: None, watch: true };
         let versioned = VersionedPath { path: path.clone(), version: 3 };
