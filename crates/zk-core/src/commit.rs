@@ -9,13 +9,14 @@ use zk_proto::request::MultiHeader;
 use zk_proto::response::{MultiResult, ReplyHeader};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::watch::{EventType, STATE_SYNC_CONNECTED};
-use zk_proto::{ErrorCode, Jute, OpCode, Perms, Reader, Text, Zxid};
+use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader, Text, Zxid};
 use zk_tree::auth::AuthOptions;
 use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Tree};
 
 impl Core {
     /// Everything up to `zxid` is on disk: with a quorum of one, it is committed. Does at most
-    /// `most` pieces of work, so that reads get their turns, and says whether there is more.
+    /// `most` pieces of work, and fewer when their answers are large, so that reads get their turns
+    /// and answers go out; says whether there is more.
     pub fn logged(
         &mut self,
         tree: &mut Tree,
@@ -27,6 +28,9 @@ impl Core {
     ) -> bool {
         self.committed = self.committed.max(zxid);
         for _ in 0..most {
+            if fx.is_large() {
+                return true;
+            }
             match self.queue.front() {
                 Some(Work::Txn { zxid, .. }) if *zxid > self.committed => return false,
                 _ => {}
@@ -64,8 +68,8 @@ impl Core {
         answer: Answer,
         fx: &mut Effects,
     ) {
-        let entry = TxnEntry::read(&mut Reader::with_limits(bytes, self.options.limits))
-            .expect("prepare encoded this transaction within the limits of its request");
+        let entry = TxnEntry::read(&mut Reader::with_limits(bytes, Limits::NONE))
+            .expect("prepare encoded this transaction");
         let mut firing =
             Firing { watches, conns: &self.conns, auth: &self.options.prepare.auth, fx };
         let applied = tree.apply(&entry.header, &entry.txn, &mut firing);

@@ -8,6 +8,14 @@ use zk_proto::{Jute, Reader, SessionId};
 use zk_tree::{ConnId, Proposal, Tree};
 
 impl Core {
+    /// Whether a connection's first frame asks for a new session: a transaction, which needs room
+    /// in the log.
+    #[must_use]
+    pub fn opens_session(&self, frame: &[u8]) -> bool {
+        let request = ConnectRequest::read(&mut Reader::with_limits(frame, self.options.limits));
+        request.is_ok_and(|request| request.session_id == SessionId::NONE)
+    }
+
     /// A connection's first frame.
     pub fn handshake(
         &mut self,

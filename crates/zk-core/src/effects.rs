@@ -10,9 +10,15 @@ use zk_tree::auth::Identity;
 /// A part of [`Effects::bytes`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span {
-    start: u32,
-    end: u32,
+    start: usize,
+    end: usize,
 }
+
+/// From this on, a turn ends: answers of any size wait in memory until they are carried out.
+const LARGE_BYTES: usize = 1 << 20;
+/// Allocations that are kept from turn to turn.
+const KEPT_BYTES: usize = 4 << 20;
+const KEPT_EFFECTS: usize = 16 << 10;
 
 /// One thing to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,17 +84,25 @@ impl Effects {
     /// The bytes of a span.
     #[must_use]
     pub fn get(&self, span: Span) -> &[u8] {
-        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.bytes.get(span.start..span.end).unwrap_or_default()
     }
 
-    /// Makes room for the next turn; keeps the allocations.
+    /// Makes room for the next turn; keeps the allocations, unless a rare turn made them large.
     pub fn clear(&mut self) {
         self.list.clear();
+        self.list.shrink_to(KEPT_EFFECTS);
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+    }
+
+    /// Whether there is so much that the driver should carry it out before it goes on.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.bytes.len() >= LARGE_BYTES
     }
 
     pub(crate) fn span_from(&self, start: usize) -> Span {
-        Span { start: start as u32, end: self.bytes.len() as u32 }
+        Span { start, end: self.bytes.len() }
     }
 
     pub(crate) fn append(&mut self, zxid: Zxid, txn: Span) {

@@ -27,5 +27,5 @@ mod submit;
 
 pub use effects::{Effect, Effects, Span};
 pub use options::{Admission, CoreOptions, Times};
-pub use pipeline::{Core, CoreCounters};
+pub use pipeline::{Core, CoreCounters, TURN_BYTES};
 pub use read::{Reader, WatchAccess};

@@ -28,6 +28,12 @@ pub struct CoreOptions {
     pub hash_seed: u64,
 }
 
+/// The most identities of one connection: each is looked at for every ACL.
+pub(crate) const MAX_IDENTITIES: usize = 64;
+
+/// The most bytes of them: an `auth` entry of an ACL stands for all.
+pub(crate) const MAX_IDENTITY_BYTES: usize = 64 << 10;
+
 /// Now, by both clocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {

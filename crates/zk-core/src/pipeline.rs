@@ -29,10 +29,18 @@ pub struct Core {
     pub(crate) pending: Pending,
     /// Everything that must happen in order behind the transactions under way.
     pub(crate) queue: VecDeque<Work>,
+    /// Sessions that have expired and whose closeSession has not had its turn.
+    expired: VecDeque<SessionId>,
     pub(crate) last_proposed: Zxid,
     pub(crate) committed: Zxid,
     pub(crate) counters: CoreCounters,
 }
+
+/// A driver asks its log for room before it gives a transaction's cause to the pipeline, and again
+/// when the causes since then have made so many bytes of transactions. One more transaction may
+/// come on top, as long as its request; a closeSession is as long as the paths of all ephemerals of
+/// its session.
+pub const TURN_BYTES: usize = 256 << 10;
 
 /// What the pipeline counts for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -115,6 +123,7 @@ impl Core {
             conns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(options.hash_seed)),
             pending: Pending::new(options.hash_seed),
             queue: VecDeque::new(),
+            expired: VecDeque::new(),
             last_proposed: tree.last_zxid(),
             committed: tree.last_zxid(),
             counters: CoreCounters::default(),
@@ -205,16 +214,17 @@ impl Core {
     }
 
     /// Expires sessions; `heard_ms` tells when a connection last sent something, if it is still
-    /// there.
+    /// there. Does not more than the log should take at a time ([`TURN_BYTES`]), and says whether
+    /// there is more to do.
     pub fn tick(
         &mut self,
         tree: &Tree,
         now: Times,
         mut heard_ms: impl FnMut(ConnId) -> Option<i64>,
         fx: &mut Effects,
-    ) {
+    ) -> bool {
         if self.admission == Admission::ReadOnly {
-            return;
+            return false;
         }
         let mut expired = Vec::new();
         self.sessions.expire_due(
@@ -222,14 +232,18 @@ impl Core {
             |_, conn| conn.and_then(&mut heard_ms),
             &mut expired,
         );
-        for session in expired {
+        self.expired.extend(expired);
+        let start = fx.bytes.len();
+        while fx.bytes.len() - start < TURN_BYTES {
+            let Some(session) = self.expired.pop_front() else { return false };
             self.counters.sessions_expired += 1;
             self.propose(tree, now, session, 0, &[], &Proposal::CloseSession, Answer::None, fx);
         }
+        !self.expired.is_empty()
     }
 
     /// Reaps a container or TTL znode that was found due by [`Tree::due_for_reaping`], if it still
-    /// is.
+    /// is. Nothing is reaped while nothing can be logged.
     pub fn reap(
         &mut self,
         tree: &Tree,
@@ -238,6 +252,9 @@ impl Core {
         max_never_used_ms: i64,
         fx: &mut Effects,
     ) {
+        if self.admission == Admission::ReadOnly {
+            return;
+        }
         let proposal = Proposal::Reap { path, max_never_used_ms };
         self.propose(tree, now, SessionId::NONE, 0, &[], &proposal, Answer::None, fx);
     }

@@ -1,7 +1,7 @@
 //! Requests on their way in: what each becomes, and behind what it waits.
 
 use crate::effects::{Effect, Effects};
-use crate::options::{Admission, Times};
+use crate::options::{Admission, MAX_IDENTITIES, MAX_IDENTITY_BYTES, Times};
 use crate::pipeline::{Answer, ConnState, Core, Work};
 use crate::read::{Reader, WatchAccess};
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
@@ -180,11 +180,11 @@ impl Core {
         let Some(connection) = self.conns.get(&conn) else { return };
         let scheme = packet.scheme.as_deref().unwrap_or_default();
         match self.options.prepare.auth.authenticate(scheme, packet.auth, connection.peer) {
-            AuthOutcome::Granted(granted) => {
+            AuthOutcome::Granted(granted) if fits(&connection.identities, &granted) => {
                 self.add_identities(conn, granted, fx);
                 self.answer(conn, ReplyHeader::new(header.xid, 0, ErrorCode::Ok), false, fx);
             }
-            AuthOutcome::Failed => {
+            AuthOutcome::Failed | AuthOutcome::Granted(_) => {
                 self.counters.auth_failures += 1;
                 let reply = ReplyHeader::new(header.xid, 0, ErrorCode::AuthFailed);
                 self.answer_and_close(conn, reply, fx);
@@ -238,4 +238,11 @@ impl Core {
         let frame = fx.span_from(start);
         fx.list.push(Effect::Send { conn, frame, is_reply: true });
     }
+}
+
+/// Whether a connection may have these identities too.
+fn fits(present: &[Identity], granted: &[Identity]) -> bool {
+    let bytes = |list: &[Identity]| list.iter().map(|identity| identity.id.len()).sum::<usize>();
+    present.len() + granted.len() <= MAX_IDENTITIES
+        && bytes(present) + bytes(granted) <= MAX_IDENTITY_BYTES
 }

@@ -1,9 +1,9 @@
 //! ACLs on the wire and on disk.
 
-use crate::jute::{DecodeError, Jute, Reader, Text, put_text};
+use crate::jute::{DecodeError, Jute, Limits, Reader, Text, put_text};
 
 /// Permission bits. Bits above ALL are stored as given, as Apache does.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Perms(pub i32);
 
 impl Perms {
@@ -51,7 +51,7 @@ impl std::fmt::Display for Perms {
 }
 
 /// One entry of an ACL: who may do what.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Acl<'a> {
     /// What is allowed.
     pub perms: Perms,
@@ -100,7 +100,7 @@ impl<'a> AclBytes<'a> {
 
     /// Takes bytes that [`AclBytes::as_bytes`] gave, or that [`encode`] made.
     pub fn parse(bytes: &'a [u8]) -> Result<AclBytes<'a>, DecodeError> {
-        AclBytes::read(&mut Reader::new(bytes))
+        AclBytes::read(&mut Reader::with_limits(bytes, Limits::NONE))
     }
 
     /// Whether there is no entry: null, empty or a negative count.
@@ -111,7 +111,7 @@ impl<'a> AclBytes<'a> {
 
     /// The entries in order.
     pub fn iter(self) -> impl Iterator<Item = Acl<'a>> {
-        let mut r = Reader::new(self.0);
+        let mut r = Reader::with_limits(self.0, Limits::NONE);
         let count = r.count().ok().flatten().unwrap_or(0);
         (0..count).map_while(move |_| Acl::read(&mut r).ok())
     }

@@ -53,6 +53,10 @@ pub struct Limits {
 impl Limits {
     /// `jute.maxbuffer` of a server that sets nothing: 0xfffff.
     pub const DEFAULT_MAX_BUFFER: usize = 0xf_ffff;
+
+    /// No limit but the bytes themselves, for what was checked when it came in: transactions that
+    /// this server prepared, records under a checksum.
+    pub const NONE: Limits = Limits { max_len: usize::MAX };
 }
 
 impl Default for Limits {
@@ -80,6 +84,12 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn with_limits(bytes: &'a [u8], limits: Limits) -> Reader<'a> {
         Reader { bytes, at: 0, limits }
+    }
+
+    /// What it is bounded by.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Offset of the next byte.

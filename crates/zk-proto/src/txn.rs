@@ -250,7 +250,7 @@ fn read_multi<'a>(r: &mut Reader<'a>) -> Result<Vec<Txn<'a>>, DecodeError> {
             });
         }
         let body = r.buffer()?.ok_or(DecodeError::Null { at })?;
-        parts.push(Txn::read(op, &mut Reader::new(body))?);
+        parts.push(Txn::read(op, &mut Reader::with_limits(body, r.limits()))?);
     }
     Ok(parts)
 }

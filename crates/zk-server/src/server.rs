@@ -269,6 +269,7 @@ fn engine_options(
             enforce_quota: storage.enforce_quota,
             close_session_txn: storage.close_session_paths,
             digest: storage.digest_enabled,
+            max_multi_bytes: 4 * max_frame_bytes,
         },
         tick_ms: config.tick_time_ms,
         min_session_timeout_ms: config.sessions.min_timeout_ms as i32,

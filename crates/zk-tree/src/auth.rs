@@ -1,5 +1,7 @@
 //! Who may do what: identities, ACL checks, the fix-up of given lists (client-protocol 8).
 
+mod fix_up;
+
 use base64::Engine;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
@@ -185,77 +187,6 @@ impl AuthOptions {
             _ => identity.id == id,
         }
     }
-
-    /// Makes a given list ready to be stored (client-protocol 8.3): duplicates go, `auth` becomes
-    /// the connection's identities, everything else must be valid. Borrows when nothing changes.
-    pub fn fix_up<'a>(
-        &self,
-        list: AclBytes<'a>,
-        identities: &[Identity],
-    ) -> Result<Cow<'a, [u8]>, ErrorCode> {
-        if list == AclBytes::OPEN {
-            return Ok(Cow::Borrowed(list.as_bytes()));
-        }
-        let mut given: Vec<Acl<'_>> = Vec::new();
-        for entry in list.iter() {
-            if !given.contains(&entry) {
-                given.push(entry);
-            }
-        }
-        if given.is_empty() {
-            return Err(ErrorCode::InvalidAcl);
-        }
-        let mut fixed = Vec::with_capacity(given.len());
-        for entry in &given {
-            let scheme = entry.scheme.as_deref().ok_or(ErrorCode::InvalidAcl)?;
-            match (scheme, entry.id.as_deref()) {
-                ("world" | "digest" | "ip", None) => return Err(ErrorCode::MarshallingError),
-                ("world", Some("anyone")) => fixed.push(entry.clone()),
-                ("auth", _) => {
-                    let before = fixed.len();
-                    fixed.extend(
-                        identities.iter().filter(|identity| is_authenticated(identity)).map(
-                            |identity| Acl {
-                                perms: entry.perms,
-                                scheme: Some(Cow::Borrowed(&*identity.scheme)),
-                                id: Some(Cow::Borrowed(&*identity.id)),
-                            },
-                        ),
-                    );
-                    if fixed.len() == before {
-                        return Err(ErrorCode::InvalidAcl);
-                    }
-                }
-                (scheme, Some(id)) if self.is_valid_id(scheme, id) => fixed.push(entry.clone()),
-                _ => return Err(ErrorCode::InvalidAcl),
-            }
-        }
-        Ok(Cow::Owned(acl::encode(&fixed)))
-    }
-
-    fn is_valid_id(&self, scheme: &str, id: &str) -> bool {
-        match scheme {
-            "digest" => self.digest != DigestScheme::Off && is_digest_id(id),
-            "ip" => parse_network(id).is_some(),
-            "x509" => self.x509 && is_distinguished_name(id),
-            "sasl" => self.sasl && !id.is_empty(),
-            _ => false,
-        }
-    }
-}
-
-/// Schemes whose ids an `auth` entry stands for (`isAuthenticated` of Apache's providers).
-fn is_authenticated(identity: &Identity) -> bool {
-    matches!(&*identity.scheme, "digest" | "x509" | "sasl")
-}
-
-/// Java's `split(":")` drops empty parts at the end; exactly two must remain.
-fn is_digest_id(id: &str) -> bool {
-    let mut parts: Vec<&str> = id.split(':').collect();
-    while parts.last().is_some_and(|part| part.is_empty()) {
-        parts.pop();
-    }
-    parts.len() == 2
 }
 
 fn is_distinguished_name(id: &str) -> bool {

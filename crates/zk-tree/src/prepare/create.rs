@@ -50,6 +50,8 @@ impl Preparer<'_> {
             _ if mode.is_ephemeral() => EphemeralOwner(self.header.client_id),
             _ => EphemeralOwner::PERSISTENT,
         };
+        // What can fail comes before the first change.
+        let acl = AclBytes::parse(&fixed).map_err(|_| ErrorCode::InvalidAcl)?;
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         parent.num_children += 1;
         parent.stat.cversion = parent_cversion;
@@ -57,7 +59,8 @@ impl Preparer<'_> {
         self.put(parent_path, parent);
         let node = self.new_node(&path, request.data, &fixed, owner);
         self.put(&path, node);
-        write_txn(request, path, mode, &fixed, parent_cversion, out)
+        write_txn(request, path, mode, acl, parent_cversion, out);
+        Ok(request.op)
     }
 
     fn check_mode(&self, request: &Create<'_>) -> Result<CreateMode, ErrorCode> {
@@ -111,11 +114,10 @@ fn write_txn(
     request: &Create<'_>,
     path: Text<'_>,
     mode: CreateMode,
-    acl: &[u8],
+    acl: AclBytes<'_>,
     parent_cversion: i32,
     out: &mut Vec<u8>,
-) -> Result<OpCode, ErrorCode> {
-    let acl = AclBytes::parse(acl).map_err(|_| ErrorCode::InvalidAcl)?;
+) {
     let data = request.data;
     match request.op {
         OpCode::CreateContainer => {
@@ -127,5 +129,4 @@ fn write_txn(
         _ => CreateTxn { path, data, acl, ephemeral: mode.is_ephemeral(), parent_cversion }
             .write(out),
     }
-    Ok(request.op)
 }

@@ -19,7 +19,9 @@ use zk_proto::request::{Request, SetAclRequest, SetDataRequest, VersionedPath};
 use zk_proto::txn::{
     CheckVersionTxn, DIGEST_VERSION, DeleteTxn, SetAclTxn, SetDataTxn, TxnDigest, TxnHeader,
 };
-use zk_proto::{EphemeralOwner, ErrorCode, Jute, OpCode, OwnerKind, Perms, SessionId, Zxid, path};
+use zk_proto::{
+    EphemeralOwner, ErrorCode, Jute, Limits, OpCode, OwnerKind, Perms, SessionId, Zxid, path,
+};
 
 /// What preparing needs of the server's configuration.
 #[derive(Clone, Debug)]
@@ -32,6 +34,9 @@ pub struct PrepareOptions {
     pub close_session_txn: bool,
     /// `digest.enabled`: transactions carry the digest of the tree.
     pub digest: bool,
+    /// The most bytes that the transaction of a multi may have: what its `auth` entries stand for
+    /// could make a small request any size.
+    pub max_multi_bytes: usize,
 }
 
 impl Default for PrepareOptions {
@@ -41,6 +46,7 @@ impl Default for PrepareOptions {
             enforce_quota: false,
             close_session_txn: true,
             digest: true,
+            max_multi_bytes: 4 * Limits::DEFAULT_MAX_BUFFER,
         }
     }
 }
@@ -234,8 +240,8 @@ impl Preparer<'_> {
         let version = check_version(node.stat.aversion, request.version)?;
         node.stat.aversion = version;
         node.acl = fixed.as_ref().into();
-        self.put(path, node);
         let acl = AclBytes::parse(&fixed).map_err(|_| ErrorCode::InvalidAcl)?;
+        self.put(path, node);
         SetAclTxn { path: request.path.clone(), acl, version }.write(out);
         Ok(OpCode::SetAcl)
     }

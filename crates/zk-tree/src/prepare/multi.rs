@@ -13,14 +13,19 @@ impl Preparer<'_> {
         request: &MultiRequest<'_>,
         out: &mut Vec<u8>,
     ) -> Result<OpCode, ErrorCode> {
+        let start = out.len();
         (request.ops.len() as i32).write(out);
         self.pending.begin();
         let mut failed = false;
         for op in &request.ops {
             let type_at = out.len();
             out.extend_from_slice(&[0; 8]);
-            let result =
-                if failed { Err(ErrorCode::RuntimeInconsistency) } else { self.part(op, out) };
+            let result = match failed {
+                true => Err(ErrorCode::RuntimeInconsistency),
+                false => self.part(op, out),
+            };
+            let is_too_large = out.len() - start > self.options.max_multi_bytes;
+            let result = if is_too_large { Err(ErrorCode::BadArguments) } else { result };
             let op = result.unwrap_or_else(|code| {
                 failed = true;
                 out.truncate(type_at + 8);

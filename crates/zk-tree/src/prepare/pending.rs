@@ -26,6 +26,7 @@ pub(super) struct Prospect {
 #[derive(Debug)]
 struct Change {
     path: Box<str>,
+    hash: u64,
     zxid: Zxid,
     crc: u32,
     node: Prospect,
@@ -134,13 +135,8 @@ impl Pending {
                 if let Some(undo) = &mut self.undo {
                     undo.entries.push((path.into(), None));
                 }
-                let change = Change { path: path.into(), zxid, crc, node };
-                let hasher = self.hasher.clone();
-                self.changes.insert_unique(hash, change, |change| {
-                    let mut state = hasher.build_hasher();
-                    state.write(change.path.as_bytes());
-                    state.finish()
-                });
+                let change = Change { path: path.into(), hash, zxid, crc, node };
+                self.changes.insert_unique(hash, change, |change| change.hash);
             }
         }
     }
@@ -190,7 +186,8 @@ impl Pending {
                 break;
             }
             self.order.pop_front();
-            if let Ok(entry) = self.changes.find_entry(hash, |change| change.zxid <= zxid) {
+            let is_it = |change: &Change| change.hash == hash && change.zxid <= zxid;
+            if let Ok(entry) = self.changes.find_entry(hash, is_it) {
                 entry.remove();
             }
         }

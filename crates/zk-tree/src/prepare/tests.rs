@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest};
 use zk_proto::txn::TxnEntry;
-use zk_proto::{Reader, Text};
+use zk_proto::{Limits, Reader, Text};
 
 /// A standalone server's tree: transactions are applied at most `lag` behind.
 struct World {
@@ -58,7 +58,8 @@ impl World {
     }
 
     fn apply_next(&mut self) -> Applied {
-        let entry = TxnEntry::read(&mut Reader::new(&self.log[self.applied])).expect("own txn");
+        let entry = TxnEntry::read(&mut Reader::with_limits(&self.log[self.applied], Limits::NONE))
+            .expect("own txn");
         let applied = self.tree.apply(&entry.header, &entry.txn, &mut ());
         self.pending.applied(entry.zxid());
         self.applied += 1;
@@ -455,4 +456,41 @@ proptest! {
         let names = |tree: &Tree| picture(tree).into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
         prop_assert_eq!(names(&again), names(&w.tree));
     }
+}
+
+#[test]
+fn a_refused_acl_leaves_no_trace() {
+    let mut w = World::new(2);
+    // Not UTF-8: each byte becomes three.
+    let mut list = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x06digest".to_vec();
+    list.extend(700_002i32.to_be_bytes());
+    list.extend([0xff; 700_000]);
+    list.extend(b":h");
+    let acl = AclBytes::parse(&list).unwrap();
+    let Request::Create(open) = create("/p", CreateMode::Persistent) else { panic!() };
+    let refused = Request::Create(Create { acl, ..open });
+    assert_eq!(w.request(refused), Err(ErrorCode::InvalidAcl));
+    let set_acl = SetAclRequest { path: "/".into(), acl, version: -1 };
+    assert_eq!(w.request(Request::SetAcl(set_acl)), Err(ErrorCode::InvalidAcl));
+    assert_eq!(w.request(create("/p/q", CreateMode::Persistent)), Err(ErrorCode::NoNode));
+    assert_eq!(w.request(create("/q", CreateMode::Persistent)), Ok(()));
+    // Digests are compared there.
+    w.finish();
+}
+
+#[test]
+fn a_multi_is_bounded_by_what_it_would_log() {
+    let mut w = World::new(0);
+    w.options.max_multi_bytes = 1000;
+    let data = [7; 400];
+    let multi = |n: usize| {
+        let set = SetDataRequest { path: "/a".into(), data: Some(&data), version: -1 };
+        Request::Multi(MultiRequest { ops: vec![MultiOp::SetData(set); n] })
+    };
+    w.request(create("/a", CreateMode::Persistent)).unwrap();
+    for n in [2, 3] {
+        w.request(multi(n)).expect("a failed multi is no error of its own");
+    }
+    w.finish();
+    assert_eq!(w.tree.get("/a").unwrap().stat().version, 2);
 }

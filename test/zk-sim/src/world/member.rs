@@ -78,6 +78,7 @@ fn core_options(settings: &Settings) -> CoreOptions {
             enforce_quota: settings.terms.rules.enforce_quota,
             close_session_txn: settings.close_session_txn,
             digest: settings.digest,
+            ..PrepareOptions::default()
         },
         tick_ms: settings.terms.tick_ms as u32,
         min_session_timeout_ms: settings.terms.min_timeout_ms,
