@@ -58,6 +58,9 @@ pub(crate) struct Inventory {
     pub(crate) void: Option<Void>,
     /// Whether any file is marked or listed as ours.
     pub(crate) has_ours: bool,
+    /// The snapshots have a list of ours and the logs have none, although theirs is made first: the
+    /// log directory is not the one it was.
+    pub(crate) lost_log_list: bool,
     pub(crate) notes: Vec<Note>,
 }
 
@@ -73,6 +76,7 @@ impl Inventory {
             listed: Vec::new(),
             void: None,
             has_ours: log_manifest.is_some() || snapshot_manifest.is_some(),
+            lost_log_list: log_manifest.is_none() && snapshot_manifest.is_some(),
             notes,
         };
         let (log_manifest, snapshot_manifest) =

@@ -86,8 +86,10 @@ impl<'a, R: Restore> Replay<'a, R> {
         let (inventory, safe) = (self.inventory, self.base);
         let missing =
             |file, lost_to| RecoverError::MissingLog { file, loss: Loss { safe, lost_to } };
-        // Where the list is ours and counts, it says itself that there is no log.
-        if inventory.logs.is_empty() && self.base > Zxid::ZERO && !inventory.marks_count() {
+        // Where the list is ours and counts, it says itself that there is no log. Without it an
+        // empty log directory proves nothing, not even that there never was a transaction.
+        let is_unknown = self.base > Zxid::ZERO && !inventory.marks_count();
+        if inventory.logs.is_empty() && (is_unknown || inventory.lost_log_list) {
             self.allow(self.options.overrides.missing_log, missing(dirs.logs(), None))?;
         }
         for (i, (name, seal)) in inventory.listed.iter().enumerate() {

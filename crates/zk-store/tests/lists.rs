@@ -1,0 +1,95 @@
+//! What the lists of files (`zkfleet.logs`, `zkfleet.snapshots`) say when files, or they themselves,
+//! are gone or damaged.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use support::{Server, Tree};
+use zk_proto::Zxid;
+use zk_store::data_dir::DataDirs;
+use zk_store::disk::Disk;
+use zk_store::recover::{Note, Overrides, RecoverError, RecoverOptions, Recovered, recover};
+use zk_store::sim::SimDisk;
+use zk_store::snapshot::SnapshotOptions;
+
+/// Snapshots and logs in two directories, as with a `dataLogDir`.
+fn apart() -> DataDirs {
+    DataDirs::new("/data", Some("/logs".into()))
+}
+
+fn start(disk: &SimDisk, dirs: &DataDirs) -> Server {
+    Server::start(Arc::new(disk.clone()), dirs.clone()).unwrap()
+}
+
+fn open(
+    disk: &SimDisk,
+    dirs: &DataDirs,
+    overrides: Overrides,
+) -> Result<(Recovered, Tree), RecoverError> {
+    let mut tree = Tree::default();
+    let options = RecoverOptions { overrides, ..RecoverOptions::default() };
+    recover(disk, dirs, &options, &mut tree).map(|recovered| (recovered, tree))
+}
+
+fn remove(disk: &SimDisk, dir: &Path, is_gone: impl Fn(&str) -> bool) {
+    for entry in disk.list(dir).unwrap() {
+        if is_gone(&entry.name) {
+            disk.remove(&dir.join(entry.name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn case_f_a_log_directory_that_lost_everything_is_missed() {
+    for snapshots in [&[0][..], &[0, 5], &[5], &[]] {
+        for is_list_damaged in [false, true] {
+            let (disk, dirs) = (SimDisk::new(512), apart());
+            let mut server = start(&disk, &dirs);
+            for zxid in 0..=7 {
+                if snapshots.contains(&zxid) {
+                    server.snapshot(SnapshotOptions::default()).unwrap();
+                }
+                server.create().unwrap();
+            }
+            server.log.close().unwrap();
+            assert_eq!(open(&disk, &dirs, Overrides::default()).unwrap().0.last, Zxid(8));
+
+            // The device of the logs is not mounted: an empty directory stands in its place.
+            let disk = disk.fork();
+            remove(&disk, &dirs.logs(), |_| true);
+            if is_list_damaged {
+                disk.plant(&dirs.logs().join("zkfleet.logs"), b"zkfleet-manifest 1\ncrc 0\n");
+            }
+            let error = open(&disk, &dirs, Overrides::default()).unwrap_err();
+            assert!(matches!(error, RecoverError::MissingLog { .. }), "{snapshots:?}: {error}");
+            let missing = Overrides { missing_log: true, ..Overrides::default() };
+            let (recovered, _) = open(&disk, &dirs, missing).unwrap();
+            assert_eq!(recovered.last.0, snapshots.last().copied().unwrap_or(0));
+            assert!(recovered.notes.iter().any(|note| matches!(note, Note::Overridden(_))));
+        }
+    }
+}
+
+#[test]
+fn a_directory_in_which_nothing_was_ever_logged_is_whole() {
+    let (disk, dirs) = (SimDisk::new(512), apart());
+    start(&disk, &dirs).log.close().unwrap();
+    assert!(open(&disk, &dirs, Overrides::default()).unwrap().0.is_new);
+    // At no moment of the take-over does the list of snapshots stand there alone.
+    let calls = disk.calls();
+    for call in 0..calls {
+        let (disk, dirs) = (SimDisk::new(512), apart());
+        disk.cut_power_at(call);
+        let _ = Server::start(Arc::new(disk.clone()), dirs.clone());
+        disk.crash_states(50, call, |after| {
+            for dir in [dirs.snapshots(), dirs.logs()] {
+                after.create_dir_all(&dir).unwrap();
+            }
+            let recovered = open(&after, &dirs, Overrides::default());
+            assert!(recovered.is_ok(), "call {call}: {}", recovered.unwrap_err());
+        });
+    }
+}
