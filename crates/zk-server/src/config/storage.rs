@@ -7,6 +7,9 @@ use super::keys::Keys;
 pub struct StorageSettings {
     /// `snapCount`: a snapshot after half of this many txns, plus a random part of the other half.
     pub snap_count: u32,
+    /// `snapCount` is not set: snapshots also wait until the log has become as long as the last
+    /// one, so that their cost stays in proportion to what they save at a start.
+    pub paces_snapshots: bool,
     /// `snapSizeLimitInKb`: the same by size of the log; `None` is off.
     pub snap_size_limit_bytes: Option<u64>,
     /// `preAllocSize`: the log grows in such steps.
@@ -93,6 +96,7 @@ impl StorageSettings {
         let kib = |size: Option<u64>| size.map(|size| size.saturating_mul(KIB));
         StorageSettings {
             snap_count: snap_count(keys),
+            paces_snapshots: keys.get("snapCount").is_none(),
             snap_size_limit_bytes: kib(keys.num_or_off("snapSizeLimitInKb", Some(4_194_304))),
             prealloc_bytes: u64::from(keys.num("preAllocSize", 65_536, 1..=i32::MAX as u32)) * KIB,
             log_roll_bytes: kib(keys.num_or_off("txnLogSizeLimitInKb", None)),

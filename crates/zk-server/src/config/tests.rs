@@ -49,6 +49,7 @@ fn the_defaults_are_apaches_except_the_ones_that_are_better_not() {
     assert_eq!(config.limits.connections, None);
     let storage = &config.storage;
     assert_eq!((storage.snap_count, storage.prealloc_bytes), (100_000, 64 << 20));
+    assert!(storage.paces_snapshots);
     assert_eq!((storage.snap_size_limit_bytes, storage.log_roll_bytes), (Some(4 << 30), None));
     assert_eq!((storage.max_request_bytes, storage.extra_record_bytes), (0xf_ffff, 0xf_ffff));
     assert!(storage.force_sync && storage.digest_enabled);
@@ -153,7 +154,7 @@ fn force_sync_is_off_only_by_the_word_no() {
 #[test]
 fn system_properties_come_with_or_without_prefix() {
     let config = ok("snapCount=7\nzookeeper.preAllocSize=64\njute.maxbuffer=0x200000\n");
-    assert_eq!(config.storage.snap_count, 7);
+    assert_eq!((config.storage.snap_count, config.storage.paces_snapshots), (7, false));
     assert_eq!(config.storage.prealloc_bytes, 64 << 10);
     assert_eq!(
         (config.storage.max_request_bytes, config.storage.extra_record_bytes),

@@ -16,11 +16,19 @@ use zk_store::snapshot::ReadOptions;
 
 /// Counts what was logged since the last snapshot, and says when the next one is due: after
 /// between a half and the whole of `snapCount` transactions, or of the size limit, at random, so
-/// that the members of an ensemble do not all do it at once (Apache `SyncRequestProcessor`). It
-/// also knows how large the log file has become.
+/// that the members of an ensemble do not all do it at once (Apache `SyncRequestProcessor`).
+///
+/// Without `snapCount` in the configuration it waits longer, at most ten times: until the log is
+/// as long as the last snapshot, and as one extent of the log. Replaying it then costs a start
+/// about as much as loading the snapshot, and snapshots at most double what is written; a large
+/// tree under a steady load would otherwise be written out every few seconds.
+///
+/// It also knows how large the log file has become.
 pub(super) struct Pace {
     txns: AtomicU64,
     bytes: AtomicU64,
+    /// Size of the newest snapshot, if it was written by this process.
+    snapshot_bytes: AtomicU64,
     txns_due: AtomicU64,
     bytes_due: AtomicU64,
     /// Bytes in the log's newest file.
@@ -29,6 +37,9 @@ pub(super) struct Pace {
     state: Mutex<State>,
     news: Condvar,
 }
+
+/// How many times `snapCount` a snapshot may wait for the log to become as long as the last one.
+const PATIENCE: u64 = 10;
 
 #[derive(Default)]
 struct State {
@@ -42,6 +53,7 @@ impl Pace {
         let pace = Pace {
             txns: AtomicU64::new(txns),
             bytes: AtomicU64::new(0),
+            snapshot_bytes: AtomicU64::new(0),
             txns_due: AtomicU64::new(0),
             bytes_due: AtomicU64::new(0),
             file_bytes: AtomicU64::new(0),
@@ -64,9 +76,11 @@ impl Pace {
     pub(super) fn logged(&self, txns: u64, bytes: u64) {
         let txns = self.txns.fetch_add(txns, Ordering::Relaxed) + txns;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if txns > self.txns_due.load(Ordering::Relaxed)
-            || bytes > self.bytes_due.load(Ordering::Relaxed)
-        {
+        let txns_due = self.txns_due.load(Ordering::Relaxed);
+        let least = self.snapshot_bytes.load(Ordering::Relaxed).max(self.settings.prealloc_bytes);
+        let is_worth_it =
+            !self.settings.paces_snapshots || bytes >= least || txns > PATIENCE * txns_due;
+        if txns > txns_due && is_worth_it || bytes > self.bytes_due.load(Ordering::Relaxed) {
             self.txns.store(0, Ordering::Relaxed);
             self.bytes.store(0, Ordering::Relaxed);
             self.draw();
@@ -175,8 +189,13 @@ impl Chores {
                     log.roll();
                     waiting.file_bytes.store(0, Ordering::Relaxed);
                 }
-                if snapshots.take().is_none() {
-                    tracing::warn!("Too busy to snap, skipping");
+                match snapshots.take() {
+                    Some(Ok((_, file))) => {
+                        waiting.snapshot_bytes.store(file.bytes, Ordering::Relaxed);
+                    }
+                    // It was logged.
+                    Some(Err(_)) => {}
+                    None => tracing::warn!("Too busy to snap, skipping"),
                 }
             }
         };
@@ -188,5 +207,53 @@ impl Chores {
         self.pace.state.lock().stop = true;
         self.pace.news.notify_one();
         let _ = self.thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Options, parse};
+
+    fn pace(lines: &str) -> Pace {
+        let text = format!("dataDir=/d\nclientPort=1\npreAllocSize=1\n{lines}");
+        let config = parse("zoo.cfg", text.as_bytes(), &[], Options::default()).unwrap().config;
+        Pace::new(&config.storage, 0)
+    }
+
+    /// After how many batches of a txn and `bytes` the next snapshot is due.
+    fn due_after(pace: &Pace, bytes: u64) -> u64 {
+        let mut batches = 0;
+        while !std::mem::take(&mut pace.state.lock().is_due) {
+            pace.logged(1, bytes);
+            batches += 1;
+        }
+        batches
+    }
+
+    #[test]
+    fn a_snap_count_that_is_set_counts() {
+        let pace = pace("snapCount=100\n");
+        pace.snapshot_bytes.store(1 << 30, Ordering::Relaxed);
+        for _ in 0..20 {
+            assert!((51..=100).contains(&due_after(&pace, 1)));
+        }
+    }
+
+    #[test]
+    fn else_the_log_must_be_worth_a_snapshot() {
+        let pace = pace("");
+        assert!((50_001..=100_000).contains(&due_after(&pace, 100)));
+        pace.snapshot_bytes.store(20_000_000, Ordering::Relaxed);
+        assert_eq!(due_after(&pace, 100), 200_000);
+        // But not for ever.
+        pace.snapshot_bytes.store(1 << 40, Ordering::Relaxed);
+        assert!((500_001..=1_000_001).contains(&due_after(&pace, 100)));
+    }
+
+    #[test]
+    fn the_size_limit_counts_alone() {
+        let pace = pace("snapSizeLimitInKb=100\n");
+        assert!((51..=101).contains(&due_after(&pace, 1024)));
     }
 }
