@@ -20,7 +20,13 @@ pub enum Access {
     Write,
     /// It is made, or emptied if it exists; read and written.
     Create,
+    /// As [`Access::Create`], and what is written passes the page cache where the file system can
+    /// do that: addresses, lengths and offsets must be multiples of [`DIRECT_ALIGN`].
+    CreateDirect,
 }
+
+/// See [`Access::CreateDirect`].
+pub const DIRECT_ALIGN: usize = 4096;
 
 /// A file in a directory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

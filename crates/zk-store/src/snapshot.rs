@@ -2,6 +2,7 @@
 //! under a snapshot's name is always whole.
 
 mod reader;
+mod sink;
 mod snappy;
 mod source;
 mod writer;

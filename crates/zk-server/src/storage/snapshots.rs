@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zk_proto::Zxid;
 use zk_proto::snapshot::SessionRecord;
 use zk_store::FileError;
@@ -15,7 +15,30 @@ use zk_store::snapshot::{SnapshotFile, SnapshotOptions, SnapshotWriter};
 const TURN: usize = 128;
 
 /// Bytes that are collected before they are handed to the file.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 64 << 10;
+
+/// How fast a snapshot goes to the disk. What it has written since the log's last sync is what the
+/// next one may have to wait for.
+const BYTES_PER_SECOND: u64 = 64 << 20;
+
+/// A pause that fell due while a piece took long is not made up for.
+struct Pacer {
+    next: Instant,
+}
+
+impl Pacer {
+    fn new() -> Pacer {
+        Pacer { next: Instant::now() }
+    }
+
+    /// Waits as long as `bytes` take at the set pace.
+    fn wrote(&mut self, bytes: usize) {
+        let took = Duration::from_nanos(bytes as u64 * 1_000_000_000 / BYTES_PER_SECOND);
+        let now = Instant::now();
+        self.next = (self.next + took).max(now);
+        std::thread::sleep(self.next - now);
+    }
+}
 
 /// Takes snapshots of an engine's tree, one at a time.
 pub(crate) struct Snapshots {
@@ -79,12 +102,14 @@ impl Snapshots {
         )?;
         let mut piece = Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2));
         let mut more = true;
+        let mut pacer = Pacer::new();
         while more {
             piece.clear();
             while more && piece.len() < PIECE_BYTES {
                 more = self.engine.tree.write().snapshot_some(TURN, &mut piece);
             }
             writer.nodes(&piece)?;
+            pacer.wrote(piece.len());
         }
         let digest = self.options.digest.then_some(head.digest);
         writer.finish(digest).map(|file| (head.zxid, file))

@@ -3,7 +3,7 @@
 use super::{Access, DirEntry, Disk, DiskFile};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The real file system.
@@ -21,6 +21,16 @@ impl Disk for RealDisk {
             }
             Access::Create => {
                 options.write(true).create(true).truncate(true);
+            }
+            Access::CreateDirect => {
+                options.write(true).create(true).truncate(true);
+                let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
+                match options.clone().custom_flags(direct).open(path) {
+                    Ok(file) => return Ok(Box::new(file)),
+                    // tmpfs, for one.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(Box::new(options.open(path)?))

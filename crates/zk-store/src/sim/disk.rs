@@ -11,14 +11,14 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.call(Op::Open)?;
         let inode = match (state.lookup(path), access) {
-            (Ok(inode), Access::Create) => {
+            (Ok(inode), Access::Create | Access::CreateDirect) => {
                 if let Some(inode) = state.inodes.get_mut(&inode) {
                     inode.set_len(0);
                 }
                 inode
             }
             (Ok(inode), _) => inode,
-            (Err(_), Access::Create) => state.link_new(path)?,
+            (Err(_), Access::Create | Access::CreateDirect) => state.link_new(path)?,
             (Err(error), _) => return Err(error),
         };
         Ok(Box::new(SimFile { disk: self.clone(), inode, locks: None }))

@@ -3,8 +3,9 @@
 //! Mirrors `FileSnap.serialize`; differs in: fsync of file and directory, the temporary name
 //! (Apache would read `snapshot.1a.tmp` as a snapshot), all seals always correct.
 
+use super::sink::Sink;
 use super::snappy::SnappyWriter;
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::{Doing, FileError};
 use crate::manifest::{self, Loaded, Manifest, Seal};
 use crate::names::{Compression, Name};
@@ -19,7 +20,7 @@ use zk_proto::{Jute, Zxid};
 /// `/` as a string: ends the znodes and stands behind every checksum.
 const TERMINATOR: &[u8; 5] = b"\0\0\0\x01/";
 /// Content is summed, compressed and written in pieces of this many bytes.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// How a snapshot is written.
 #[derive(Clone, Copy, Debug)]
@@ -30,19 +31,11 @@ pub struct SnapshotOptions {
     pub digest: bool,
     /// Whether the zxid is repeated at the end (`serializeLastProcessedZxid.enabled`, since 3.9).
     pub last_zxid: bool,
-    /// The file is synced each time this many bytes were written, so that the last sync is short
-    /// and the log's own do not queue behind a flood.
-    pub sync_every_bytes: u64,
 }
 
 impl Default for SnapshotOptions {
     fn default() -> SnapshotOptions {
-        SnapshotOptions {
-            compression: Compression::None,
-            digest: true,
-            last_zxid: true,
-            sync_every_bytes: 2 << 20,
-        }
+        SnapshotOptions { compression: Compression::None, digest: true, last_zxid: true }
     }
 }
 
@@ -80,8 +73,7 @@ impl SnapshotWriter {
         acls: &[u8],
     ) -> Result<SnapshotWriter, FileError> {
         let temp = dir.join(format!("zkfleet.snapshot.{:x}.tmp", zxid.0));
-        let file = disk.open(&temp, Access::Create).doing("create", &temp)?;
-        let sink = Sink { file, at: 0, synced: 0, sync_every: options.sync_every_bytes.max(1) };
+        let sink = Sink::create(&*disk, &temp).doing("create", &temp)?;
         let out = Encoder::new(sink, options.compression).doing("write", &temp)?;
         let mut writer = SnapshotWriter {
             disk,
@@ -225,36 +217,5 @@ impl Encoder {
             Encoder::Snappy(out) => out.finish()?,
         };
         buffered.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
-    }
-}
-
-/// The file, written from front to end.
-struct Sink {
-    file: Box<dyn DiskFile>,
-    at: u64,
-    synced: u64,
-    sync_every: u64,
-}
-
-impl Sink {
-    fn finish(self) -> io::Result<u64> {
-        self.file.sync_data()?;
-        Ok(self.at)
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_at(bytes, self.at)?;
-        self.at += bytes.len() as u64;
-        if self.at - self.synced >= self.sync_every {
-            self.file.sync_data()?;
-            self.synced = self.at;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -179,7 +179,7 @@ fn under_a_snapshots_name_there_is_a_whole_snapshot_after_any_crash() {
         disk.cut_power_at(call);
         let shared = Arc::new(disk.clone());
         let write = || {
-            let options = SnapshotOptions { sync_every_bytes: 1000, ..Default::default() };
+            let options = SnapshotOptions::default();
             let (sessions, acls) = (&tape.sessions, tape.acl_list());
             let mut writer =
                 SnapshotWriter::begin(shared, dir(), Zxid(0x20), options, sessions, &acls)?;
