@@ -10,7 +10,7 @@
 # In the transcript "# NAME" starts a check, "> COMMAND" is given to zkCli, other lines
 # are what is to be printed, and $R stands for a path of our own. Times, zxids and
 # log lines are left out. Watch events come when they come, so they are a check of
-# their own.
+# their own. Identities come in no order.
 set -euo pipefail
 
 transcript() {
@@ -126,6 +126,7 @@ Created $R/bare
 Insufficient permission : $R/bare
 > create $R/bare/child
 Insufficient permission : $R/bare/child
+# identities
 > whoami
 Auth scheme: User
 digest: joe
@@ -145,6 +146,101 @@ Output stat for $R/quota count=2,bytes=1
 > listquota $R/quota
 absolute path is /zookeeper/quota$R/quota/zookeeper_limits
 quota for $R/quota does not exist.
+> create $R/hard x
+Created $R/hard
+> setquota -N 2 $R/hard
+> setquota -B 100 $R/hard
+> setquota -n 1 $R/hard
+> listquota $R/hard
+absolute path is /zookeeper/quota$R/hard/zookeeper_limits
+Output quota for $R/hard count=1,bytes=-1=;byteHardLimit=100;countHardLimit=2
+Output stat for $R/hard count=1,bytes=1
+> delquota -N $R/hard
+> delquota -B $R/hard
+> listquota $R/hard
+absolute path is /zookeeper/quota$R/hard/zookeeper_limits
+Output quota for $R/hard count=1,bytes=-1=;byteHardLimit=-1;countHardLimit=-1
+Output stat for $R/hard count=1,bytes=1
+> setquota -n 1 $R/none
+$R/none does not exist.
+> setquota -n 0 $R
+the num quota must be greater than zero
+# ttl
+> create $R/t
+Created $R/t
+> create -t 600000 $R/t/one x
+Created $R/t/one
+> create -s -t 600000 $R/t/s- x
+Created $R/t/s-0000000001
+> create -t -1 $R/t/two x
+ttl must be positive and cannot be larger than: 1099511627775
+> create -e -t 600000 $R/t/two x
+TTLs cannot be used with Ephemeral znodes
+> create -c -t 600000 $R/t/two x
+TTLs cannot be used with Container znodes
+> stat $R/t/one
+cversion = 0
+dataVersion = 0
+aclVersion = 0
+ephemeralOwner = 0x0
+dataLength = 1
+numChildren = 0
+# recursion
+> create $R/r
+Created $R/r
+> create $R/r/a
+Created $R/r/a
+> create $R/r/a/b
+Created $R/r/a/b
+> setAcl -R $R/r world:anyone:cdrw
+> getAcl $R/r/a/b
+'world,'anyone
+: cdrw
+> setAcl $R/r world:anyone:cdrwa
+Insufficient permission : $R/r
+> ls -s $R/r
+[a]
+cversion = 1
+dataVersion = 0
+aclVersion = 1
+ephemeralOwner = 0x0
+dataLength = 0
+numChildren = 1
+> deleteall -b 2 $R/r
+> stat $R/r
+Node does not exist: $R/r
+# refusals
+> create $R/o x
+Created $R/o
+> set -s -v 0 $R/o y
+cversion = 0
+dataVersion = 1
+aclVersion = 0
+ephemeralOwner = 0x0
+dataLength = 1
+numChildren = 0
+> get $R/o/
+Path must not end with / character
+> ls o
+Path must start with / character
+> delete -v 9 $R/o
+version No is not valid : $R/o
+> getEphemerals $R/o
+[]
+> removewatches $R/o
+KeeperErrorCode = No such watcher for $R/o
+> setAcl $R/o nonsense
+nonsense does not have the form scheme:id:perm
+Acl is not valid : null
+> setAcl $R/o digest:joe:r
+Acl is not valid : $R/o
+> create $R/z z nosuch:x:r
+KeeperErrorCode = InvalidACL for $R/z
+Acl is not valid : $R/z
+> delete /
+Arguments are not valid : /
+> sync $R/none
+Sync is OK
 # sync
 > sync $R
 Sync is OK
@@ -176,6 +272,10 @@ numChildren = 0
 Created $R/w/b
 > set $R/w/b 1
 > delete $R/w/b
+> get -w $R/o
+y
+> removewatches $R/o -d
+> set $R/o z
 > sync $R
 Sync is OK
 EOF
@@ -190,6 +290,7 @@ WatchedEvent state:SyncConnected type:NodeDeleted path:$R/w/a
 WatchedEvent state:SyncConnected type:NodeCreated path:$R/w/b
 WatchedEvent state:SyncConnected type:NodeDataChanged path:$R/w/b
 WatchedEvent state:SyncConnected type:NodeDeleted path:$R/w/b
+WatchedEvent state:SyncConnected type:DataWatchRemoved path:$R/o
 EOF
 }
 
@@ -239,10 +340,11 @@ for version in "$@"; do
     for name in $names; do
         sed -n "/^# $name\$/,/^# /{/^# /!p}" "$work/wanted" >"$work/want"
         sed -n "\,^Created $root/@$name\$,,\,^Created $root/@,{\,^Created $root/@,!p}" "$work/printed" >"$work/got"
+        [ "$name" != identities ] || sort -o "$work/got" "$work/got"
         verdict "${version}_$name" "$work/want" "$work/got"
     done
     events | sed "s,[$]R,$root,g" >"$work/want"
-    grep '^WatchedEvent ' "$work/all" | head -n 6 >"$work/got" || true
+    grep '^WatchedEvent ' "$work/all" | head -n 7 >"$work/got" || true
     verdict "${version}_events" "$work/want" "$work/got"
 done
 echo "$passed passed, $failed failed"
