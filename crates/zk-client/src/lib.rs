@@ -17,6 +17,8 @@ mod chroot;
 mod client;
 mod driver;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod link;
 mod multi;
 mod ops;

@@ -181,15 +181,26 @@ impl Watches {
             usize::from(before.has(Modes::RECURSIVE) && !watcher.data.has(Modes::RECURSIVE));
         if watcher.is_idle() {
             watchers.remove(at);
-            if let Some(paths) = self.by_conn.get_mut(&conn) {
-                paths.remove(&number);
-                if paths.is_empty() {
-                    self.by_conn.remove(&conn);
-                }
-            }
+            forget(&mut self.by_conn, conn, number);
             self.drop_if_unwatched(number);
         }
         had
+    }
+
+    /// The one-shot watches of a path have done their work: all of them in one pass, for there may
+    /// be one of every client.
+    fn use_up(&mut self, number: PathNo, kind: Kind) {
+        let Watches { watched, by_conn, data_watches, .. } = self;
+        watched[number as usize].watchers.retain_mut(|watcher| {
+            let before = watcher.data;
+            watcher.modes(kind).remove(Modes::STANDARD);
+            *data_watches -= usize::from(before.0 != 0 && watcher.data.0 == 0);
+            if watcher.is_idle() {
+                forget(by_conn, watcher.conn, number);
+            }
+            !watcher.is_idle()
+        });
+        self.drop_if_unwatched(number);
     }
 
     fn drop_if_unwatched(&mut self, number: PathNo) {
@@ -241,19 +252,18 @@ impl Watches {
     ) {
         let already = told.len();
         if let Some(&number) = self.numbers.get(path) {
-            let mut one_shot = Vec::new();
+            let before: BTreeSet<ConnId> = told.iter().copied().collect();
+            let mut one_shots = false;
             for watcher in &mut self.watched[number as usize].watchers {
                 let modes = *watcher.modes(kind);
-                if modes.has(Modes::STANDARD) {
-                    one_shot.push(watcher.conn);
-                }
+                one_shots |= modes.has(Modes::STANDARD);
                 let skip = event == EventType::NodeChildrenChanged && modes == Modes::RECURSIVE;
-                if modes.has(Modes::ALL) && !skip && !told[..already].contains(&watcher.conn) {
+                if modes.has(Modes::ALL) && !skip && !before.contains(&watcher.conn) {
                     told.push(watcher.conn);
                 }
             }
-            for conn in one_shot {
-                self.take(number, conn, kind, Modes::STANDARD);
+            if one_shots {
+                self.use_up(number, kind);
             }
         }
         if self.recursive > 0 && kind == Kind::Data {
@@ -364,6 +374,20 @@ impl Watches {
             }
         }
         paths
+    }
+}
+
+/// A connection no longer watches a path.
+fn forget(
+    by_conn: &mut HashMap<ConnId, BTreeSet<PathNo>, foldhash::fast::FixedState>,
+    conn: ConnId,
+    number: PathNo,
+) {
+    if let Some(paths) = by_conn.get_mut(&conn) {
+        paths.remove(&number);
+        if paths.is_empty() {
+            by_conn.remove(&conn);
+        }
     }
 }
 

@@ -170,7 +170,7 @@ async fn a_session_on_a_read_only_server_moves_to_a_better_one() {
             };
             if &first == b"isro" {
                 peer.0.read_exact(&mut first).await.unwrap();
-                let answer: &[u8] = if is_read_only { b"ro\n" } else { b"rw\n" };
+                let answer: &[u8] = if is_read_only { b"ro" } else { b"rw" };
                 peer.0.write_all(answer).await.unwrap();
             } else {
                 peer.welcome_to(SESSION, 10_000, is_read_only).await;
