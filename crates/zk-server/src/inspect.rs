@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, UNIX_EPOCH};
+use zk_core::Admission;
 use zk_proto::{Perms, SessionId, Xid, Zxid};
 use zk_store::names::Name;
 use zk_tree::auth::AuthOutcome;
@@ -107,7 +108,10 @@ impl Inspect for Member {
     }
 
     fn mode(&self) -> Mode {
-        Mode::Standalone
+        match self.engine.gate.lock().core.admission() {
+            Admission::ReadOnly => Mode::ReadOnly,
+            Admission::Serving | Admission::Closed => Mode::Standalone,
+        }
     }
 
     fn uptime_ms(&self) -> u64 {

@@ -5,7 +5,7 @@ use crate::config::{HostPort, ServerConfig, SessionPassword};
 use crate::engine::{Engine, EngineOptions, SaslOptions};
 use crate::inspect::Member;
 use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers};
-use crate::storage::{Recovered, Storage, StorageError};
+use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
 use crate::tls::sasl::{Users, UsersError};
 use crate::tls::{Secret, TlsContext, TlsError};
 use std::io;
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use zk_core::CoreOptions;
 use zk_proto::Limits;
 use zk_session::password::{PasswordRuleError, Passwords};
+use zk_store::disk::{Disk, RealDisk};
 use zk_tree::auth::AuthOptions;
 use zk_tree::{PrepareOptions, TreeOptions};
 
@@ -97,6 +98,11 @@ pub struct Server {
 impl Server {
     /// Recovers the data and begins to serve.
     pub fn start(config: ServerConfig) -> Result<Server, StartError> {
+        Server::start_on(config, Arc::new(RealDisk))
+    }
+
+    /// The same on a disk of the caller's: tests bring one that is slow, or full when they say so.
+    pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<Server, StartError> {
         let started = Instant::now();
         let hash_seed = random_seed();
         let passwords = passwords(&config)?;
@@ -112,7 +118,7 @@ impl Server {
             listen(config.listeners.client.as_ref(), &config, on_client_port, &mut listeners)?,
             listen(config.listeners.secure.as_ref(), &config, Speaks::Tls, &mut listeners)?,
         ];
-        let (mut storage, recovered) = Storage::open(&config, tree, &metrics)?;
+        let (mut storage, recovered) = Storage::open(&config, disk, tree, &metrics)?;
         let Recovered { tree, sessions, log } = recovered;
         let engine = Engine::new(options, tree, sessions, metrics, storage.appender());
         let snapshots = storage.start(&engine, log)?;
@@ -269,7 +275,7 @@ fn engine_options(
             enforce_quota: storage.enforce_quota,
             close_session_txn: storage.close_session_paths,
             digest: storage.digest_enabled,
-            max_multi_bytes: 4 * max_frame_bytes,
+            max_multi_bytes: MAX_TXN_FACTOR * max_frame_bytes,
         },
         tick_ms: config.tick_time_ms,
         min_session_timeout_ms: config.sessions.min_timeout_ms as i32,

@@ -113,9 +113,10 @@ fn log(disk: &Arc<dyn Disk>, dirs: &DataDirs) -> Result<(), Box<dyn Error>> {
     let payloads: Vec<Vec<u8>> = (4001..=COUNT as i64).map(payload).collect();
     let begin = Instant::now();
     for (bytes, zxid) in payloads.iter().zip(4001..) {
-        while let Err(AppendError::Busy) = commit.append(Zxid(zxid), bytes) {
+        while let Err(AppendError::Busy) = commit.admits() {
             completions.recv()?;
         }
+        commit.append(Zxid(zxid), bytes)?;
     }
     commit.flush()?;
     let bytes: usize = payloads.iter().map(Vec::len).sum();

@@ -7,6 +7,12 @@
 //! Appending copies the record under a short lock and never waits for the disk. While the thread
 //! is busy records gather; when it comes back it takes all of them. An append to a sleeping thread
 //! wakes it once.
+//!
+//! **The queue rule:** what is appended is kept until it is durable, however full the disk is. Who
+//! appends asks [`GroupCommit::admits`] before; between two askings it appends little, so that the
+//! queue holds at most [`CommitOptions::pause_bytes`] and that little, for which the log's reserve
+//! has room. Should there still be no space (one huge record, somebody else took what the reserve
+//! set free), the thread waits for it: nothing is acknowledged meanwhile, and nothing is lost.
 
 use crate::log::{Committed, FRAME_LEN, LogError, LogWriter, put_frame};
 use std::io;
@@ -29,15 +35,16 @@ const KEPT_BYTES: usize = 4 << 20;
 /// How batches are gathered.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitOptions {
-    /// Most bytes that may wait, the batch under way included. The log's reserve must hold them.
-    pub max_queued_bytes: usize,
+    /// When so many bytes wait, the batch under way included, [`GroupCommit::admits`] says that it
+    /// is enough. The log's reserve must hold them, and what is appended between two askings.
+    pub pause_bytes: usize,
     /// A longer fdatasync is warned about (`fsync.warningthresholdms`).
     pub slow_sync: Duration,
 }
 
 impl Default for CommitOptions {
     fn default() -> CommitOptions {
-        CommitOptions { max_queued_bytes: 4 << 20, slow_sync: Duration::from_secs(1) }
+        CommitOptions { pause_bytes: 2 << 20, slow_sync: Duration::from_secs(1) }
     }
 }
 
@@ -55,7 +62,7 @@ pub enum Completion {
     Failed(Arc<LogError>),
 }
 
-/// Why a record was not taken.
+/// Why no record should be appended, or was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AppendError {
     /// Too much is waiting: try again after the next completion.
@@ -74,7 +81,7 @@ pub enum AppendError {
 pub struct GroupCommit {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
-    max_queued_bytes: usize,
+    pause_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -121,41 +128,31 @@ impl GroupCommit {
         let (shared_too, marked_at) = (shared.clone(), Instant::now());
         let committer = Committer { shared: shared_too, writer, options, complete, marked_at };
         let thread = Builder::new().name("zk-log".into()).spawn(move || committer.run())?;
-        let max_queued_bytes = options.max_queued_bytes;
-        Ok(GroupCommit { shared, thread: Mutex::new(Some(thread)), max_queued_bytes })
+        let pause_bytes = options.pause_bytes;
+        Ok(GroupCommit { shared, thread: Mutex::new(Some(thread)), pause_bytes })
     }
 
     /// Queues an encoded [`TxnEntry`](zk_proto::txn::TxnEntry), whose zxid is `zxid`. Never waits
-    /// for the disk.
+    /// for the disk, and refuses only when the log is closed: see the queue rule above.
     pub fn append(&self, zxid: Zxid, payload: &[u8]) -> Result<(), AppendError> {
         debug_assert_eq!(payload.get(12..20), Some(&zxid.0.to_be_bytes()[..]));
         let mut state = self.shared.lock();
-        let waiting = state.frames.len() + state.in_flight;
-        let len = payload.len() + FRAME_LEN;
         if state.closed || state.stop {
             return Err(AppendError::Closed);
         }
-        if state.disk_full {
-            return Err(AppendError::DiskFull);
-        }
-        // One record is taken however large it is: it must be possible to log it.
-        if waiting > 0 && waiting + len > self.max_queued_bytes {
-            return Err(AppendError::Busy);
-        }
         put_frame(&mut state.frames, payload);
-        state.appended += len as u64;
+        state.appended += (payload.len() + FRAME_LEN) as u64;
         self.wake(state);
         Ok(())
     }
 
-    /// Whether a record would be taken now, by the same rules as [`append`](GroupCommit::append).
-    pub fn admits(&self, payload_len: usize) -> Result<(), AppendError> {
+    /// Whether something should be appended now.
+    pub fn admits(&self) -> Result<(), AppendError> {
         let state = self.shared.lock();
-        let waiting = state.frames.len() + state.in_flight;
         match () {
             () if state.closed || state.stop => Err(AppendError::Closed),
             () if state.disk_full => Err(AppendError::DiskFull),
-            () if waiting > 0 && waiting + payload_len + FRAME_LEN > self.max_queued_bytes => {
+            () if state.frames.len() + state.in_flight >= self.pause_bytes => {
                 Err(AppendError::Busy)
             }
             () => Ok(()),
@@ -238,7 +235,7 @@ impl<F: FnMut(Completion)> Committer<F> {
                 Work::Batch { mut frames, rolls } => {
                     is_marked = false;
                     let result = self.batch(&mut frames, &rolls);
-                    self.done(frames.len());
+                    self.done(frames.len(), result.is_ok());
                     frames.clear();
                     if frames.capacity() <= KEPT_BYTES {
                         spare = frames;
@@ -247,7 +244,12 @@ impl<F: FnMut(Completion)> Committer<F> {
                 }
             };
             if let Err(error) = result {
-                return Err(self.fail(error));
+                let error = self.fail(error);
+                // What is durable is whole: a full disk leaves no damage.
+                if !self.writer.is_poisoned() {
+                    self.writer.close()?;
+                }
+                return Err(error);
             }
         }
     }
@@ -290,7 +292,7 @@ impl<F: FnMut(Completion)> Committer<F> {
         let mut begin = 0;
         for &roll in rolls {
             self.part(&mut frames[begin..roll])?;
-            self.writer.roll()?;
+            self.with_space(LogWriter::roll)?;
             begin = roll;
         }
         self.part(&mut frames[begin..])?;
@@ -299,15 +301,48 @@ impl<F: FnMut(Completion)> Committer<F> {
         Ok(())
     }
 
+    /// Does something, as often as it takes until the disk has room for it; gives up only when the
+    /// thread is to stop.
+    fn with_space<T>(
+        &mut self,
+        mut act: impl FnMut(&mut LogWriter) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        loop {
+            let result = act(&mut self.writer);
+            let is_full = matches!(result, Err(LogError::DiskFull(_)));
+            if !is_full || !self.wait_for_space() {
+                return result;
+            }
+        }
+    }
+
+    /// Waits until the full disk should be tried again; false if the thread is to stop.
+    fn wait_for_space(&mut self) -> bool {
+        self.note_full();
+        let again_at = Instant::now() + FULL_RETRY;
+        let mut state = self.shared.lock();
+        while !state.stop {
+            let patience = again_at.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                break;
+            }
+            state.asleep = true;
+            let waited = self.shared.work.wait_timeout(state, patience);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.asleep = false;
+        !state.stop
+    }
+
     fn part(&mut self, frames: &mut [u8]) -> Result<(), LogError> {
         let now = Instant::now();
         let is_marked = frames.len() >= LARGE_BATCH_BYTES || now - self.marked_at >= MARK_EVERY;
-        let committed = if is_marked {
+        if is_marked {
             self.marked_at = now;
-            self.writer.commit(frames)?
-        } else {
-            self.writer.commit_unmarked(frames)?
-        };
+        }
+        let committed = self.with_space(|writer| {
+            if is_marked { writer.commit(frames) } else { writer.commit_unmarked(frames) }
+        })?;
         let Some(batch) = committed else { return Ok(()) };
         let is_slow = batch.sync > self.options.slow_sync;
         if is_slow {
@@ -325,7 +360,11 @@ impl<F: FnMut(Completion)> Committer<F> {
     }
 
     fn idle(&mut self) -> Result<(), LogError> {
-        self.writer.complete_mark()?;
+        match self.writer.complete_mark() {
+            // The mark can wait.
+            Err(LogError::DiskFull(_)) => {}
+            result => drop(result?),
+        }
         if self.writer.is_disk_full() && self.writer.refill().is_ok() {
             tracing::info!("there is disk space again: writes are taken");
         }
@@ -342,10 +381,10 @@ impl<F: FnMut(Completion)> Committer<F> {
         state.disk_full = disk_full;
     }
 
-    fn done(&self, bytes: usize) {
+    fn done(&self, bytes: usize, is_durable: bool) {
         let mut state = self.shared.lock();
         // After a failure the bytes are gone, not completed: `closed` follows.
-        if !self.writer.is_poisoned() {
+        if is_durable {
             state.completed += bytes as u64;
         }
         drop(state);

@@ -36,11 +36,12 @@ use zk_tree::{ConnId, SnapshotHead, Tree, Watches};
 
 /// Where transactions go to become durable. The log reports back by [`Engine::logged`].
 pub(crate) trait TxnLog: Send + Sync {
-    /// Queues a transaction; must not wait for the disk. After an error nothing later may be
-    /// appended.
+    /// Queues a transaction; must not wait for the disk, and takes whatever comes within a turn
+    /// ([`zk_core::TURN_BYTES`]) after it admitted something. After an error nothing later may
+    /// be appended.
     fn append(&self, zxid: Zxid, txn: &[u8]) -> Result<(), AppendError>;
 
-    /// Whether more requests should be taken.
+    /// Whether more transactions should be made.
     fn admits(&self) -> Result<(), AppendError>;
 }
 
@@ -183,6 +184,7 @@ impl Engine {
         let mut gate = self.gate.lock();
         gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
         gate.conns.remove(&conn.id);
+        gate.waiting_for_log.retain(|waiting| waiting.id != conn.id);
         drop(gate);
         self.watches.lock().remove_connection(conn.id);
     }
@@ -239,26 +241,38 @@ impl Engine {
 
     /// Expires sessions, and closes connections that are past their deadline.
     pub(crate) fn tick(&self) {
-        let now = self.times();
-        let mut gate = self.gate.lock();
-        let tree = self.tree.read();
-        let Gate { core, conns, fx, .. } = &mut *gate;
-        follow_disk(core, self.log.admits());
-        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
-        core.tick(&tree, now, heard, fx);
-        for conn in conns.values() {
+        while self.expire_some() {}
+        let now_ms = self.now_ms();
+        for conn in self.gate.lock().conns.values() {
             let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
-            if deadline_ms != NO_DEADLINE && deadline_ms < now.monotonic_ms {
+            if deadline_ms != NO_DEADLINE && deadline_ms < now_ms {
                 // Once: the next tick may find it on its way out.
                 conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
                 self.metrics.sessionless_connections_expired.add(1);
                 conn.kill();
             }
         }
+    }
+
+    /// Expires as many sessions as the log takes at a time; whether it may go on at once. When it
+    /// may not, the next tick does.
+    fn expire_some(&self) -> bool {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        let admits = self.log.admits();
+        gate.follow_disk(admits);
+        if admits.is_err() {
+            return false;
+        }
+        let tree = self.tree.read();
+        let Gate { core, conns, fx, .. } = &mut *gate;
+        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
+        let more = core.tick(&tree, now, heard, fx);
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
+        more
     }
 
     /// Brings the metrics up to what the pipeline has counted.
@@ -274,12 +288,18 @@ impl Engine {
         metrics.stats.auth_failed_count.add(now.auth_failures - before.auth_failures);
     }
 
-    /// Reaps containers and TTL znodes that are due, at most `most` of them.
+    /// Reaps containers and TTL znodes that are due, at most `most` of them, as long as the log
+    /// takes them; the others are due the next time.
     pub(crate) fn reap(&self, max_never_used_ms: i64, most: usize) -> usize {
         let now = self.times();
         let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
-        for path in &due {
+        for (done, path) in due.iter().enumerate() {
             let mut gate = self.gate.lock();
+            let admits = self.log.admits();
+            gate.follow_disk(admits);
+            if admits.is_err() {
+                return done;
+            }
             let tree = self.tree.read();
             let Gate { core, fx, .. } = &mut *gate;
             core.reap(&tree, now, path, max_never_used_ms, fx);
@@ -308,18 +328,19 @@ impl Engine {
     }
 }
 
-/// A full disk makes the member read-only until there is space again.
-fn follow_disk(core: &mut Core, log: Result<(), AppendError>) {
-    match (log, core.admission()) {
-        (Err(AppendError::DiskFull), Admission::Serving) => {
-            tracing::error!("{}", AppendError::DiskFull);
-            core.set_admission(Admission::ReadOnly);
+impl Gate {
+    /// A full disk makes the member read-only until there is space again. Whoever waits for the
+    /// log sees what that means for it.
+    fn follow_disk(&mut self, log: Result<(), AppendError>) {
+        let admission = match (log, self.core.admission()) {
+            (Err(AppendError::DiskFull), Admission::Serving) => Admission::ReadOnly,
+            (Ok(()), Admission::ReadOnly) => Admission::Serving,
+            _ => return,
+        };
+        self.core.set_admission(admission);
+        for conn in self.waiting_for_log.drain(..) {
+            conn.wake();
         }
-        (Ok(()), Admission::ReadOnly) => {
-            tracing::info!("there is disk space again: writes are taken");
-            core.set_admission(Admission::Serving);
-        }
-        _ => {}
     }
 }
 

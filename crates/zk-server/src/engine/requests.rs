@@ -5,7 +5,7 @@ use super::{Engine, Gate, SharedWatches, dispatch, sasl};
 use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use zk_core::Reader;
+use zk_core::{Reader, TURN_BYTES};
 use zk_proto::OpCode;
 use zk_store::group_commit::AppendError;
 
@@ -32,6 +32,11 @@ pub(crate) enum Next {
     /// There are whole frames, and too much waits for the disk; the connection is woken.
     Log,
 }
+
+/// With a full disk nobody new can be let in. ZooKeeper has no words for "not now": the client is
+/// made to wait for space so long, which also keeps it from coming back too fast, and then loses
+/// its connection, so that it tries the next server, or this one again.
+const FULL_DISK_MS: i64 = 1_000;
 
 /// How many answers may be made before a waiting writer gets the tree.
 const READ_TURN: usize = 128;
@@ -90,11 +95,11 @@ impl Engine {
             Phase::Live => return self.requests(conn, input),
             Phase::Fresh if self.four_letter_word(conn, input) => input.len(),
             Phase::Fresh => match first_frame(input, self.options.max_frame_bytes)? {
-                Some(frame) => {
-                    self.handshake(conn, frame);
+                Some(frame) if self.handshake(conn, frame) => {
                     let bytes = 4 + frame.len();
                     return Ok(Handled { bytes, next: Next::Turn });
                 }
+                Some(_) => return Ok(Handled { bytes: 0, next: Next::Log }),
                 None => 0,
             },
             Phase::Connecting => return Ok(Handled { bytes: 0, next: Next::Turn }),
@@ -135,12 +140,24 @@ impl Engine {
         self.metrics.bytes_received_count.add(bytes as u64);
     }
 
-    /// A connect request.
-    fn handshake(&self, conn: &Arc<Conn>, frame: &[u8]) {
+    /// A connect request. False if it must wait for the log; the connection is woken.
+    fn handshake(&self, conn: &Arc<Conn>, frame: &[u8]) -> bool {
         let now = self.times();
-        // It has done its part; how long the disk takes is not its fault.
-        conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
         let mut gate = self.gate.lock();
+        let admits = self.log.admits();
+        gate.follow_disk(admits);
+        let must_wait = matches!(admits, Err(AppendError::Busy | AppendError::DiskFull))
+            && gate.core.opens_session(frame);
+        if must_wait && admits == Err(AppendError::DiskFull) {
+            conn.deadline_ms.fetch_min(now.monotonic_ms + FULL_DISK_MS, Ordering::Relaxed);
+        } else {
+            // It has done its part; how long the disk takes is not its fault.
+            conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
+        }
+        if must_wait {
+            gate.waiting_for_log.push(conn.clone());
+            return false;
+        }
         self.count_packet(conn, 4 + frame.len());
         {
             let mut state = conn.state.lock();
@@ -155,6 +172,7 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
+        true
     }
 
     /// Answers the reads at the beginning of `input`, unless a write of the connection is under
@@ -223,13 +241,13 @@ impl Engine {
         }
     }
 
-    /// Gives the requests in `input` to the pipeline; how many bytes of them, or `None` when too
-    /// much waits for the disk.
+    /// Gives the requests in `input` to the pipeline, as many as the log takes at a time; how many
+    /// bytes of them, or `None` when too much waits for the disk.
     fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Option<usize>, Hangup> {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.log.admits();
-        super::follow_disk(&mut gate.core, admits);
+        gate.follow_disk(admits);
         if admits == Err(AppendError::Busy) {
             gate.waiting_for_log.push(conn.clone());
             return Ok(None);
@@ -238,7 +256,7 @@ impl Engine {
         let mut watches = SharedWatches(&self.watches);
         let (mut at, mut count) = (0, 0);
         let mut hangup = Ok(());
-        loop {
+        while gate.fx.bytes.len() < TURN_BYTES {
             let frame = match first_frame(&input[at..], self.options.max_frame_bytes) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,

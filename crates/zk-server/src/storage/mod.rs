@@ -15,10 +15,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use zk_core::TURN_BYTES;
 use zk_proto::{Limits, SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
-use zk_store::disk::{Disk, RealDisk};
+use zk_store::disk::Disk;
 use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::recover::{Overrides, RecoverError, RecoverOptions, recover};
@@ -87,10 +88,25 @@ pub(crate) struct Storage {
 /// The engine's way to the log.
 struct Appender(Arc<OnceLock<GroupCommit>>);
 
-/// More than this waits for the disk only when a single transaction is that large.
-const QUEUE_LIMIT_BYTES: usize = 64 << 20;
 /// From this on, no more requests are taken until the disk has caught up.
 const QUEUE_PAUSE_BYTES: usize = 2 << 20;
+/// A transaction may be this many times as long as `jute.maxbuffer`: what `auth` entries of its
+/// ACLs stand for comes on top of the request.
+pub(crate) const MAX_TXN_FACTOR: usize = 4;
+/// The log's own needs while it writes out its queue on a full disk: the zeros, marks and lists of
+/// two new files.
+const LOG_OVERHEAD_BYTES: u64 = 512 << 10;
+/// Requests may be configured to be larger than what is reasonable to set aside: such a one waits
+/// for space on a full disk, and blocks nothing but writes.
+const MAX_RESERVE_BYTES: u64 = 64 << 20;
+
+/// Disk space that is kept for what waits when the disk becomes full: the queue, what comes
+/// between two looks at it, and one transaction.
+fn reserve_bytes(settings: &StorageSettings) -> u64 {
+    let txn = u64::from(settings.max_request_bytes) * MAX_TXN_FACTOR as u64;
+    let queue = QUEUE_PAUSE_BYTES as u64 + TURN_BYTES as u64 + txn;
+    (queue + LOG_OVERHEAD_BYTES).next_multiple_of(1 << 20).min(MAX_RESERVE_BYTES)
+}
 
 impl TxnLog for Appender {
     fn append(&self, zxid: Zxid, txn: &[u8]) -> Result<(), AppendError> {
@@ -98,7 +114,7 @@ impl TxnLog for Appender {
     }
 
     fn admits(&self) -> Result<(), AppendError> {
-        self.0.get().ok_or(AppendError::Closed)?.admits(QUEUE_LIMIT_BYTES - QUEUE_PAUSE_BYTES)
+        self.0.get().ok_or(AppendError::Closed)?.admits()
     }
 }
 
@@ -106,11 +122,11 @@ impl Storage {
     /// Locks the directories and recovers what is in them.
     pub(crate) fn open(
         config: &ServerConfig,
+        disk: Arc<dyn Disk>,
         tree: TreeOptions,
         metrics: &Metrics,
     ) -> Result<(Storage, Recovered), StorageError> {
         let settings = config.storage.clone();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
@@ -130,7 +146,7 @@ impl Storage {
         let log = LogOptions {
             extent_bytes: settings.prealloc_bytes,
             force_sync: settings.force_sync,
-            ..LogOptions::default()
+            reserve_bytes: reserve_bytes(&settings),
         };
         let writer = LogWriter::new(disk.clone(), dirs.logs(), log, found.last, manifest)?;
         metrics.dbinittime.record_time(started.elapsed());
@@ -183,7 +199,7 @@ impl Storage {
             Chores::start(pace.clone(), snapshots.clone(), self.log.clone(), self.purging())
                 .map_err(StorageError::Thread)?;
         let options = CommitOptions {
-            max_queued_bytes: QUEUE_LIMIT_BYTES,
+            pause_bytes: QUEUE_PAUSE_BYTES,
             slow_sync: Duration::from_millis(self.settings.fsync_warning_ms.into()),
         };
         let engine = engine.clone();
@@ -194,10 +210,6 @@ impl Storage {
                 metrics.sync_processor_batch_size.record(batch.records as u64);
                 if is_slow {
                     metrics.stats.fsync_threshold_exceed_count.add(1);
-                    tracing::warn!(
-                        "fsync-ing the write ahead log took {} ms which will adversely effect operation latency",
-                        batch.sync.as_millis()
-                    );
                 }
                 pace.logged(batch.records as u64, batch.bytes as u64);
                 if pace.fills_file(batch.bytes as u64)
@@ -207,9 +219,9 @@ impl Storage {
                 }
                 engine.logged(batch.zxid);
             }
-            Completion::Failed(error) => {
+            // The log has said why.
+            Completion::Failed(_) => {
                 metrics.unrecoverable_error_count.add(1);
-                tracing::error!("{error}");
                 engine.poison();
             }
         })

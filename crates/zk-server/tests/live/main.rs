@@ -4,11 +4,13 @@
 mod certificates;
 mod client;
 mod foreign;
+mod full_disk;
 mod limits;
 mod member;
 mod process;
 mod sasl;
 mod shutdown;
+mod slow_disk;
 mod tls;
 
 use std::time::{Duration, Instant};

@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use zk_server::config::{Options, ServerConfig, parse};
 use zk_server::{Server, StartError};
+use zk_store::disk::Disk;
 
 use crate::client::{Client, four_letter_word};
 
@@ -35,6 +37,18 @@ impl Member {
     pub(crate) fn start_in(dir: TempDir, lines: &str) -> Member {
         let server = Server::start(config(dir.path(), lines)).unwrap();
         Member { server: Some(server), dir }
+    }
+
+    /// Starts on a disk of the test's own.
+    pub(crate) fn start_on(disk: impl Disk + 'static, lines: &str) -> Member {
+        let dir = TempDir::new().unwrap();
+        let server = Server::start_on(config(dir.path(), lines), Arc::new(disk)).unwrap();
+        Member { server: Some(server), dir }
+    }
+
+    /// Where its files are.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Tries to start another one on the same files.

@@ -160,65 +160,155 @@ fn a_failure_is_told_once_and_nothing_is_acknowledged_after_it() {
 }
 
 #[test]
-fn the_queue_is_bounded_and_one_record_always_fits() {
+fn the_queue_is_bounded_for_who_asks_and_takes_what_nobody_asked_for() {
     let disk = disk();
     let ((told, tell), (release, held)) = (channel(), channel::<()>());
     let complete = move |completion| {
         told.send(completion).unwrap();
         let _ = held.recv();
     };
-    let options = CommitOptions { max_queued_bytes: 1000, ..CommitOptions::default() };
+    let options = CommitOptions { pause_bytes: 1000, ..CommitOptions::default() };
     let commit = GroupCommit::start(writer(&disk, 0), options, complete).unwrap();
     commit.append(Zxid(1), &testing::set_data(1, &[1; 5000])).unwrap();
     next(&tell);
     let mut zxid = 2;
-    while append(&commit, zxid).is_ok() {
+    while commit.admits().is_ok() {
+        append(&commit, zxid).unwrap();
         zxid += 1;
     }
     assert!((10..20).contains(&zxid), "1000 bytes are a few records");
-    assert_eq!(append(&commit, zxid), Err(AppendError::Busy));
-    assert_eq!(commit.admits(50), Err(AppendError::Busy));
+    assert_eq!(commit.admits(), Err(AppendError::Busy));
+    append(&commit, zxid).unwrap();
     release.send(()).unwrap();
     // Told that the batch is durable, there is room again at once.
     next(&tell);
-    append(&commit, zxid).unwrap();
+    assert_eq!(commit.admits(), Ok(()));
     drop(release);
     commit.flush().unwrap();
     commit.shutdown().unwrap();
     assert_eq!(zxids(&disk, 1).0, (1..=zxid).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_full_disk_stops_writes_before_anything_is_lost_and_lets_them_go_on() {
-    let disk = disk();
+const PAUSE_BYTES: usize = 20_000;
+/// What is appended between two askings.
+const TURN_BYTES: usize = 5_000;
+
+/// A log that keeps a reserve for its queue, on a disk of which `free` sectors are left.
+fn start_full(disk: &SimDisk, free: u64) -> (GroupCommit, Receiver<Completion>) {
     let (sender, completions) = channel();
-    let options = CommitOptions { max_queued_bytes: 100_000, ..CommitOptions::default() };
+    let options = CommitOptions { pause_bytes: PAUSE_BYTES, ..CommitOptions::default() };
     let complete = move |completion| drop(sender.send(completion));
-    let commit = GroupCommit::start(writer(&disk, 300_000), options, complete).unwrap();
-    disk.set_free_sectors(Some(400));
-    let mut zxid = 0;
-    let mut taken = |limit: i64| {
-        loop {
-            match commit.append(Zxid(zxid + 1), &testing::set_data(zxid + 1, &[1; 1000])) {
-                Ok(()) => zxid += 1,
-                Err(AppendError::Busy) => commit.flush().unwrap(),
-                Err(error) => return (zxid, error),
-            }
-            if zxid == limit {
-                return (zxid, AppendError::Busy);
-            }
-        }
+    // Of it 100 kB are for the beginning of a file, which may come in between.
+    let writer = writer(disk, (PAUSE_BYTES + TURN_BYTES + 100_000) as u64);
+    disk.set_free_sectors(Some(free));
+    (GroupCommit::start(writer, options, complete).unwrap(), completions)
+}
+
+/// The last zxid that was told durable; it must not have failed.
+fn told(completions: &Receiver<Completion>) -> i64 {
+    let zxid = |it| match it {
+        Completion::Durable { batch, .. } => batch.zxid.0,
+        Completion::Failed(error) => panic!("{error}"),
     };
-    let (full_at, error) = taken(100_000);
-    assert_eq!(error, AppendError::DiskFull);
+    completions.try_iter().map(zxid).last().unwrap_or(0)
+}
+
+/// The zxids of all files, as a crash would leave them that loses what is not durable.
+fn all_zxids(disk: &SimDisk) -> Vec<i64> {
+    let after = disk.crash(&mut |_: usize| 0);
+    let mut names: Vec<i64> = after
+        .list(dir())
+        .unwrap()
+        .iter()
+        .filter_map(|entry| i64::from_str_radix(entry.name.strip_prefix("log.")?, 16).ok())
+        .collect();
+    names.sort_unstable();
+    names.into_iter().flat_map(|name| zxids(&after, name).0).collect()
+}
+
+#[test]
+fn wherever_the_disk_becomes_full_what_was_taken_is_kept() {
+    // 512 bytes a step, and records of all sizes: the end of the disk falls everywhere in them.
+    for free in 0..700 {
+        let disk = disk();
+        let (commit, completions) = start_full(&disk, free);
+        let (mut zxid, mut turn) = (0, 0);
+        while zxid < 1000 {
+            match commit.admits() {
+                Ok(()) => {}
+                Err(AppendError::Busy) => {
+                    std::thread::yield_now();
+                    continue;
+                }
+                Err(AppendError::DiskFull) => break,
+                Err(error) => panic!("{free}: {error}"),
+            }
+            while turn < TURN_BYTES - 1000 {
+                zxid += 1;
+                let payload = testing::set_data(zxid, &vec![1; (zxid as usize * 67) % 900]);
+                turn += payload.len() + FRAME_LEN;
+                commit.append(Zxid(zxid), &payload).unwrap();
+            }
+            turn = 0;
+        }
+        assert!(zxid < 1000, "{free}: the disk must become full");
+        // The reserve is enough: nobody has to free space first.
+        let mut durable = 0;
+        until(|| {
+            durable = durable.max(told(&completions));
+            durable == zxid
+        });
+        assert_eq!(all_zxids(&disk), (1..=zxid).collect::<Vec<_>>(), "{free}");
+        commit.shutdown().unwrap();
+    }
+}
+
+#[test]
+fn writes_go_on_when_there_is_space_again() {
+    let disk = disk();
+    let (commit, completions) = start_full(&disk, 0);
+    append(&commit, 1).unwrap();
+    until(|| commit.admits() == Err(AppendError::DiskFull));
     commit.flush().unwrap();
-    let last = completions.try_iter().last();
-    assert!(matches!(last, Some(Completion::Durable { batch, .. }) if batch.zxid.0 == full_at));
     disk.set_free_sectors(None);
-    until(|| commit.admits(10).is_ok());
-    taken(full_at + 10);
-    commit.flush().unwrap();
+    until(|| commit.admits().is_ok());
+    append(&commit, 2).unwrap();
     commit.shutdown().unwrap();
+    assert_eq!((told(&completions), all_zxids(&disk)), (2, vec![1, 2]));
+}
+
+#[test]
+fn what_has_no_room_even_in_the_reserve_waits_for_space() {
+    let disk = disk();
+    let (commit, completions) = start_full(&disk, 300);
+    append(&commit, 1).unwrap();
+    commit.flush().unwrap();
+    commit.append(Zxid(2), &testing::set_data(2, &[2; 400_000])).unwrap();
+    // Taken behind it in the moment in which the disk becomes full.
+    append(&commit, 3).unwrap();
+    until(|| commit.admits() == Err(AppendError::DiskFull));
+    assert_eq!((told(&completions), all_zxids(&disk)), (1, vec![1]));
+    disk.set_free_sectors(Some(1000));
+    commit.flush().unwrap();
+    assert_eq!((told(&completions), all_zxids(&disk)), (3, vec![1, 2, 3]));
+    commit.shutdown().unwrap();
+}
+
+#[test]
+fn a_stop_on_a_full_disk_acknowledges_nothing_and_ends() {
+    let disk = disk();
+    let (commit, completions) = start_full(&disk, 300);
+    append(&commit, 1).unwrap();
+    commit.append(Zxid(2), &testing::set_data(2, &[2; 400_000])).unwrap();
+    until(|| commit.admits() == Err(AppendError::DiskFull));
+    assert!(commit.shutdown().is_err());
+    assert_eq!(commit.flush(), Err(AppendError::Closed));
+    let all: Vec<_> = completions.iter().collect();
+    assert!(matches!(all.last(), Some(Completion::Failed(_))), "{all:?}");
+    let durable =
+        |it: &Completion| matches!(it, Completion::Durable { batch, .. } if batch.zxid != Zxid(1));
+    assert!(!all.iter().any(durable), "{all:?}");
+    assert!(all_zxids(&disk).len() <= 1);
 }
 
 #[test]

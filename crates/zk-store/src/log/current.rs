@@ -12,6 +12,7 @@ use super::mark::{Mark, SLOTS_LEN};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Doing, FileError};
 use crate::names::Name;
+use std::io;
 use std::path::{Path, PathBuf};
 use zk_proto::snapshot::FileHeader;
 use zk_proto::{Jute, Zxid, txn};
@@ -130,10 +131,9 @@ impl Current {
     /// Writes the slot that is next in turn: durable, and how far zeros were written.
     pub(super) fn write_mark(&mut self) -> Result<(), FileError> {
         self.check();
-        self.sequence += 1;
         let Position { end, zxid, checksum } = self.durable;
         let mark = Mark {
-            sequence: self.sequence,
+            sequence: self.sequence + 1,
             file: self.name,
             end,
             zxid,
@@ -141,12 +141,16 @@ impl Current {
             zeroed_to: self.zeros_to,
         };
         self.file.write_at(&mark.to_bytes(), mark.offset(self.extent)).doing("mark", &self.path)?;
+        // Only now: after a failure the same slot is written again, and the other one stays whole.
+        self.sequence += 1;
         (self.marked, self.told_to) = (self.durable, self.zeros_to);
         Ok(())
     }
 
     pub(super) fn sync(&mut self) -> Result<(), FileError> {
-        self.file.sync_data().doing("sync", &self.path)?;
+        // A sync that fails for want of space has failed like any other: the file is given up. It
+        // must not pass for a full disk, which is tried again.
+        self.file.sync_data().map_err(io::Error::other).doing("sync", &self.path)?;
         self.durable = self.written;
         self.zeroed_to = self.told_to;
         self.check();
@@ -165,17 +169,19 @@ impl Current {
         Ok(())
     }
 
-    /// Makes room for `bytes` bytes over zeros that are on the disk.
-    pub(super) fn extend(&mut self, bytes: usize) -> Result<(), FileError> {
+    /// Makes room for `bytes` bytes over zeros that are on the disk; whether it needed new ones.
+    pub(super) fn extend(&mut self, bytes: usize) -> Result<bool, FileError> {
         let wanted = self.written.end + (bytes + FRAME_HEAD) as u64;
         if wanted <= self.zeroed_to {
-            return Ok(());
+            return Ok(false);
         }
-        if wanted > self.zeros_to {
+        let needs_more = wanted > self.zeros_to;
+        if needs_more {
             self.write_zeros(wanted)?;
         }
         self.write_mark()?;
-        self.sync()
+        self.sync()?;
+        Ok(needs_more)
     }
 
     fn write_zeros(&mut self, to: u64) -> Result<(), FileError> {

@@ -7,7 +7,7 @@
 //! only on a file that has its header, the directory's fsync.
 
 use super::current::{Current, Position};
-use super::frame::seal_frames;
+use super::frame::{Sealed, seal_frames};
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
 use crate::manifest::{self, Manifest, Seal};
@@ -39,6 +39,10 @@ impl Default for LogOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
+    /// There is no space, nor any of the reserve: nothing of the batch counts as written. The same
+    /// call may be made again when there is space.
+    #[error("{0}; free space on the disk of the transaction log")]
+    DiskFull(#[source] FileError),
     /// The disk refused. Whatever was not durable before may or may not be.
     #[error("{0}; nothing more is logged: check the disk, then restart the server")]
     File(#[from] FileError),
@@ -71,6 +75,8 @@ pub struct LogWriter {
     last: Zxid,
     poisoned: bool,
     disk_full: bool,
+    /// There was no space for zeros ahead; they are tried again when a commit found some.
+    is_tight: bool,
 }
 
 impl LogWriter {
@@ -92,6 +98,7 @@ impl LogWriter {
             last,
             poisoned: false,
             disk_full: false,
+            is_tight: false,
         };
         match writer.refill() {
             Err(error) if !error.is_disk_full() => Err(error),
@@ -129,7 +136,7 @@ impl LogWriter {
 
     /// Writes frames (see [`put_frame`](super::put_frame)) with one write and makes them durable,
     /// and with them a mark of what was durable before. `None` if there are no frames. After an
-    /// error the writer is poisoned.
+    /// error the writer is poisoned, unless it is [`LogError::DiskFull`].
     pub fn commit(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, LogError> {
         self.guarded(|writer| writer.commit_frames(frames, true))
     }
@@ -148,19 +155,19 @@ impl LogWriter {
         })
     }
 
-    /// Writes zeros ahead if there are few left. They become durable with the next commit.
+    /// Writes zeros ahead if there are few left. They become durable with the next commit. On a
+    /// full disk what is left is for records.
     pub fn zero_ahead(&mut self) -> Result<(), LogError> {
-        let zeroed = self.guarded(|writer| match &mut writer.current {
-            Some(current) => Ok(current.zero_ahead()),
-            None => Ok(Ok(())),
-        })?;
-        match zeroed {
-            Err(error) if error.is_disk_full() => {
-                self.disk_full = true;
-                Ok(())
-            }
-            result => self.guarded(|_| result),
-        }
+        self.guarded(|writer| match &mut writer.current {
+            Some(current) if !writer.disk_full && !writer.is_tight => match current.zero_ahead() {
+                Err(error) if error.is_disk_full() => {
+                    writer.is_tight = true;
+                    Ok(())
+                }
+                result => result,
+            },
+            _ => Ok(()),
+        })
     }
 
     /// The next record begins a new file.
@@ -170,8 +177,15 @@ impl LogWriter {
 
     /// Makes everything durable, completes the mark and ends the file.
     pub fn close(mut self) -> Result<(), LogError> {
-        self.guarded(LogWriter::finish)?;
-        self.guarded(LogWriter::store_manifest)
+        self.guarded(|writer| writer.with_reserve(LogWriter::finish))?;
+        match self.guarded(|writer| writer.with_reserve(LogWriter::store_manifest)) {
+            // As after a crash: recovery reads the end of the log instead of being told.
+            Err(LogError::DiskFull(error)) => {
+                tracing::warn!("{error}; the next start looks for the end of the log itself");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     fn guarded<T>(
@@ -182,6 +196,10 @@ impl LogWriter {
             return Err(LogError::Poisoned);
         }
         act(self).map_err(|error| {
+            if error.is_disk_full() {
+                self.disk_full = true;
+                return LogError::DiskFull(error);
+            }
             self.poisoned = true;
             LogError::File(error)
         })
@@ -194,14 +212,15 @@ impl LogWriter {
     ) -> Result<Option<Committed>, FileError> {
         let Some(sealed) = seal_frames(frames) else { return Ok(None) };
         let bytes = frames.len();
-        if self.current.as_ref().is_some_and(|current| !current.has_room(bytes)) {
-            self.finish()?;
-        }
-        self.with_reserve(|writer| writer.make_room(sealed.first, bytes))?;
+        // Up to here a full disk leaves nothing that a second attempt would not write over.
+        self.with_reserve(|writer| writer.write(&sealed, frames))?;
         let Some(current) = &mut self.current else { return Ok(None) };
-        current.append(frames, sealed.last, sealed.checksum)?;
         if is_marked {
-            current.write_mark()?;
+            match current.write_mark() {
+                // A file system that copies what is overwritten; the mark can wait.
+                Err(error) if error.is_disk_full() => self.disk_full = true,
+                result => result?,
+            }
         }
         let mut sync = Duration::ZERO;
         if self.options.force_sync {
@@ -227,12 +246,26 @@ impl LogWriter {
         }
     }
 
+    /// Writes frames behind the others, in a new file if the current one has no room.
+    fn write(&mut self, sealed: &Sealed, frames: &[u8]) -> Result<(), FileError> {
+        let bytes = frames.len();
+        if self.current.as_ref().is_some_and(|current| !current.has_room(bytes)) {
+            self.finish()?;
+        }
+        self.make_room(sealed.first, bytes)?;
+        match &mut self.current {
+            Some(current) => current.append(frames, sealed.last, sealed.checksum),
+            None => Ok(()),
+        }
+    }
+
     /// Sees to it that `bytes` bytes can be written over zeros that are on the disk.
     fn make_room(&mut self, first: Zxid, bytes: usize) -> Result<(), FileError> {
-        match &mut self.current {
-            Some(current) => current.extend(bytes),
-            None => self.start(first, bytes),
+        let Some(current) = &mut self.current else { return self.start(first, bytes) };
+        if current.extend(bytes)? {
+            self.is_tight = false;
         }
+        Ok(())
     }
 
     /// Begins the file of transaction `name`, with room for `bytes` bytes.
@@ -247,10 +280,11 @@ impl LogWriter {
 
     /// Ends the current file: everything durable, the mark complete.
     fn finish(&mut self) -> Result<(), FileError> {
-        let Some(mut current) = self.current.take() else { return Ok(()) };
+        let Some(current) = &mut self.current else { return Ok(()) };
         current.complete()?;
         let Position { end, zxid, checksum } = current.durable;
         let name = Name::Log(current.name).to_string();
+        self.current = None;
         // The manifest is stored when the next file is there: one replacement a roll.
         self.manifest.insert(name, Seal::Closed { end, zxid, checksum });
         Ok(())

@@ -162,18 +162,54 @@ fn a_record_larger_than_the_extent_gets_a_file_of_its_size() {
 
 #[test]
 fn after_a_failed_call_nothing_is_logged_any_more() {
-    for errno in [EIO, ENOSPC] {
-        for call in 0..3 {
+    // A write, a mark, a sync; a sync that fails for want of space is no better.
+    for (call, errno) in [(0, EIO), (1, EIO), (2, EIO), (2, ENOSPC)] {
+        let disk = disk();
+        let mut log = writer(&disk, small());
+        log.commit(&mut frames(1..=1, 10)).unwrap();
+        disk.fail(call, errno);
+        assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::File(_))));
+        let calls = disk.calls();
+        assert!(matches!(log.commit(&mut frames(3..=3, 10)), Err(LogError::Poisoned)));
+        assert!(matches!(log.complete_mark(), Err(LogError::Poisoned)));
+        assert!(matches!(log.close(), Err(LogError::Poisoned)));
+        assert_eq!(disk.calls(), calls, "the disk was not asked again");
+    }
+}
+
+#[test]
+fn a_write_without_space_may_be_tried_again() {
+    // Calls of a commit into the current file, of one that grows it, of one that begins the next.
+    for bytes in [10, 40_000, 100_000, 900_000] {
+        let begin = || {
             let disk = disk();
             let mut log = writer(&disk, small());
             log.commit(&mut frames(1..=1, 10)).unwrap();
-            disk.fail(call, errno);
-            assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::File(_))));
-            let calls = disk.calls();
-            assert!(matches!(log.commit(&mut frames(3..=3, 10)), Err(LogError::Poisoned)));
-            assert!(matches!(log.complete_mark(), Err(LogError::Poisoned)));
-            assert!(matches!(log.close(), Err(LogError::Poisoned)));
-            assert_eq!(disk.calls(), calls, "the disk was not asked again");
+            (disk, log)
+        };
+        let calls = {
+            let (disk, mut log) = begin();
+            let before = disk.calls();
+            log.commit(&mut frames(2..=3, bytes)).unwrap();
+            disk.calls() - before
+        };
+        for call in 0..calls {
+            let (disk, mut log) = begin();
+            disk.fail(call, ENOSPC);
+            match log.commit(&mut frames(2..=3, bytes)) {
+                Ok(_) => {}
+                Err(LogError::DiskFull(_)) => {
+                    assert!(log.is_disk_full());
+                    log.commit(&mut frames(2..=3, bytes)).unwrap();
+                }
+                // It was the sync.
+                Err(_) => continue,
+            }
+            log.commit(&mut frames(4..=4, 10)).unwrap();
+            log.close().unwrap();
+            let is_there = |name: &i64| disk.read(&dir().join(format!("log.{name:x}"))).is_ok();
+            let all = (1..=4).filter(is_there).flat_map(|name| read(&disk, name).0);
+            assert_eq!(all.collect::<Vec<_>>(), [1, 2, 3, 4], "{bytes} {call}");
         }
     }
 }
@@ -200,13 +236,16 @@ fn a_full_disk_leaves_room_for_what_was_queued() {
     log.commit(&mut frames(1..=1, 10)).unwrap();
     disk.set_free_sectors(Some(0));
     let mut zxid = 2;
-    while !log.is_disk_full() {
+    while log.current.as_ref().unwrap().zeros_to - log.current.as_ref().unwrap().written.end > 2000
+    {
         log.commit(&mut frames(zxid..=zxid, 1000)).unwrap();
         log.zero_ahead().unwrap();
         zxid += 1;
     }
-    assert!(disk.open(&dir().join(reserve::RESERVE), Access::Read).is_ok());
+    // The zeros that are there are used up first.
+    assert!(disk.open(&dir().join(reserve::RESERVE), Access::Read).is_ok() && !log.is_disk_full());
     log.commit(&mut frames(zxid..=zxid, 200_000)).unwrap();
+    assert!(log.is_disk_full());
     assert!(disk.open(&dir().join(reserve::RESERVE), Access::Read).is_err());
     assert_eq!(read(&disk, 1).0.len() as i64, zxid);
     assert!(log.refill().unwrap_err().is_disk_full());

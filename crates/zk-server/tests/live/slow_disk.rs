@@ -1,0 +1,166 @@
+//! A disk that takes its time: who has to wait for the log is woken when it has caught up.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+use zk_proto::request::{Request, SetDataRequest};
+use zk_store::disk::{Access, DirEntry, Disk, DiskFile};
+use zk_store::sim::SimDisk;
+
+use crate::client::Client;
+use crate::member::Member;
+use crate::wait_until;
+
+/// A disk whose syncs wait while it is held.
+#[derive(Clone, Debug)]
+struct Brake(Arc<(SimDisk, Mutex<bool>, Condvar)>);
+
+impl Brake {
+    fn new() -> Brake {
+        Brake(Arc::new((SimDisk::new(4096), Mutex::new(false), Condvar::new())))
+    }
+
+    fn hold(&self, held: bool) {
+        *self.0.1.lock() = held;
+        self.0.2.notify_all();
+    }
+}
+
+/// Lets go, however the test ends.
+struct Held<'a>(&'a Brake);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.hold(false);
+    }
+}
+
+impl Disk for Brake {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.0.0.open(path, access)?;
+        Ok(Box::new(File { file, brake: self.clone() }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.0.0.list(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.0.create_dir_all(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.0.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.0.0.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct File {
+    file: Box<dyn DiskFile>,
+    brake: Brake,
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut held = self.brake.0.1.lock();
+        while *held {
+            self.brake.0.2.wait(&mut held);
+        }
+        drop(held);
+        self.file.sync_data()
+    }
+}
+
+const CONNECTIONS: usize = 64;
+const OUTSTANDING: usize = 32;
+
+fn set(data: &[u8]) -> Request<'_> {
+    Request::SetData(SetDataRequest { path: "/w".into(), data: Some(data), version: -1 })
+}
+
+fn outstanding(member: &Member) -> usize {
+    let text = member.word("mntr");
+    let line = text.lines().find_map(|line| line.strip_prefix("zk_outstanding_requests\t"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn requests_that_wait_for_the_log_are_all_answered() {
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| member.client()).collect();
+    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    let value = vec![7; 1024];
+    for _ in 0..3 {
+        disk.hold(true);
+        let _held = Held(&disk);
+        for client in &mut clients {
+            for _ in 0..OUTSTANDING {
+                client.send(&set(&value)).unwrap();
+            }
+        }
+        // 2 MiB wait for the disk, in about 1850 transactions; the requests of the last
+        // connections are not taken before it has caught up.
+        wait_until("the log has enough", || outstanding(&member) > 1500);
+        let taken = outstanding(&member);
+        assert!(taken < CONNECTIONS * OUTSTANDING, "{taken} requests are taken, none waits");
+        disk.hold(false);
+        for (number, client) in clients.iter_mut().enumerate() {
+            for _ in 0..OUTSTANDING {
+                let reply = client.reply();
+                let reply = reply.unwrap_or_else(|e| panic!("connection {number}: {e}"));
+                assert_eq!(reply.err, 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn new_sessions_wait_for_the_log_too() {
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| member.client()).collect();
+    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    let value = vec![7; 1024];
+    disk.hold(true);
+    let _held = Held(&disk);
+    for client in &mut clients {
+        for _ in 0..2 * OUTSTANDING {
+            client.send(&set(&value)).unwrap();
+        }
+    }
+    wait_until("the log has enough", || outstanding(&member) > 1500);
+    let is_in = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = member.client();
+            is_in.store(true, Ordering::Relaxed);
+            client.get("/w").unwrap();
+        });
+        wait_until("the newcomer is there", || member.connections() > CONNECTIONS);
+        assert!(!is_in.load(Ordering::Relaxed));
+        disk.hold(false);
+    });
+    assert!(is_in.load(Ordering::Relaxed));
+}
