@@ -3,7 +3,7 @@
 #
 #   run-clients.sh HOST:PORT[,HOST:PORT...] [SUITE...]    (default: all suites)
 #
-# The suites are kazoo, c, curator, node and zkcli (see clients/), and want what
+# The suites are kazoo, c, curator, node, rust and zkcli (see clients/), and want what
 # setup.sh collects. Each line of a suite is printed as "SUITE: LINE"; a suite that
 # does not run to its end counts as one failure. The last line has the totals, as
 # "N passed, N failed"; the exit code is 0 only if none failed.
@@ -15,7 +15,7 @@ seconds=${SUITE_SECONDS:-900} # the most that one suite may take
 [ $# -ge 1 ] || { sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 hosts=$1
 shift
-[ $# -gt 0 ] || set -- kazoo c curator node zkcli
+[ $# -gt 0 ] || set -- kazoo c curator node rust zkcli
 
 # Without a server each check would fail after a long wait of its own.
 answers=
@@ -43,6 +43,11 @@ prepare() {
         command=(java -Xmx256m -Dzk.log=OFF -cp "$work:$classpath" CuratorSuite)
         ;;
     node) command=(env "NODE_PATH=$cache/node/node_modules" node "$here/clients/node_suite.js") ;;
+    rust)
+        # Quick if it was built before, and did not change since.
+        "$here/setup.sh" rust >&2 || return 1
+        command=("$cache/rust/debug/rust-suite")
+        ;;
     zkcli) command=("$here/clients/zkcli_suite.sh") ;;
     *) echo "there is no suite $1" >&2; return 1 ;;
     esac

@@ -3,7 +3,7 @@
 # ZooKeeper servers, and client libraries in several languages. None of it is
 # part of the product, and nothing here starts a service.
 #
-#   setup.sh [apache38] [apache39] [curator] [kazoo] [c] [node]    (default: all)
+#   setup.sh [apache38] [apache39] [curator] [kazoo] [c] [node] [rust]    (default: all)
 #
 # Everything lands in ${ZKFLEET_FOREIGN:-$HOME/.cache/zkfleet-foreign}:
 #   apache-3.8.0/classpath   Apache ZooKeeper 3.8.0 (Debian packages)
@@ -11,6 +11,7 @@
 #   curator/classpath        Curator 5.9.0 on the ZooKeeper 3.9.4 client
 #   py/bin/python            a Python with kazoo, and pure-sasl, with which kazoo does SASL
 #   node/node_modules        node-zookeeper-client
+#   rust/debug/rust-suite    clients/rust, built on the crate zookeeper-client
 # The C client is the system's libzookeeper-mt-dev. A classpath file is one line,
 # ready for java -cp. Each part is skipped when it is there already; one line
 # "ok WHAT VERSION" or "FAIL WHAT: why" is printed per part, and the exit code is
@@ -167,7 +168,19 @@ node_version() {
     sed -n 's/^ *"version": "\(.*\)".*/\1/p' "$cache/node/node_modules/node-zookeeper-client/package.json" 2>/dev/null || true
 }
 
-[ $# -gt 0 ] || set -- apache38 apache39 curator kazoo c node
+# Cargo builds what has changed, so this is never skipped.
+rust_client() {
+    command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
+    cargo build --quiet --locked --manifest-path "$here/clients/rust/Cargo.toml" \
+        --target-dir "$cache/rust" >>"$log" 2>&1 9>&- ||
+        { why="clients/rust could not be built, see $log"; return 1; }
+}
+
+rust_version() {
+    sed -n 's/^zookeeper-client = .*"=\([0-9.]*\)".*/\1/p' "$here/clients/rust/Cargo.toml"
+}
+
+[ $# -gt 0 ] || set -- apache38 apache39 curator kazoo c node rust
 failed=0
 for part in "$@"; do
     why=failed is=
@@ -178,7 +191,8 @@ for part in "$@"; do
     kazoo) what="kazoo $KAZOO" && kazoo && is=ok ;;
     c) what="c-client" && c_client && is=ok && what+=" $(dpkg-query -W -f '${Version}' libzookeeper-mt-dev)" ;;
     node) what="node-zookeeper-client $NODE_ZK" && node_client && is=ok ;;
-    *) echo "usage: $0 [apache38] [apache39] [curator] [kazoo] [c] [node]" >&2; exit 2 ;;
+    rust) what="rust-suite, zookeeper-client $(rust_version)" && rust_client && is=ok ;;
+    *) echo "usage: $0 [apache38] [apache39] [curator] [kazoo] [c] [node] [rust]" >&2; exit 2 ;;
     esac
     if [ -n "$is" ]; then
         echo "ok $what"
