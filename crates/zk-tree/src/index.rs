@@ -7,9 +7,11 @@
 
 use crate::node::{Arena, NodeId};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use std::hash::{BuildHasher, Hasher};
 
 const SHARD_BITS: u32 = 8;
+pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
 
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -20,7 +22,7 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(seed: u64) -> Index {
         Index {
-            shards: (0..1 << SHARD_BITS).map(|_| HashTable::new()).collect(),
+            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
             names: foldhash::fast::FixedState::with_seed(seed),
         }
     }
@@ -90,6 +92,38 @@ impl Index {
         let hash = arena[id].hash;
         self.shards[Index::shard(hash)]
             .insert_unique(Index::spread(hash), id, |&other| Index::spread(arena[other].hash));
+    }
+
+    /// The number of the shard that a znode belongs to.
+    #[inline]
+    pub(crate) fn shard_of(&self, arena: &Arena, id: NodeId) -> usize {
+        Index::shard(arena[id].hash)
+    }
+
+    /// Adds znodes of one shard; the first that is there already is returned, and ends it.
+    pub(crate) fn insert_many(
+        &mut self,
+        arena: &Arena,
+        shard: usize,
+        ids: &[NodeId],
+    ) -> Option<NodeId> {
+        let table = &mut self.shards[shard];
+        table.reserve(ids.len(), |&other| Index::spread(arena[other].hash));
+        ids.iter().copied().find(|&id| {
+            let new = &arena[id];
+            let is_same = |&other: &NodeId| {
+                let old = &arena[other];
+                old.hash == new.hash && old.parent == new.parent && old.name() == new.name()
+            };
+            let rehash = |&other: &NodeId| Index::spread(arena[other].hash);
+            match table.entry(Index::spread(new.hash), is_same, rehash) {
+                Entry::Occupied(_) => true,
+                Entry::Vacant(free) => {
+                    free.insert(id);
+                    false
+                }
+            }
+        })
     }
 
     pub(crate) fn remove(&mut self, arena: &Arena, id: NodeId) {

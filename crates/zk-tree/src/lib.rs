@@ -17,6 +17,7 @@ mod apply;
 pub mod auth;
 mod digest;
 mod index;
+mod loader;
 mod node;
 mod prepare;
 mod quota;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use acl_table::{AclId, AclList, AclTable};
 pub use apply::{Applied, Change, ChangeKind, Observe};
+pub use loader::{TreeLoader, Twice};
 pub use prepare::{Pending, PrepareOptions, Preparer, Proposal, is_well_formed};
 pub use quota::StatsTrack;
 pub use snapshot::SnapshotHead;

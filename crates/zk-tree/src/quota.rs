@@ -153,7 +153,7 @@ impl Tree {
     }
 
     /// Counts every quota afresh, as Apache does after it loaded a snapshot.
-    pub fn recompute_quotas(&mut self) {
+    pub(crate) fn recompute_quotas(&mut self) {
         let paths: Vec<String> =
             self.quotas.paths().map(|path| quota_node(path, path::QUOTA_STATS)).collect();
         for path in paths {

@@ -58,18 +58,26 @@ impl Tree {
     #[must_use]
     pub fn new(options: TreeOptions) -> Tree {
         let mut tree = Tree::without_nodes(options);
-        let open = AclBytes::OPEN.as_bytes();
-        tree.load("", Some(b""), open, StatPersisted::default());
-        tree.load(path::ZOOKEEPER, Some(b""), open, StatPersisted::default());
-        tree.load(path::QUOTA, Some(b""), open, StatPersisted::default());
-        let config = StatPersisted { aversion: -1, ..StatPersisted::default() };
-        tree.load(path::CONFIG, Some(b""), AclBytes::READ_ONLY.as_bytes(), config);
+        let (open, stat) = (AclBytes::OPEN.as_bytes(), StatPersisted::default());
+        tree.load_root(Some(b""), open, &stat);
+        let config = StatPersisted { aversion: -1, ..stat };
+        for (path, acl, stat) in [
+            (path::ZOOKEEPER, open, stat),
+            (path::QUOTA, open, stat),
+            (path::CONFIG, AclBytes::READ_ONLY.as_bytes(), config),
+        ] {
+            if let Some((parent, name)) = path::split(path)
+                && let Some(parent) = tree.find(parent)
+            {
+                tree.attach(parent, path, name, Some(b""), acl, &stat);
+            }
+        }
         tree
     }
 
-    /// A tree with nothing but a bare root, for loading a snapshot.
+    /// A tree with nothing but a bare root.
     #[must_use]
-    pub fn without_nodes(options: TreeOptions) -> Tree {
+    pub(crate) fn without_nodes(options: TreeOptions) -> Tree {
         let mut arena = Arena::default();
         let root = arena.insert(Node::new("", Some(b""), &StatPersisted::default()));
         debug_assert_eq!(root, NodeId::ROOT);
@@ -95,30 +103,9 @@ impl Tree {
         }
     }
 
-    /// Adds a znode as a snapshot has it. Returns whether that was possible: its parent must be
-    /// there and it must not. The root, whose path is `""`, is always there and is overwritten.
-    pub fn load(
-        &mut self,
-        path: &str,
-        data: Option<&[u8]>,
-        acl: &[u8],
-        stat: StatPersisted,
-    ) -> bool {
-        if path.is_empty() || path == "/" {
-            self.set_acl_list(NodeId::ROOT, acl);
-            self.load_root(data, &stat);
-            return true;
-        }
-        let Some((parent, name)) = path::split(path) else { return false };
-        let Some(parent) = self.find(parent) else { return false };
-        if name.is_empty() || self.child(parent, name).is_some() {
-            return false;
-        }
-        self.attach(parent, path, name, data, acl, &stat);
-        true
-    }
-
-    fn load_root(&mut self, data: Option<&[u8]>, stat: &StatPersisted) {
+    /// Overwrites the root.
+    pub(crate) fn load_root(&mut self, data: Option<&[u8]>, acl: &[u8], stat: &StatPersisted) {
+        self.set_acl_list(NodeId::ROOT, acl);
         let root = &mut self.arena[NodeId::ROOT];
         root.set_data(data);
         (root.czxid, root.mzxid, root.ctime, root.mtime) =
@@ -184,6 +171,21 @@ impl Tree {
         acl: &[u8],
         stat: &StatPersisted,
     ) -> NodeId {
+        let id = self.attach_unindexed(parent, path, name, data, acl, stat);
+        self.index.insert(&self.arena, id);
+        id
+    }
+
+    /// As [`Tree::attach`]; the index does not know of it.
+    pub(crate) fn attach_unindexed(
+        &mut self,
+        parent: NodeId,
+        path: &str,
+        name: &str,
+        data: Option<&[u8]>,
+        acl: &[u8],
+        stat: &StatPersisted,
+    ) -> NodeId {
         let mut node = Node::new(name, data, stat);
         node.parent = parent;
         node.acl = self.acls.intern(acl);
@@ -201,7 +203,6 @@ impl Tree {
         let above = self.arena[parent].extra_mut();
         above.first_child = id;
         above.num_children += 1;
-        self.index.insert(&self.arena, id);
         self.remember_owner(id, stat.ephemeral_owner);
         self.quotas.attached(path);
         id
@@ -294,11 +295,6 @@ impl Tree {
     #[must_use]
     pub fn last_zxid(&self) -> Zxid {
         self.last_zxid
-    }
-
-    /// Says which transaction a loaded snapshot holds last.
-    pub fn set_last_zxid(&mut self, zxid: Zxid) {
-        self.last_zxid = zxid;
     }
 
     /// Apache's digest of the tree.

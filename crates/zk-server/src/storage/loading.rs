@@ -6,7 +6,7 @@ use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID, SessionRecord};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{SessionId, Zxid};
 use zk_store::Restore;
-use zk_tree::{Tree, TreeOptions};
+use zk_tree::{Tree, TreeLoader, TreeOptions, Twice};
 
 /// A tree and its sessions while they are being restored from files.
 pub struct Loading {
@@ -15,8 +15,8 @@ pub struct Loading {
     /// With their timeouts in ms.
     pub(crate) sessions: BTreeMap<SessionId, i32>,
     acls: HashMap<i64, Box<[u8]>>,
-    /// The tree has been emptied for a snapshot.
-    is_bare: bool,
+    /// The snapshot's tree, while it is read.
+    loader: Option<TreeLoader>,
     pub(crate) txns: u64,
 }
 
@@ -24,12 +24,15 @@ pub struct Loading {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misfit {
-    /// Its parent is not there, or it is there twice.
-    #[error("znode {path} has no parent in the snapshot, or is in it twice")]
-    Place {
+    /// Its parent is not there.
+    #[error("znode {path} has no parent in the snapshot before it")]
+    Parent {
         /// Which znode.
         path: String,
     },
+    /// It is there twice.
+    #[error(transparent)]
+    Twice(#[from] Twice),
     /// The snapshot does not list its ACL.
     #[error("znode {path} refers to ACL {id}, which the snapshot does not have")]
     Acl {
@@ -49,16 +52,8 @@ impl Loading {
             tree: Tree::new(options),
             sessions: BTreeMap::new(),
             acls: HashMap::new(),
-            is_bare: false,
+            loader: None,
             txns: 0,
-        }
-    }
-
-    /// Room for a snapshot: its znodes include the system's.
-    fn strip(&mut self) {
-        if !self.is_bare {
-            self.is_bare = true;
-            self.tree = Tree::without_nodes(self.options);
         }
     }
 }
@@ -81,7 +76,9 @@ impl Restore for Loading {
     }
 
     fn node(&mut self, node: NodeRecord<'_>) -> Result<(), Misfit> {
-        self.strip();
+        // Its znodes include the system's.
+        let options = self.options;
+        let loader = self.loader.get_or_insert_with(|| TreeLoader::new(options));
         let acl = match node.acl_id {
             OPEN_ACL_ID => AclBytes::OPEN.as_bytes(),
             id => self
@@ -89,17 +86,16 @@ impl Restore for Loading {
                 .get(&id)
                 .ok_or_else(|| Misfit::Acl { path: node.path.clone().into_owned(), id })?,
         };
-        if self.tree.load(&node.path, node.data, acl, node.stat) {
-            Ok(())
-        } else {
-            Err(Misfit::Place { path: node.path.into_owned() })
+        match loader.add(&node.path, node.data, acl, node.stat)? {
+            true => Ok(()),
+            false => Err(Misfit::Parent { path: node.path.into_owned() }),
         }
     }
 
     fn snapshot_done(&mut self, zxid: Zxid) -> Result<(), Misfit> {
         self.acls = HashMap::new();
-        self.tree.set_last_zxid(zxid);
-        self.tree.recompute_quotas();
+        let loader = self.loader.take().unwrap_or_else(|| TreeLoader::new(self.options));
+        self.tree = loader.finish(zxid)?;
         Ok(())
     }
 

@@ -251,7 +251,6 @@ impl Storage {
             },
             digest: self.settings.digest_enabled,
             last_zxid: self.settings.snapshot_has_zxid,
-            ..SnapshotOptions::default()
         }
     }
 

@@ -1,7 +1,7 @@
 //! Rules of the single operations as tables, and random programs as a property.
 
 use super::*;
-use crate::{Applied, TreeOptions};
+use crate::{Applied, TreeLoader, TreeOptions};
 use proptest::prelude::*;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest};
@@ -378,20 +378,18 @@ fn picture(tree: &Tree) -> Vec<Portrait> {
 
 fn load(head: &crate::SnapshotHead, nodes: &[u8]) -> Tree {
     use zk_proto::snapshot::{AclRecord, NodeRecord};
-    let mut tree = Tree::without_nodes(TreeOptions { extended_types: true, hash_seed: 99 });
+    let options = TreeOptions { extended_types: true, hash_seed: 99 };
+    let mut loader = TreeLoader::new(options);
     let acls = Vec::<AclRecord<'_>>::read(&mut Reader::new(&head.acls)).expect("own list");
     let mut r = Reader::new(nodes);
     while !r.is_empty() {
         let node = NodeRecord::read(&mut r).expect("own record");
         let acl =
             acls.iter().find(|acl| acl.id == node.acl_id).map_or(AclBytes::OPEN, |acl| acl.acl);
-        assert!(
-            tree.load(&node.path, node.data, acl.as_bytes(), node.stat),
-            "{} has a parent",
-            node.path
-        );
+        let added = loader.add(&node.path, node.data, acl.as_bytes(), node.stat);
+        assert_eq!(added, Ok(true), "{} has a parent", node.path);
     }
-    tree
+    loader.finish(head.zxid).expect("each znode is there once")
 }
 
 proptest! {

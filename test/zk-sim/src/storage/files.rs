@@ -110,7 +110,6 @@ impl Storage for Files {
         let sessions: Vec<_> = sessions.iter().map(record).collect();
         let options = SnapshotOptions {
             compression: self.compression,
-            sync_every_bytes: 512,
             ..SnapshotOptions::default()
         };
         let (disk, dir) = (Arc::new(self.disk.clone()), self.dirs.snapshots());

@@ -8,14 +8,14 @@ use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID, SessionRecord};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{SessionId, Zxid};
 use zk_store::Restore;
-use zk_tree::{Tree, TreeOptions};
+use zk_tree::{Tree, TreeLoader, TreeOptions};
 
 /// A tree in the making.
 #[derive(Debug)]
 pub(crate) struct Loading {
     options: TreeOptions,
     tree: Tree,
-    is_bare: bool,
+    loader: Option<TreeLoader>,
     sessions: BTreeMap<SessionId, i32>,
     acls: BTreeMap<i64, Vec<u8>>,
 }
@@ -31,7 +31,7 @@ impl Loading {
         Loading {
             options,
             tree: Tree::new(options),
-            is_bare: false,
+            loader: None,
             sessions: BTreeMap::new(),
             acls: BTreeMap::new(),
         }
@@ -61,23 +61,22 @@ impl Restore for Loading {
     }
 
     fn node(&mut self, node: NodeRecord<'_>) -> Result<(), Misfit> {
-        if !std::mem::replace(&mut self.is_bare, true) {
-            self.tree = Tree::without_nodes(self.options);
-        }
+        let options = self.options;
+        let loader = self.loader.get_or_insert_with(|| TreeLoader::new(options));
         let acl = match (node.acl_id, self.acls.get(&node.acl_id)) {
             (OPEN_ACL_ID, _) => AclBytes::OPEN.as_bytes(),
             (_, Some(acl)) => acl,
             (id, None) => return Err(Misfit(format!("ACL {id} of {}", node.path))),
         };
-        match self.tree.load(&node.path, node.data, acl, node.stat) {
-            true => Ok(()),
-            false => Err(Misfit(node.path.into_owned())),
+        match loader.add(&node.path, node.data, acl, node.stat) {
+            Ok(true) => Ok(()),
+            _ => Err(Misfit(node.path.into_owned())),
         }
     }
 
     fn snapshot_done(&mut self, zxid: Zxid) -> Result<(), Misfit> {
-        self.tree.set_last_zxid(zxid);
-        self.tree.recompute_quotas();
+        let loader = self.loader.take().unwrap_or_else(|| TreeLoader::new(self.options));
+        self.tree = loader.finish(zxid).map_err(|twice| Misfit(twice.to_string()))?;
         Ok(())
     }
 

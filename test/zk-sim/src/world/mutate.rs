@@ -9,7 +9,7 @@ use crate::storage::{Found, picture};
 use zk_proto::response::{MultiResponse, MultiResult, ReplyHeader};
 use zk_proto::txn::TxnEntry;
 use zk_proto::{Jute, Reader, SessionId, StatPersisted, Zxid};
-use zk_tree::{Tree, TreeOptions};
+use zk_tree::{Tree, TreeLoader, TreeOptions};
 
 fn is_event(out: &Out) -> bool {
     matches!(out, Out::Send(_, _, false))
@@ -79,12 +79,15 @@ fn tear(out: &mut Out) {
 /// The tree as it is now, for answering from it later.
 pub(super) fn copy(member: &Member, settings: &Settings) -> Option<Tree> {
     let picture = picture(&member.tree, &[]);
-    (picture.zxid >= 5).then(|| build(&picture, tree_options(settings)))
+    if picture.zxid < 5 {
+        return None;
+    }
+    build(&picture, tree_options(settings))
 }
 
 /// The tree of a picture.
-fn build(picture: &Picture, options: TreeOptions) -> Tree {
-    let mut tree = Tree::without_nodes(options);
+fn build(picture: &Picture, options: TreeOptions) -> Option<Tree> {
+    let mut loader = TreeLoader::new(options);
     for p in &picture.nodes {
         let [czxid, mzxid, pzxid, ctime, mtime, ephemeral_owner] = p.longs;
         let [version, cversion, aversion] = p.versions;
@@ -99,10 +102,9 @@ fn build(picture: &Picture, options: TreeOptions) -> Tree {
             ephemeral_owner,
             pzxid,
         };
-        tree.load(&p.path, p.data.as_deref(), &p.acl, stat);
+        loader.add(&p.path, p.data.as_deref(), &p.acl, stat).ok()?;
     }
-    tree.set_last_zxid(Zxid(picture.zxid));
-    tree
+    loader.finish(Zxid(picture.zxid)).ok()
 }
 
 /// Applies one of the latest transactions a second time.
@@ -141,7 +143,9 @@ pub(super) fn found(mutant: Mutant, found: &mut Found, undead: &mut Option<(Sess
             } else {
                 picture.nodes.iter_mut().for_each(|node| node.versions[1] /= 2);
             }
-            found.tree = build(&picture, found.tree.options());
+            if let Some(tree) = build(&picture, found.tree.options()) {
+                found.tree = tree;
+            }
         }
         _ => {}
     }
