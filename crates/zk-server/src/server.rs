@@ -135,6 +135,9 @@ impl Server {
                 config.limits.connections.unwrap_or(0) as usize,
             ),
             seldom: Seldom::new(),
+            detection: Duration::from_millis(
+                config.tls.as_ref().map_or(HANDSHAKE_MS, |tls| tls.detection_timeout_ms).into(),
+            ),
             keep_alive: config.listeners.tcp_keep_alive,
             handshakes: AtomicUsize::new(0),
             max_handshakes: config.limits.tls_handshakes.unwrap_or(0) as usize,
@@ -291,6 +294,7 @@ fn engine_options(
         core,
         sasl: sasl_options(config)?,
         max_frame_bytes,
+        max_unsent_bytes: config.limits.unsent_bytes.unwrap_or(usize::MAX),
         handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
     })
 }

@@ -101,6 +101,8 @@ metrics! {
         tls_handshake_exceeded,
         /// Errors that stopped the server's work.
         unrecoverable_error_count,
+        /// Connections closed because their client did not read (`maxUnsentBytes`; ours).
+        unsent_limit_exceeded,
         /// TLS handshakes that failed.
         unsuccessful_handshake,
         /// Bytes of watch events.

@@ -1,6 +1,7 @@
 //! Bounds on connections and requests (operations 1.1 and 1.3, client-protocol 13).
 
 use super::keys::Keys;
+use crate::net::conn::OUTPUT_HIGH_WATER;
 
 /// What one client, one address or all of them together may take.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,7 +14,13 @@ pub struct LimitSettings {
     pub sessionless_timeout_ms: u32,
     /// `netty.server.outstandingHandshake.limit`: TLS handshakes under way; `None` is no limit.
     pub tls_handshakes: Option<u32>,
+    /// `maxUnsentBytes`, a key of ours: when more than this waits for a client that does not read
+    /// its events and answers, its connection is closed; `None` is no limit.
+    pub unsent_bytes: Option<usize>,
 }
+
+/// Room for the events of a busy tree during a pause of the client, and for its largest answers.
+const DEFAULT_UNSENT_BYTES: u64 = 64 << 20;
 
 impl LimitSettings {
     pub(super) fn read(keys: &mut Keys) -> LimitSettings {
@@ -22,8 +29,21 @@ impl LimitSettings {
             connections: limit(keys, "maxCnxns", None),
             sessionless_timeout_ms: keys.num("nio.sessionlessCnxnTimeout", 10_000, 1..=u32::MAX),
             tls_handshakes: limit(keys, "netty.server.outstandingHandshake.limit", None),
+            unsent_bytes: unsent_bytes(keys),
         }
     }
+}
+
+fn unsent_bytes(keys: &mut Keys) -> Option<usize> {
+    let bytes = keys.num_or_off("maxUnsentBytes", Some(DEFAULT_UNSENT_BYTES))?;
+    let least = OUTPUT_HIGH_WATER as u64;
+    if bytes < least {
+        keys.warn(
+            "maxUnsentBytes",
+            format!("maxUnsentBytes = {bytes}: taken as {least}, the least: answers gather so far"),
+        );
+    }
+    usize::try_from(bytes.max(least)).ok()
 }
 
 /// A count where zero and below mean "no limit".

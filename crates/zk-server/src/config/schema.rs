@@ -281,6 +281,7 @@ pub const KEYS: &[Key] = &[
     // Ours.
     f("sessionPassword"),
     f("sessionPasswordFile"),
+    f("maxUnsentBytes"),
 ];
 
 /// The entry of a key; an exact name wins over a pattern.

@@ -38,6 +38,15 @@ fn findings(text: &str, overrides: &[Override], options: Options) -> String {
 }
 
 #[test]
+fn what_may_wait_for_a_client_has_a_least_value() {
+    assert_eq!(ok("maxUnsentBytes=5000000\n").limits.unsent_bytes, Some(5_000_000));
+    assert_eq!(ok("maxUnsentBytes=0\n").limits.unsent_bytes, None);
+    let low = loaded("maxUnsentBytes=1000\n");
+    assert_eq!(low.config.limits.unsent_bytes, Some(1 << 20));
+    assert_eq!(low.warnings.len(), 1);
+}
+
+#[test]
 fn the_defaults_are_apaches_except_the_ones_that_are_better_not() {
     let config = ok("");
     assert_eq!(config.tick_time_ms, 3000);
@@ -46,7 +55,7 @@ fn the_defaults_are_apaches_except_the_ones_that_are_better_not() {
     assert_eq!((config.listeners.secure.as_ref(), config.listeners.backlog()), (None, 50));
     assert_eq!((config.sessions.min_timeout_ms, config.sessions.max_timeout_ms), (6000, 60_000));
     assert_eq!(config.limits.connections_per_ip, Some(60));
-    assert_eq!(config.limits.connections, None);
+    assert_eq!((config.limits.connections, config.limits.unsent_bytes), (None, Some(64 << 20)));
     let storage = &config.storage;
     assert_eq!((storage.snap_count, storage.prealloc_bytes), (100_000, 64 << 20));
     assert!(storage.paces_snapshots);

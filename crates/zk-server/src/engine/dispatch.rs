@@ -31,6 +31,14 @@ impl Engine {
                 Effect::Send { conn, frame, is_reply } => {
                     let Some(conn) = conns.get(conn) else { continue };
                     let mut state = conn.state.lock();
+                    if state.phase == Phase::Dead {
+                        continue;
+                    }
+                    if state.backlog() > self.options.max_unsent_bytes {
+                        self.give_up(conn, &mut state);
+                        note(conn, &mut state, dirty);
+                        continue;
+                    }
                     let frame = fx.get(*frame);
                     state.output().extend_from_slice(frame);
                     state.stats.sent += 1;
@@ -78,6 +86,22 @@ impl Engine {
         fx.clear();
         std::mem::take(dirty)
     }
+
+    /// Lets a client go that does not take what is sent to it: its session lives on, and may be
+    /// renewed.
+    #[cold]
+    fn give_up(&self, conn: &Conn, state: &mut ConnState) {
+        let waiting = state.backlog();
+        state.phase = Phase::Dead;
+        state.drop_output();
+        self.metrics.unsent_limit_exceeded.add(1);
+        tracing::warn!(
+            "the connection from {} with session 0x{:x} was closed: {waiting} bytes wait for a \
+             client that does not read, see maxUnsentBytes",
+            conn.peer,
+            state.session.0
+        );
+    }
 }
 
 fn note(conn: &Arc<Conn>, state: &mut ConnState, dirty: &mut Vec<Arc<Conn>>) {
@@ -94,7 +118,7 @@ pub(super) fn flush(dirty: Vec<Arc<Conn>>) {
         let closing = {
             let mut state = conn.state.lock();
             state.is_dirty = false;
-            state.phase == Phase::Closing || state.is_paused
+            matches!(state.phase, Phase::Closing | Phase::Dead) || state.is_paused
         };
         if here {
             conn.flush();

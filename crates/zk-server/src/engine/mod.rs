@@ -52,6 +52,8 @@ pub(crate) struct EngineOptions {
     pub(crate) core: CoreOptions,
     /// The longest frame of a client, `jute.maxbuffer`.
     pub(crate) max_frame_bytes: usize,
+    /// When more bytes than this wait for a client, it is let go.
+    pub(crate) max_unsent_bytes: usize,
     /// How long a client may take to send its connect request, in ms.
     pub(crate) handshake_deadline_ms: i64,
     /// SASL.

@@ -277,7 +277,8 @@ impl Engine {
             count += 1;
             if sasl::is_sasl(frame) {
                 let required = self.requires_sasl();
-                sasl::step(&self.options.sasl, required, &mut gate, conn, frame);
+                let failures = &self.metrics.stats.auth_failed_count;
+                sasl::step(&self.options.sasl, required, failures, &mut gate, conn, frame);
                 continue;
             }
             let Gate { core, fx, .. } = &mut *gate;

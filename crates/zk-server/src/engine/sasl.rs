@@ -1,6 +1,7 @@
 //! SASL DIGEST-MD5 on a client connection (client-protocol 14.3).
 
 use super::Gate;
+use crate::admin::Counter;
 use crate::net::conn::Conn;
 use crate::tls::sasl::{DigestMd5, Step, Users};
 use std::sync::Arc;
@@ -25,10 +26,11 @@ pub(super) fn is_sasl(frame: &[u8]) -> bool {
     frame.get(4..8) == Some(&OpCode::Sasl.code().to_be_bytes()[..])
 }
 
-/// Takes a step of an exchange and queues the answer.
+/// Takes a step of an exchange and queues the answer; counts it in `auth_failures` if it fails.
 pub(super) fn step(
     options: &SaslOptions,
     required: bool,
+    auth_failures: &Counter,
     gate: &mut Gate,
     conn: &Conn,
     frame: &[u8],
@@ -62,6 +64,7 @@ pub(super) fn step(
         }
         Err(error) => {
             conn.state.lock().sasl = None;
+            auth_failures.add(1);
             tracing::warn!(peer = %conn.peer, "SASL authentication failed: {error}");
             let (code, close) = match (required, options.allow_failed) {
                 (true, _) => (ErrorCode::SessionClosedRequireSaslAuth, true),

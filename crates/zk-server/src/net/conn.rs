@@ -83,6 +83,8 @@ pub(crate) struct ConnState {
     output: Vec<u8>,
     /// How much of `output` has gone out.
     sent: usize,
+    /// What the stream's task took out of `output` the last time and may still have.
+    taken: usize,
     /// Somebody is writing what was in `output`.
     is_writing: bool,
     /// Requests given to the pipeline and not answered yet. While there are any, reads go there
@@ -154,6 +156,7 @@ impl Conn {
             state: Mutex::new(ConnState {
                 output: Vec::new(),
                 sent: 0,
+                taken: 0,
                 is_writing: false,
                 in_flight: 0,
                 arrivals: VecDeque::new(),
@@ -298,6 +301,16 @@ impl ConnState {
         self.output.len() - self.sent
     }
 
+    /// The most that may be in memory for the client.
+    pub(crate) fn backlog(&self) -> usize {
+        self.unsent() + self.taken
+    }
+
+    /// Forgets what has not gone out.
+    pub(crate) fn drop_output(&mut self) {
+        (self.output, self.sent) = (Vec::new(), 0);
+    }
+
     /// Whether there is something to write, and nobody at it.
     pub(crate) fn has_output(&self) -> bool {
         !self.is_writing && !self.output.is_empty()
@@ -311,6 +324,7 @@ impl ConnState {
     /// Takes the output, for a stream that only its task can write.
     pub(crate) fn take_output(&mut self) -> Vec<u8> {
         self.sent = 0;
+        self.taken = self.output.len();
         std::mem::take(&mut self.output)
     }
 

@@ -40,6 +40,9 @@ pub(crate) struct Gatekeeper {
     pub(crate) seats: Arc<Seats>,
     /// What is told of those who are not let in.
     pub(crate) seldom: Seldom,
+    /// `ssl.handshakeDetectionTimeoutMillis`: how long the first byte may take that tells TLS from
+    /// plain text.
+    pub(crate) detection: Duration,
     /// `clientTcpKeepAlive`.
     pub(crate) keep_alive: bool,
     /// TLS handshakes under way.
@@ -75,10 +78,13 @@ impl Gatekeeper {
         let is_tls = match speaks {
             Speaks::Plain => false,
             Speaks::Tls => true,
-            Speaks::Either => match timeout_at(deadline, is_tls(&stream)).await {
-                Ok(Ok(is_tls)) => is_tls,
-                _ => return,
-            },
+            Speaks::Either => {
+                let detected_by = deadline.min(Instant::now() + self.detection);
+                match timeout_at(detected_by, is_tls(&stream)).await {
+                    Ok(Ok(is_tls)) => is_tls,
+                    _ => return,
+                }
+            }
         };
         if is_tls {
             // Boxed: a handshake is large, and over soon.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zk_proto::Jute;
 use zk_proto::acl::AclBytes;
-use zk_proto::request::{MultiOp, MultiRequest, ReadOp, Request};
+use zk_proto::request::{AddWatchRequest, MultiOp, MultiRequest, ReadOp, Request};
 
 use crate::client::{Client, get, is_closed_by_peer, open};
 use crate::member::Member;
@@ -185,6 +185,43 @@ fn who_never_reads_is_let_go() {
         // Whose own session must not end meanwhile.
         other.get("/").is_ok() && member.connections() == 1
     });
+    drop(deaf);
+}
+
+#[test]
+fn a_deaf_client_with_a_watch_on_everything_is_let_go() {
+    let member = Member::start("maxUnsentBytes=1048576\n");
+    let mut deaf = member.client();
+    let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
+    assert_eq!(deaf.call(&Request::AddWatch(everything)).unwrap().err, 0);
+    deafness_is_bounded(deaf, &member);
+}
+
+/// Changes go on until what waits for `deaf` is too much; others never notice, nor does a client
+/// that reads the same events.
+pub(crate) fn deafness_is_bounded(deaf: Client, member: &Member) {
+    let mut writer = member.client();
+    let path = format!("/{}", "p".repeat(8000));
+    assert_eq!(writer.create(&path, b"").unwrap(), 0);
+    let mut hearing = member.client();
+    let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
+    assert_eq!(hearing.call(&Request::AddWatch(everything)).unwrap().err, 0);
+    let count = |member: &Member| {
+        let mntr = member.word("mntr");
+        let line = mntr.lines().find_map(|line| line.strip_prefix("zk_unsent_limit_exceeded\t"));
+        line.unwrap().trim().parse::<u32>().unwrap()
+    };
+    // An event is as long as its path; the system's own buffers take some megabytes of them.
+    wait_until("the deaf client is let go", || {
+        for _ in 0..100 {
+            assert_eq!(writer.set(&path, b""), 0);
+            assert_eq!(hearing.event(), (3, path.clone()));
+        }
+        count(member) == 1
+    });
+    assert_eq!(member.connections(), 2);
+    let session = format!("0x{:x}", deaf.session.session_id.0);
+    assert!(member.word("dump").contains(&session), "its session lives on");
     drop(deaf);
 }
 

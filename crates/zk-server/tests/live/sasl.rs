@@ -112,6 +112,8 @@ fn a_wrong_password_ends_the_connection() {
         assert_eq!((last.err, token(&last)), (-115, None), "{user}");
         assert!(client.ends(), "{user}");
     }
+    let mntr = member.word("mntr");
+    assert!(mntr.contains("zk_auth_failed_count\t3\n"), "{mntr}");
 }
 
 #[test]

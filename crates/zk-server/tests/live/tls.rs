@@ -11,6 +11,7 @@ use crate::client::{Client, create, four_letter_word, get, is_closed_by_peer, op
 use crate::member::Member;
 use crate::{PATIENCE, wait_until};
 use zk_proto::acl::AclBytes;
+use zk_proto::request::{AddWatchRequest, Request};
 
 /// A member with TLS, and whom it trusts.
 struct Secure {
@@ -226,6 +227,27 @@ fn a_reader_that_does_not_read_gets_little_ahead() {
     let secure = Secure::start("ssl.clientAuth=none\n");
     let slow = secure.connect(None).unwrap();
     crate::limits::reads_are_not_answered_without_bound(slow, &secure.member);
+}
+
+#[test]
+fn a_deaf_client_with_a_watch_on_everything_is_let_go() {
+    let secure = Secure::start("ssl.clientAuth=none\nmaxUnsentBytes=1048576\n");
+    let mut deaf = secure.connect(None).unwrap();
+    let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
+    assert_eq!(deaf.call(&Request::AddWatch(everything)).unwrap().err, 0);
+    crate::limits::deafness_is_bounded(deaf, &secure.member);
+}
+
+#[test]
+fn who_does_not_say_what_it_speaks_is_let_go() {
+    let lines = "client.portUnification=true\nssl.handshakeDetectionTimeoutMillis=100\n";
+    let secure = Secure::start(lines);
+    let begun = std::time::Instant::now();
+    assert!(is_closed_by_peer(open(secure.member.addr())));
+    let took = begun.elapsed();
+    // Long before the five seconds of a connection that has said something.
+    assert!((100..4000).contains(&took.as_millis()), "{took:?}");
+    assert!(secure.member.client().get("/").is_ok());
 }
 
 #[test]
