@@ -6,13 +6,14 @@ mod support;
 
 use std::sync::Arc;
 use support::{Server, Tree, dirs, frames, load, open, path, testdata};
-use zk_proto::Zxid;
+use zk_proto::snapshot::NodeRecord;
+use zk_proto::{Jute, StatPersisted, Zxid};
 use zk_store::data_dir::DataDirs;
 use zk_store::disk::Disk;
 use zk_store::doctor::{Apache, FixKind, RepairError, Repaired, Report, examine, repair_copy};
 use zk_store::recover::{RecoverOptions, recover};
 use zk_store::sim::SimDisk;
-use zk_store::snapshot::SnapshotOptions;
+use zk_store::snapshot::{SnapshotOptions, SnapshotWriter};
 
 fn apaches() -> SimDisk {
     let disk = load(&testdata("apache-3.8.0"));
@@ -46,13 +47,13 @@ fn repair(disk: &SimDisk) -> (Repaired, Tree) {
     let before = files(disk);
     let to = DataDirs::new("/copy", None);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let repaired = repair_copy(&shared, &dirs(), &to, &RecoverOptions::default()).unwrap();
+    let (options, mut tree) = (RecoverOptions::default(), Tree::default());
+    let repaired = repair_copy(&shared, &dirs(), &to, &options, &mut tree).unwrap();
     assert_eq!(files(disk), before);
-    let mut tree = Tree::default();
-    let recovered = recover(disk, &to, &RecoverOptions::default(), &mut tree).unwrap();
+    let recovered = recover(disk, &to, &options, &mut tree).unwrap();
     assert!(recovered.notes.is_empty(), "{:?}", recovered.notes);
     assert_eq!(recovered.last, repaired.last);
-    let again = repair_copy(&shared, &dirs(), &to, &RecoverOptions::default());
+    let again = repair_copy(&shared, &dirs(), &to, &options, &mut tree);
     assert!(matches!(again, Err(RepairError::NotEmpty(_))));
     (repaired, tree)
 }
@@ -184,7 +185,27 @@ fn without_any_snapshot_an_empty_one_is_made_for_a_log_from_the_beginning() {
     let shared: Arc<dyn Disk> = Arc::new(disk);
     let to = DataDirs::new("/other", None);
     assert!(matches!(
-        repair_copy(&shared, &dirs(), &to, &RecoverOptions::default()),
+        repair_copy(&shared, &dirs(), &to, &RecoverOptions::default(), &mut Tree::default()),
         Err(RepairError::NothingToBuildOn(_))
     ));
+}
+
+/// Found by the fuzz target `snapshots`: its checksums are right, and yet no server loads it.
+#[test]
+fn a_snapshot_that_no_tree_takes_is_passed_over() {
+    let disk = SimDisk::new(4096);
+    let mut server = Server::simulated(&disk).unwrap();
+    for _ in 0..3 {
+        server.create().unwrap();
+    }
+    server.log.close().unwrap();
+    let (shared, dir): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), dirs().snapshots());
+    let (options, acls) = (SnapshotOptions::default(), 0i32.to_bytes());
+    let mut writer = SnapshotWriter::begin(shared, &dir, Zxid(3), options, &[], &acls).unwrap();
+    let stat = StatPersisted::default();
+    writer.node(&NodeRecord { path: "".into(), data: None, acl_id: 7, stat }).unwrap();
+    writer.finish(None).unwrap();
+    let (repaired, tree) = repair(&disk);
+    assert_eq!((repaired.snapshot, repaired.last), (Zxid(0), Zxid(3)));
+    assert_eq!(tree.nodes.len(), 4 + 3);
 }

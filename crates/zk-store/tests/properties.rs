@@ -14,6 +14,7 @@ use zk_store::disk::Disk;
 use zk_store::doctor::{RepairError, examine, repair_copy};
 use zk_store::purge::purge;
 use zk_store::recover::RecoverOptions;
+use zk_store::restore::Discard;
 use zk_store::sim::{Choose, Seed, SimDisk};
 use zk_store::snapshot::{ReadOptions, SnapshotOptions};
 
@@ -151,7 +152,8 @@ fn look_at(disk: &SimDisk) {
     assert_eq!(report.state.is_ok(), recovered);
     assert!(!report.to_string().is_empty() && report.to_json().ends_with('}'));
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    match repair_copy(&shared, &dirs(), &DataDirs::new("/copy", None), &options) {
+    let to = DataDirs::new("/copy", None);
+    match repair_copy(&shared, &dirs(), &to, &options, &mut Discard) {
         Ok(repaired) => assert!(repaired.to_string().contains("whole up to")),
         Err(RepairError::NothingToBuildOn(_)) => {}
         Err(error) => panic!("{error}"),

@@ -17,7 +17,7 @@ use crate::names::{Compression, Name};
 use crate::recover::{
     Inventory, LogEntry, RecoverError, RecoverOptions, is_beginning, recover, successor,
 };
-use crate::restore::Discard;
+use crate::restore::Restore;
 use crate::snapshot::{SnapshotError, SnapshotOptions, SnapshotWriter, read_snapshot};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -122,11 +122,14 @@ impl fmt::Display for Repaired {
 }
 
 /// Writes a repaired copy of a directory to `to`, which must be empty. The original is not touched.
-pub fn repair_copy(
+/// `restore` judges snapshots and the copy as in recovery: with a tree, what is written is what the
+/// tree accepts; with [`Discard`](crate::restore::Discard) the bytes alone are looked at.
+pub fn repair_copy<R: Restore>(
     disk: &Arc<dyn Disk>,
     from: &DataDirs,
     to: &DataDirs,
     options: &RecoverOptions,
+    restore: &mut R,
 ) -> Result<Repaired, RepairError> {
     let inventory = Inventory::take(&**disk, from)?;
     let _lock = to.open(&**disk, true)?;
@@ -134,7 +137,7 @@ pub fn repair_copy(
     if !(target.logs.is_empty() && target.snapshots.is_empty()) {
         return Err(RepairError::NotEmpty(to.logs()));
     }
-    let base = copy_snapshot(disk, from, to, &inventory, options)?;
+    let base = copy_snapshot(disk, from, to, &inventory, options, restore)?;
     copy_small_files(&**disk, from, to)?;
     let log_options = LogOptions { force_sync: false, reserve_bytes: 0, ..LogOptions::default() };
     let manifest = Manifest::default();
@@ -160,7 +163,7 @@ pub fn repair_copy(
     let Repair { writer, fixes, cut, last, .. } = repair;
     writer.close()?;
     let last = last.unwrap_or(base).max(base);
-    match recover(&**disk, to, options, &mut Discard) {
+    match recover(&**disk, to, options, restore) {
         Ok(recovered) if recovered.last == last => {}
         Ok(recovered) => {
             return Err(RepairError::OtherEnd { found: recovered.last, wanted: last });
@@ -171,16 +174,17 @@ pub fn repair_copy(
 }
 
 /// Copies the newest whole snapshot; writes an empty one where the logs begin at the beginning.
-fn copy_snapshot(
+fn copy_snapshot<R: Restore>(
     disk: &Arc<dyn Disk>,
     from: &DataDirs,
     to: &DataDirs,
     inventory: &Inventory,
     options: &RecoverOptions,
+    restore: &mut R,
 ) -> Result<Zxid, RepairError> {
     for entry in &inventory.snapshots {
         let form = (entry.zxid, entry.compression);
-        match read_snapshot(&**disk, &entry.path, form, &options.read, &mut Discard) {
+        match read_snapshot(&**disk, &entry.path, form, &options.read, restore) {
             Ok(_) => {}
             Err(SnapshotError::File(error)) => return Err(error.into()),
             Err(SnapshotError::Damaged { .. }) => continue,

@@ -61,7 +61,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     let verdict = if report.state.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) };
     let Some(to) = &args.repair_to else { return verdict };
-    match repair_copy(&disk, &dirs, &DataDirs::new(to, None), &options) {
+    let to = DataDirs::new(to, None);
+    match repair_copy(&disk, &dirs, &to, &options, &mut Loading::new(tree)) {
         Ok(repaired) => {
             eprint!("{repaired}");
             if repaired.cut.is_none() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) }
