@@ -37,7 +37,7 @@ impl Index {
     }
 
     #[inline]
-    fn shard(hash: u32) -> usize {
+    pub(crate) fn shard(hash: u32) -> usize {
         (hash >> (32 - SHARD_BITS)) as usize
     }
 
@@ -94,36 +94,28 @@ impl Index {
             .insert_unique(Index::spread(hash), id, |&other| Index::spread(arena[other].hash));
     }
 
-    /// The number of the shard that a znode belongs to.
-    #[inline]
-    pub(crate) fn shard_of(&self, arena: &Arena, id: NodeId) -> usize {
-        Index::shard(arena[id].hash)
-    }
-
-    /// Adds znodes of one shard; the first that is there already is returned, and ends it.
+    /// Adds znodes of one shard, given with their hashes; the first that is there already is
+    /// returned, and ends it.
     pub(crate) fn insert_many(
         &mut self,
         arena: &Arena,
         shard: usize,
-        ids: &[NodeId],
+        nodes: &[(u32, NodeId)],
     ) -> Option<NodeId> {
         let table = &mut self.shards[shard];
-        table.reserve(ids.len(), |&other| Index::spread(arena[other].hash));
-        ids.iter().copied().find(|&id| {
-            let new = &arena[id];
+        let rehash = |&other: &NodeId| Index::spread(arena[other].hash);
+        table.reserve(nodes.len(), rehash);
+        for &(hash, id) in nodes {
             let is_same = |&other: &NodeId| {
-                let old = &arena[other];
-                old.hash == new.hash && old.parent == new.parent && old.name() == new.name()
+                let (old, new) = (&arena[other], &arena[id]);
+                old.hash == hash && old.parent == new.parent && old.name() == new.name()
             };
-            let rehash = |&other: &NodeId| Index::spread(arena[other].hash);
-            match table.entry(Index::spread(new.hash), is_same, rehash) {
-                Entry::Occupied(_) => true,
-                Entry::Vacant(free) => {
-                    free.insert(id);
-                    false
-                }
-            }
-        })
+            match table.entry(Index::spread(hash), is_same, rehash) {
+                Entry::Occupied(_) => return Some(id),
+                Entry::Vacant(free) => free.insert(id),
+            };
+        }
+        None
     }
 
     pub(crate) fn remove(&mut self, arena: &Arena, id: NodeId) {

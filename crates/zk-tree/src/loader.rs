@@ -4,7 +4,7 @@
 //! one or one of its ancestors, and needs no look into the index. Znodes go into the index by the
 //! batch, one shard after the other: a shard fits into the processor's cache, the whole does not.
 
-use crate::index::SHARDS;
+use crate::index::{Index, SHARDS};
 use crate::node::NodeId;
 use crate::tree::{Tree, TreeOptions};
 use zk_proto::{StatPersisted, Zxid, path};
@@ -17,8 +17,9 @@ pub struct TreeLoader {
     path: String,
     /// It and its ancestors below the root: the length of each path, and the znode.
     open: Vec<(usize, NodeId)>,
-    /// Znodes that are not in the index yet, by shard.
-    waiting: Vec<Vec<NodeId>>,
+    /// Znodes that are not in the index yet, by shard, with their hashes: a look at each would be a
+    /// miss of the cache.
+    waiting: Vec<Vec<(u32, NodeId)>>,
 }
 
 /// A znode that a snapshot has twice.
@@ -58,7 +59,8 @@ impl TreeLoader {
         };
         let Some(parent) = self.parent(parent_path)? else { return Ok(false) };
         let id = self.tree.attach_unindexed(parent, path, name, data, acl, &stat);
-        self.waiting[self.tree.index.shard_of(&self.tree.arena, id)].push(id);
+        let hash = self.tree.arena[id].hash;
+        self.waiting[Index::shard(hash)].push((hash, id));
         self.path.clear();
         self.path.push_str(path);
         self.open.push((path.len(), id));
@@ -88,11 +90,11 @@ impl TreeLoader {
 
     fn index_waiting(&mut self) -> Result<(), Twice> {
         let Tree { index, arena, .. } = &mut self.tree;
-        for (shard, ids) in self.waiting.iter_mut().enumerate() {
-            if let Some(id) = index.insert_many(arena, shard, ids) {
+        for (shard, nodes) in self.waiting.iter_mut().enumerate() {
+            if let Some(id) = index.insert_many(arena, shard, nodes) {
                 return Err(Twice(self.tree.path_of(id)));
             }
-            ids.clear();
+            nodes.clear();
         }
         Ok(())
     }
