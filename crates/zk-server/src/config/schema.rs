@@ -299,10 +299,13 @@ pub fn find(key: &str) -> Option<&'static Key> {
 #[must_use]
 pub fn suggest(key: &str) -> Option<&'static str> {
     let lower = key.to_lowercase();
-    let names = KEYS.iter().map(|known| known.name).filter(|name| !name.ends_with('*'));
+    let is_near = |distance: usize| distance * 5 <= key.len() * 2;
+    // Texts are at least as far apart as their lengths.
+    let can_be = |name: &&str| !name.ends_with('*') && is_near(name.len().abs_diff(key.len()));
+    let names = KEYS.iter().map(|known| known.name).filter(can_be);
     let (distance, name) =
         names.map(|name| (distance(&lower, &name.to_lowercase()), name)).min()?;
-    (distance * 5 <= key.len() * 2).then_some(name)
+    is_near(distance).then_some(name)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one text into the other.
