@@ -13,7 +13,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -95,7 +96,18 @@ impl AdminServer {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, surface: Surface) {
+    /// Serves one connection of a fuzz target.
+    #[cfg(fuzzing)]
+    pub async fn serve_one(self: Arc<Self>, stream: tokio::io::DuplexStream, peer: SocketAddr) {
+        self.connection(stream, peer, Surface::Everything).await;
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: SocketAddr,
+        surface: Surface,
+    ) {
         let idle = Duration::from_millis(self.settings.idle_timeout_ms.into());
         let service = service_fn(|request| {
             let admin = self.clone();

@@ -12,6 +12,8 @@
 mod der;
 mod detect;
 mod dn;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod jks;
 mod pbe;
 mod pkcs12;

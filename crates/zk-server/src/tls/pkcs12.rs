@@ -70,7 +70,9 @@ fn check_mac(mut mac: Items<'_>, content: &[u8], password: &Secret) -> Result<()
     let len = hash.output_len();
     let key = pbe::pkcs12_derive(hash, password, salt, rounds, Purpose::Mac, len)?;
     let key = hmac::Key::new(mac_hash, key.expose());
-    hmac::verify(&key, content, wanted).map_err(|_| Fault::WrongPassword)
+    // No fuzz target finds the checksum of what it changed.
+    let is_right = cfg!(fuzzing) || hmac::verify(&key, content, wanted).is_ok();
+    if is_right { Ok(()) } else { Err(Fault::WrongPassword) }
 }
 
 /// What the bags hold, before certificates are put to their keys.

@@ -113,7 +113,7 @@ pub(super) fn load_trusted(
 }
 
 /// Java tells JKS and PKCS#12 apart by content too, whatever the type says.
-fn parse(bytes: &[u8], password: &Secret) -> Result<Contents, Fault> {
+pub(super) fn parse(bytes: &[u8], password: &Secret) -> Result<Contents, Fault> {
     if jks::is_jks(bytes) { jks::parse(bytes, password) } else { pkcs12::parse(bytes, password) }
 }
 
@@ -163,6 +163,11 @@ fn pem_certificates(sections: &[Section]) -> Vec<CertificateDer<'static>> {
         .iter()
         .filter(|section| matches!(section.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE"));
     certificates.map(|section| section.content.expose().to_vec().into()).collect()
+}
+
+#[cfg(fuzzing)]
+pub(super) fn parse_pem(bytes: &[u8], password: &Secret) -> Result<usize, Fault> {
+    pem_identity(bytes, password).map(|identity| identity.chain.len())
 }
 
 fn pem_identity(bytes: &[u8], password: &Secret) -> Result<Identity, Fault> {
