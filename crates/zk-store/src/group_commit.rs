@@ -159,6 +159,11 @@ impl GroupCommit {
         }
     }
 
+    /// Whether records wait for the batch under way.
+    pub fn is_waiting(&self) -> bool {
+        !self.shared.lock().frames.is_empty()
+    }
+
     /// The next record begins a new file, as before a snapshot.
     pub fn roll(&self) {
         let mut state = self.shared.lock();

@@ -1,5 +1,6 @@
 //! Files of a running member: what is loaded at start, the log, and the snapshots it takes.
 
+mod applier;
 mod chores;
 mod loading;
 mod snapshots;
@@ -10,6 +11,7 @@ pub(crate) use snapshots::Snapshots;
 use crate::admin::Metrics;
 use crate::config::{Compression, ServerConfig, StorageSettings};
 use crate::engine::{Engine, TxnLog};
+use applier::Applier;
 use chores::{Chores, Pace, Purging};
 use std::io;
 use std::path::PathBuf;
@@ -83,6 +85,7 @@ pub(crate) struct Storage {
     settings: StorageSettings,
     log: Arc<OnceLock<GroupCommit>>,
     chores: Option<Chores>,
+    applier: Option<Arc<Applier>>,
 }
 
 /// The engine's way to the log.
@@ -164,8 +167,15 @@ impl Storage {
             sessions: sessions.into_iter().collect(),
             log: RecoveredLog { writer, is_new: found.is_new, txns: found.txns },
         };
-        let storage =
-            Storage { disk, dirs, _lock: lock, settings, log: Arc::default(), chores: None };
+        let storage = Storage {
+            disk,
+            dirs,
+            _lock: lock,
+            settings,
+            log: Arc::default(),
+            chores: None,
+            applier: None,
+        };
         Ok((storage, recovered))
     }
 
@@ -202,6 +212,10 @@ impl Storage {
             pause_bytes: QUEUE_PAUSE_BYTES,
             slow_sync: Duration::from_millis(self.settings.fsync_warning_ms.into()),
         };
+        let (to_apply, to_poison) = (engine.clone(), engine.clone());
+        let applier = Applier::start(move |zxid| to_apply.logged(zxid), move || to_poison.poison())
+            .map_err(StorageError::Thread)?;
+        let applier = self.applier.insert(Arc::new(applier)).clone();
         let engine = engine.clone();
         let own_log = self.log.clone();
         let log = GroupCommit::start(writer, options, move |completion| match completion {
@@ -217,7 +231,11 @@ impl Storage {
                 {
                     log.roll();
                 }
-                engine.logged(batch.zxid);
+                if applier.is_idle() && own_log.get().is_none_or(|log| !log.is_waiting()) {
+                    engine.logged(batch.zxid);
+                } else {
+                    applier.hand_over(batch.zxid);
+                }
             }
             // The log has said why.
             Completion::Failed(_) => {
@@ -269,10 +287,14 @@ impl Storage {
         if let Some(chores) = self.chores.take() {
             chores.stop();
         }
-        match self.log.get() {
-            Some(log) => Ok(log.shutdown()?),
+        let result = match self.log.get() {
+            Some(log) => log.shutdown(),
             None => Ok(()),
+        };
+        if let Some(applier) = self.applier.take() {
+            applier.stop();
         }
+        Ok(result?)
     }
 }
 
