@@ -101,10 +101,10 @@ pub fn examine<R: Restore>(
     }
     let mut logs = Vec::new();
     for entry in &inventory.logs {
-        let opened = LogReader::open(disk, &entry.path, entry.name, options.max_payload());
+        let opened = LogReader::open(disk, &entry.path, entry.name);
         logs.push(match opened.doing("read", &entry.path)? {
             OpenLog::Log(mut reader) => {
-                examine_log(&mut reader, entry.path.clone(), options).doing("read", &entry.path)?
+                examine_log(&mut reader, entry.path.clone()).doing("read", &entry.path)?
             }
             OpenLog::Damaged(damage) => LogReport {
                 path: entry.path.clone(),
@@ -118,7 +118,7 @@ pub fn examine<R: Restore>(
             },
         });
     }
-    let apache = apache::predict(disk, &inventory, &snapshots, options)?;
+    let apache = apache::predict(disk, &inventory, &snapshots)?;
     let state = match recover(disk, dirs, options, restore) {
         Ok(recovered) => Ok(State { last: recovered.last, notes: recovered.notes }),
         Err(RecoverError::File(error)) => return Err(error),
@@ -127,11 +127,7 @@ pub fn examine<R: Restore>(
     Ok(Report { snapshots, logs, state, apache })
 }
 
-fn examine_log(
-    reader: &mut LogReader,
-    path: PathBuf,
-    options: &RecoverOptions,
-) -> std::io::Result<LogReport> {
+fn examine_log(reader: &mut LogReader, path: PathBuf) -> std::io::Result<LogReport> {
     let mark = reader.mark();
     let mut report = LogReport {
         path,
@@ -157,7 +153,7 @@ fn examine_log(
     };
     let last = report.zxids.map_or(Zxid::ZERO, |(_, last)| last);
     let file = reader.file().clone();
-    let beyond = scan_beyond(file, report.end, reader.limit(), last, options.max_payload())?;
+    let beyond = scan_beyond(file, report.end, reader.limit(), last)?;
     report.behind = beyond.last;
     report.problem = match (damage, mark) {
         (Some(damage), _) => Some(Why::Damage(damage)),

@@ -47,18 +47,10 @@ pub struct Overrides {
 /// How to recover.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct RecoverOptions {
-    /// Bounds of what is read.
+    /// Bounds of what is read of snapshots.
     pub read: ReadOptions,
     /// What passes on explicit order.
     pub overrides: Overrides,
-}
-
-impl RecoverOptions {
-    /// The longest record taken for one: a multi may hold several requests' worth, as Apache
-    /// itself writes.
-    pub(crate) fn max_payload(&self) -> usize {
-        self.read.limits.max_len.saturating_mul(4)
-    }
 }
 
 /// A state that was found.

@@ -52,7 +52,7 @@ pub fn truncate(
 ) -> Result<(), TruncateError> {
     let (log_dir, snapshot_dir) = (dirs.logs(), dirs.snapshots());
     let inventory = Inventory::take(disk, dirs)?;
-    let cut = find(disk, &inventory, zxid, options)?
+    let cut = find(disk, &inventory, zxid)?
         .ok_or_else(|| TruncateError::NotThere { dir: log_dir.clone(), zxid })?;
     let too_new = snapshots_behind(disk, &inventory, zxid, options)?;
     let begins = inventory.logs.first().is_some_and(|log| is_beginning(log.name));
@@ -97,16 +97,11 @@ fn load(disk: &dyn Disk, dir: &std::path::Path, name: &str) -> Result<Manifest, 
 }
 
 /// Where the record of `zxid` ends.
-fn find(
-    disk: &dyn Disk,
-    inventory: &Inventory,
-    zxid: Zxid,
-    options: &RecoverOptions,
-) -> Result<Option<LogEnd>, FileError> {
+fn find(disk: &dyn Disk, inventory: &Inventory, zxid: Zxid) -> Result<Option<LogEnd>, FileError> {
     let Some(log) = inventory.logs.iter().rev().find(|log| log.name <= zxid) else {
         return Ok(None);
     };
-    let opened = LogReader::open(disk, &log.path, log.name, options.max_payload());
+    let opened = LogReader::open(disk, &log.path, log.name);
     let OpenLog::Log(mut reader) = opened.doing("read", &log.path)? else { return Ok(None) };
     let mark = reader.mark();
     while let Step::Record(record) = reader.step().doing("read", &log.path)? {

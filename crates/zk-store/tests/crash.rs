@@ -108,7 +108,7 @@ fn check(disk: &SimDisk, acked: Zxid, trees: &BTreeMap<Zxid, Tree>, what: &str) 
 fn check_for_apache(disk: &SimDisk, what: &str) {
     for entry in disk.list(&dirs().logs()).unwrap() {
         let Name::Log(name) = Name::parse(&entry.name) else { continue };
-        let opened = LogReader::open(disk, &path(&entry.name), name, 1 << 20).unwrap();
+        let opened = LogReader::open(disk, &path(&entry.name), name).unwrap();
         let OpenLog::Log(mut reader) = opened else { panic!("{what}: {opened:?}") };
         let end = loop {
             match reader.step().unwrap() {
@@ -118,7 +118,7 @@ fn check_for_apache(disk: &SimDisk, what: &str) {
         };
         assert_eq!(end, Step::End, "{what}: {}", entry.name);
         let (from, to) = (reader.position(), reader.limit());
-        let beyond = scan_beyond(reader.file().clone(), from, to, name, 1 << 20).unwrap();
+        let beyond = scan_beyond(reader.file().clone(), from, to, name).unwrap();
         assert_eq!(beyond, Beyond::default(), "{what}: {}", entry.name);
     }
 }

@@ -4,10 +4,10 @@ use super::SnapshotReport;
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
 use crate::log::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
-use crate::recover::{Inventory, RecoverOptions};
+use crate::recover::Inventory;
 use std::fmt;
-use zk_proto::Zxid;
 use zk_proto::txn::Txn;
+use zk_proto::{Limits, Zxid};
 
 /// What Apache 3.8 and 3.9 do at a start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,7 +37,6 @@ pub(super) fn predict(
     disk: &dyn Disk,
     inventory: &Inventory,
     snapshots: &[SnapshotReport],
-    options: &RecoverOptions,
 ) -> Result<Apache, FileError> {
     let refuses = |why: String| Ok(Apache::Refuses { why });
     let whole = snapshots.iter().find(|snapshot| snapshot.content.is_ok());
@@ -56,12 +55,12 @@ pub(super) fn predict(
     let begun = logs.partition_point(|log| log.name <= base.next()).saturating_sub(1);
     for entry in &logs[begun..] {
         let name = entry.path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let opened = LogReader::open(disk, &entry.path, entry.name, options.max_payload());
+        let opened = LogReader::open(disk, &entry.path, entry.name);
         let mut reader = match opened.doing("read", &entry.path)? {
             OpenLog::Log(reader) => reader,
             // Neither the database id nor the version is looked at.
             OpenLog::Damaged(HeaderDamage::WrongDatabase(_) | HeaderDamage::Version(_)) => {
-                match read_anyway(disk, entry, options, base, &mut last)? {
+                match read_anyway(disk, entry, base, &mut last)? {
                     Some(why) => return refuses(format!("{name}: {why}")),
                     None => continue,
                 }
@@ -71,7 +70,7 @@ pub(super) fn predict(
             }
             OpenLog::Damaged(damage) => return refuses(format!("{name}: {damage}")),
         };
-        if let Some(why) = read(&mut reader, options, base, &mut last).doing("read", &entry.path)? {
+        if let Some(why) = read(&mut reader, base, &mut last).doing("read", &entry.path)? {
             return refuses(format!("{name}: {why}"));
         }
     }
@@ -79,16 +78,11 @@ pub(super) fn predict(
 }
 
 /// Reads a log as Apache does; why it would exit.
-fn read(
-    reader: &mut LogReader,
-    options: &RecoverOptions,
-    base: Zxid,
-    last: &mut Zxid,
-) -> std::io::Result<Option<String>> {
+fn read(reader: &mut LogReader, base: Zxid, last: &mut Zxid) -> std::io::Result<Option<String>> {
     loop {
         match reader.step()? {
             Step::Record(record) => {
-                if let Some(why) = unloadable(&record, options, base) {
+                if let Some(why) = unloadable(&record, base) {
                     return Ok(Some(why));
                 }
                 *last = (*last).max(record.zxid);
@@ -105,11 +99,17 @@ fn read(
     }
 }
 
-fn unloadable(record: &Record<'_>, options: &RecoverOptions, base: Zxid) -> Option<String> {
+fn unloadable(record: &Record<'_>, base: Zxid) -> Option<String> {
+    let length = record.payload.len();
+    if length > Limits::default().max_len {
+        return Some(format!(
+            "Unreasonable length = {length} (unless its jute.maxbuffer is larger)"
+        ));
+    }
     if record.zxid <= base {
         return None;
     }
-    match record.entry(options.read.limits) {
+    match record.entry() {
         Ok(entry) if matches!(entry.txn, Txn::Check(_)) => Some("Unsupported Txn type 13".into()),
         Ok(_) => None,
         Err(error) => Some(error.to_string()),
@@ -120,11 +120,10 @@ fn unloadable(record: &Record<'_>, options: &RecoverOptions, base: Zxid) -> Opti
 fn read_anyway(
     disk: &dyn Disk,
     entry: &crate::recover::LogEntry,
-    options: &RecoverOptions,
     base: Zxid,
     last: &mut Zxid,
 ) -> Result<Option<String>, FileError> {
-    let opened = LogReader::open_body(disk, &entry.path, entry.name, options.max_payload());
+    let opened = LogReader::open_body(disk, &entry.path, entry.name);
     let mut reader = opened.doing("read", &entry.path)?;
-    read(&mut reader, options, base, last).doing("read", &entry.path)
+    read(&mut reader, base, last).doing("read", &entry.path)
 }

@@ -16,10 +16,8 @@ pub(super) fn heal(
     file: &dyn DiskFile,
     at: u64,
     limit: u64,
-    max_payload: usize,
 ) -> io::Result<Option<(Vec<u8>, u32, Zxid)>> {
-    let most = (HEAD + max_payload + 1) as u64;
-    let mut frame = vec![0; most.min(limit.saturating_sub(at)) as usize];
+    let mut frame = vec![0; limit.saturating_sub(at) as usize];
     let n = read_full(file, &mut frame, at)?;
     frame.truncate(n);
     let Some((head, rest)) = frame.split_first_chunk::<HEAD>() else { return Ok(None) };

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use zk_proto::acl::AclBytes;
 use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID};
 use zk_proto::txn::{Txn, TxnEntry};
-use zk_proto::{ErrorCode, Jute, StatPersisted, Zxid};
+use zk_proto::{ErrorCode, Jute, Limits, StatPersisted, Zxid};
 
 /// Records are passed on in batches of this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -144,7 +144,6 @@ pub fn repair_copy<R: Restore>(
     let writer = LogWriter::new(disk.clone(), to.logs(), log_options, base, manifest)?;
     let mut repair = Repair {
         disk: &**disk,
-        options,
         base,
         last: None,
         seen: BTreeMap::new(),
@@ -249,7 +248,6 @@ fn copy_small_files(disk: &dyn Disk, from: &DataDirs, to: &DataDirs) -> Result<(
 
 struct Repair<'a> {
     disk: &'a dyn Disk,
-    options: &'a RecoverOptions,
     base: Zxid,
     last: Option<Zxid>,
     /// Length and checksum of each record behind the snapshot.
@@ -262,8 +260,7 @@ struct Repair<'a> {
 
 impl Repair<'_> {
     fn log(&mut self, entry: &LogEntry) -> Result<(), RepairError> {
-        let max = self.options.max_payload();
-        let opened = LogReader::open(self.disk, &entry.path, entry.name, max);
+        let opened = LogReader::open(self.disk, &entry.path, entry.name);
         let mut reader = match opened.doing("read", &entry.path)? {
             OpenLog::Log(reader) => reader,
             // A file without a header: the next one goes on, or there is a gap.
@@ -282,7 +279,7 @@ impl Repair<'_> {
             let (file, after) = (reader.file().clone(), self.last.unwrap_or(Zxid::ZERO));
             let limit = reader.limit();
             if let Some((payload, checksum, zxid)) =
-                heal(&*file, at, limit, max).doing("read", &entry.path)?
+                heal(&*file, at, limit).doing("read", &entry.path)?
             {
                 let kind = FixKind::Frame;
                 self.fixes.push(Fix { file: entry.path.clone(), offset: at, zxid, kind });
@@ -290,7 +287,7 @@ impl Repair<'_> {
                 reader.seek(at + (payload.len() + crate::log::FRAME_LEN) as u64);
                 continue;
             }
-            let beyond = scan_beyond(file, at + 1, limit, after, max).doing("read", &entry.path)?;
+            let beyond = scan_beyond(file, at + 1, limit, after).doing("read", &entry.path)?;
             match beyond.first {
                 // What is lost is in the snapshot.
                 Some((next, zxid)) if zxid <= self.base.next() => reader.seek(next),
@@ -312,8 +309,7 @@ impl Repair<'_> {
         checksum: u32,
     ) -> Result<(), RepairError> {
         let file = entry.path.clone();
-        let decoded =
-            TxnEntry::read(&mut zk_proto::Reader::with_limits(payload, self.options.read.limits));
+        let decoded = TxnEntry::read(&mut zk_proto::Reader::with_limits(payload, Limits::NONE));
         let txn = match decoded {
             Ok(txn) => txn,
             Err(error) => {

@@ -52,7 +52,7 @@ fn until(mut is_true: impl FnMut() -> bool) {
 
 fn zxids(disk: &SimDisk, name: i64) -> (Vec<i64>, Zxid) {
     let path = dir().join(format!("log.{name:x}"));
-    let opened = LogReader::open(disk, &path, Zxid(name), 1 << 20).unwrap();
+    let opened = LogReader::open(disk, &path, Zxid(name)).unwrap();
     let OpenLog::Log(mut reader) = opened else { panic!("no log") };
     let mut zxids = Vec::new();
     while let Step::Record(record) = reader.step().unwrap() {

@@ -6,16 +6,21 @@
 
 use super::frame::{EOR, FRAME_HEAD, FRAME_LEN, HEADER_LEN, MIN_PAYLOAD, zxid_of};
 use super::mark::Mark;
+use super::scan::is_blank;
 use super::source::FileSource;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::window::Window;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use zk_proto::jute::Limits;
+use zk_proto::Limits;
 use zk_proto::snapshot::FileHeader;
 use zk_proto::txn::{self, TxnEntry};
 use zk_proto::{DecodeError, Jute, Reader, Zxid};
+
+/// A record that its file cuts off may have been torn by a crash only up to this length, four times
+/// what Apache reads unless it is told otherwise; beyond it the length itself is damaged.
+const MAX_TORN: usize = 8 * Limits::DEFAULT_MAX_BUFFER;
 
 /// Why a file cannot be a transaction log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -96,9 +101,10 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The transaction in it.
-    pub fn entry(&self, limits: Limits) -> Result<TxnEntry<'a>, DecodeError> {
-        TxnEntry::read(&mut Reader::with_limits(self.payload, limits))
+    /// The transaction in it. Only its own length bounds what is in it: the writer's limits are not
+    /// the reader's, and what was acknowledged must load.
+    pub fn entry(&self) -> Result<TxnEntry<'a>, DecodeError> {
+        TxnEntry::read(&mut Reader::with_limits(self.payload, Limits::NONE))
     }
 }
 
@@ -120,21 +126,14 @@ pub struct LogReader {
     file: Arc<dyn DiskFile>,
     len: u64,
     mark: Option<Mark>,
-    max_payload: usize,
     /// Bytes of the record that was given last.
     given: usize,
 }
 
 impl LogReader {
-    /// Opens the log of this name and reads its header and its mark. Records longer than
-    /// `max_payload` bytes are taken for damage.
-    pub fn open(
-        disk: &dyn Disk,
-        path: &Path,
-        name: Zxid,
-        max_payload: usize,
-    ) -> io::Result<OpenLog> {
-        let mut reader = LogReader::open_unchecked(disk, path, name, max_payload)?;
+    /// Opens the log of this name and reads its header and its mark.
+    pub fn open(disk: &dyn Disk, path: &Path, name: Zxid) -> io::Result<OpenLog> {
+        let mut reader = LogReader::open_unchecked(disk, path, name)?;
         Ok(match reader.check_header()? {
             None => OpenLog::Log(reader),
             Some(damage) => OpenLog::Damaged(damage),
@@ -142,28 +141,18 @@ impl LogReader {
     }
 
     /// Opens a log behind a header that may say anything.
-    pub(crate) fn open_body(
-        disk: &dyn Disk,
-        path: &Path,
-        name: Zxid,
-        max_payload: usize,
-    ) -> io::Result<LogReader> {
-        let mut reader = LogReader::open_unchecked(disk, path, name, max_payload)?;
+    pub(crate) fn open_body(disk: &dyn Disk, path: &Path, name: Zxid) -> io::Result<LogReader> {
+        let mut reader = LogReader::open_unchecked(disk, path, name)?;
         reader.seek(HEADER_LEN);
         Ok(reader)
     }
 
-    fn open_unchecked(
-        disk: &dyn Disk,
-        path: &Path,
-        name: Zxid,
-        max_payload: usize,
-    ) -> io::Result<LogReader> {
+    fn open_unchecked(disk: &dyn Disk, path: &Path, name: Zxid) -> io::Result<LogReader> {
         let file: Arc<dyn DiskFile> = Arc::from(disk.open(path, Access::Read)?);
         let len = file.len()?;
         let mark = Mark::read(&*file, name)?;
         let window = Window::new(FileSource::new(file.clone(), 0, len));
-        Ok(LogReader { window, start: 0, file, len, mark, max_payload, given: 0 })
+        Ok(LogReader { window, start: 0, file, len, mark, given: 0 })
     }
 
     fn check_header(&mut self) -> io::Result<Option<HeaderDamage>> {
@@ -175,7 +164,9 @@ impl LogReader {
             return Ok(Some(HeaderDamage::Short { len: self.len }));
         };
         Ok(match header {
-            FileHeader { magic: 0, version: 0, dbid: 0 } if self.is_blank()? => {
+            FileHeader { magic: 0, version: 0, dbid: 0 }
+                if is_blank(self.file.clone(), self.len)? =>
+            {
                 Some(HeaderDamage::Blank)
             }
             FileHeader { magic, .. } if magic != txn::MAGIC => Some(HeaderDamage::Magic(magic)),
@@ -188,11 +179,6 @@ impl LogReader {
                 None
             }
         })
-    }
-
-    fn is_blank(&mut self) -> io::Result<bool> {
-        let beyond = super::scan_beyond(self.file.clone(), 0, self.len, Zxid::ZERO, 0)?;
-        Ok(beyond.first_nonzero.is_none())
     }
 
     /// The file, to look at other parts of it.
@@ -247,16 +233,23 @@ impl LogReader {
         if length == 0 {
             return Ok(Step::End);
         }
-        let Some(length) = usize::try_from(length)
-            .ok()
-            .filter(|length| (MIN_PAYLOAD..=self.max_payload).contains(length))
+        let bad_length = Ok(Step::Damage(Damage::Length(length)));
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length >= MIN_PAYLOAD)
         else {
-            return Ok(Step::Damage(Damage::Length(length)));
+            return bad_length;
         };
         let frame_len = length + FRAME_LEN;
-        let have = self.window.peek(frame_len)?.len();
-        if have < frame_len {
-            return Ok(Step::Damage(Damage::Cut { missing: (frame_len - have) as u64 }));
+        // Nothing is read, let alone allocated, for a length that the file cannot hold.
+        let missing = (offset + frame_len as u64).saturating_sub(self.len);
+        if missing > 0 {
+            return if length > MAX_TORN {
+                bad_length
+            } else {
+                Ok(Step::Damage(Damage::Cut { missing }))
+            };
+        }
+        if self.window.peek(frame_len)?.len() < frame_len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let frame = &self.window.ready()[..frame_len];
         let payload = &frame[FRAME_HEAD..frame_len - 1];

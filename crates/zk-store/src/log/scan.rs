@@ -28,15 +28,21 @@ pub struct Beyond {
 /// quadratic; a real one has hardly a place that looks like a record and is none.
 const EFFORT: u64 = 16;
 
-/// Searches a file from `from` to `to` for records later than `after`, of at most `max_payload`
-/// bytes. With `max_payload` 0 it only looks for a byte that is not zero.
-pub fn scan_beyond(
-    file: Arc<dyn DiskFile>,
-    from: u64,
-    to: u64,
-    after: Zxid,
-    max_payload: usize,
-) -> io::Result<Beyond> {
+/// Whether a file holds nothing but zeros.
+pub(super) fn is_blank(file: Arc<dyn DiskFile>, len: u64) -> io::Result<bool> {
+    let mut window = Window::new(FileSource::new(file, 0, len));
+    loop {
+        let ready = window.peek(1)?;
+        let len = ready.len();
+        if len == 0 || leading_zeros(ready) < len {
+            return Ok(len == 0);
+        }
+        window.consume(len);
+    }
+}
+
+/// Searches a file from `from` to `to` for records later than `after`.
+pub fn scan_beyond(file: Arc<dyn DiskFile>, from: u64, to: u64, after: Zxid) -> io::Result<Beyond> {
     let mut found = Beyond::default();
     let mut budget = to.saturating_sub(from) * EFFORT + (1 << 20);
     let mut window = Window::new(FileSource::new(file, from, to));
@@ -49,16 +55,13 @@ pub fn scan_beyond(
         let (len, at) = (ready.len(), from + window.position());
         if zeros < len && found.first_nonzero.is_none() {
             found.first_nonzero = Some(at + zeros as u64);
-            if max_payload == 0 {
-                return Ok(found);
-            }
         }
         // A frame begins with four zeros: the upper half of its checksum.
         if zeros > 8 {
             window.consume(if zeros == len { len - 8.min(len - 1) } else { zeros - 8 });
             continue;
         }
-        match candidate(&mut window, after, max_payload, &mut budget)? {
+        match candidate(&mut window, after, to.saturating_sub(at), &mut budget)? {
             Some((zxid, frame_len)) => {
                 found.first.get_or_insert((at, zxid));
                 found.last = found.last.max(Some(zxid));
@@ -74,11 +77,12 @@ pub fn scan_beyond(
     }
 }
 
-/// The zxid and length of the frame at the window's beginning, if one is there.
+/// The zxid and length of the frame at the window's beginning, if one is there in the next `room`
+/// bytes.
 fn candidate(
     window: &mut Window<FileSource>,
     after: Zxid,
-    max_payload: usize,
+    room: u64,
     budget: &mut u64,
 ) -> io::Result<Option<(Zxid, usize)>> {
     let Some((head, rest)) = window.ready().split_first_chunk::<FRAME_HEAD>() else {
@@ -87,14 +91,14 @@ fn candidate(
     let [0, 0, 0, 0, c0, c1, c2, c3, l0, l1, l2, l3] = *head else { return Ok(None) };
     let checksum = u32::from_be_bytes([c0, c1, c2, c3]);
     let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-    if !(MIN_PAYLOAD..=max_payload).contains(&length) {
+    let frame_len = length + FRAME_LEN;
+    if length < MIN_PAYLOAD || frame_len as u64 > room {
         return Ok(None);
     }
     let Ok(header) = TxnHeader::read(&mut Reader::new(rest)) else { return Ok(None) };
     if header.zxid <= after.0 || OpCode::from_code(header.op).is_none() {
         return Ok(None);
     }
-    let frame_len = length + FRAME_LEN;
     let bytes = window.peek(frame_len)?;
     *budget = budget.saturating_sub(length as u64);
     let whole = bytes.len() >= frame_len
@@ -123,7 +127,7 @@ mod tests {
         let disk = SimDisk::new(4096);
         disk.plant(Path::new("/f"), bytes);
         let file = Arc::from(disk.open(Path::new("/f"), Access::Read).unwrap());
-        scan_beyond(file, 0, bytes.len() as u64, Zxid(after), 1 << 20).unwrap()
+        scan_beyond(file, 0, bytes.len() as u64, Zxid(after)).unwrap()
     }
 
     #[test]
@@ -131,7 +135,7 @@ mod tests {
         let disk = SimDisk::new(4096);
         disk.plant(Path::new("/f"), &[vec![1; 100], vec![0; 50], frame(5)].concat());
         let file = Arc::from(disk.open(Path::new("/f"), Access::Read).unwrap());
-        let found = scan_beyond(file, 100, 10_000, Zxid(4), 1 << 20).unwrap();
+        let found = scan_beyond(file, 100, 10_000, Zxid(4)).unwrap();
         assert_eq!(found.first, Some((150, Zxid(5))));
         assert!(found.first_nonzero.is_some_and(|at| (150..162).contains(&at)));
     }

@@ -24,8 +24,7 @@ struct Proof {
 impl<R: Restore> Replay<'_, R> {
     /// Replays one log.
     pub(super) fn log(&mut self, index: usize, entry: &LogEntry) -> Result<(), RecoverError> {
-        let opened =
-            LogReader::open(self.disk, &entry.path, entry.name, self.options.max_payload());
+        let opened = LogReader::open(self.disk, &entry.path, entry.name);
         let mut reader = match opened.doing("read", &entry.path)? {
             OpenLog::Log(reader) => reader,
             OpenLog::Damaged(damage) => return self.no_log(index, entry, damage),
@@ -189,7 +188,7 @@ impl<R: Restore> Replay<'_, R> {
     }
 
     fn beyond(&self, entry: &LogEntry, reader: &LogReader, at: u64) -> Result<Beyond, FileError> {
-        let (file, max) = (reader.file().clone(), self.options.max_payload());
-        scan_beyond(file, at, reader.limit(), self.last(), max).doing("read", &entry.path)
+        let file = reader.file().clone();
+        scan_beyond(file, at, reader.limit(), self.last()).doing("read", &entry.path)
     }
 }

@@ -238,7 +238,7 @@ impl<'a, R: Restore> Replay<'a, R> {
 
     fn apply(&mut self, entry: &LogEntry, record: &Record<'_>) -> Result<(), RecoverError> {
         let Record { zxid, offset, .. } = *record;
-        let mut txn = record.entry(self.options.read.limits).map_err(|source| {
+        let mut txn = record.entry().map_err(|source| {
             self.fault(entry, offset, Why::Transaction { zxid, source }, Some(zxid))
         })?;
         if matches!(txn.txn, Txn::Check(_)) {

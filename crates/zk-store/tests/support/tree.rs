@@ -83,7 +83,9 @@ impl Tree {
     pub fn next(&mut self, txn: Txn<'_>) -> Vec<u8> {
         let zxid = self.last.0 + 1;
         let bytes = super::entry(zxid, txn, None);
-        let entry = TxnEntry::read(&mut zk_proto::Reader::new(&bytes)).unwrap();
+        let entry =
+            TxnEntry::read(&mut zk_proto::Reader::with_limits(&bytes, zk_proto::Limits::NONE))
+                .unwrap();
         self.apply(&entry);
         let failed = matches!(entry.txn, Txn::Error(_));
         super::entry(zxid, entry.txn, (!failed).then(|| self.compute_digest()))

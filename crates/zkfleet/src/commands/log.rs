@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zk_proto::txn::{Txn, TxnEntry};
-use zk_proto::{ErrorCode, Limits, Zxid};
+use zk_proto::{ErrorCode, Zxid};
 use zk_store::disk::RealDisk;
 use zk_store::log::{LogReader, OpenLog, Step};
 use zk_store::names::Name;
@@ -70,9 +70,7 @@ fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
     let Name::Log(first) = Name::parse(name) else {
         return Err(fail(&"not a log: its name must be log.<first zxid in hexadecimal>"));
     };
-    let limits = Limits { max_len: i32::MAX as usize };
-    let opened =
-        LogReader::open(&RealDisk, file, first, limits.max_len).map_err(|error| fail(&error))?;
+    let opened = LogReader::open(&RealDisk, file, first).map_err(|error| fail(&error))?;
     let mut reader = match opened {
         OpenLog::Log(reader) => reader,
         OpenLog::Damaged(damage) => return Err(fail(&damage)),
@@ -90,9 +88,8 @@ fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
                 if args.from.is_some_and(|from| record.zxid < from) {
                     continue;
                 }
-                let entry = record
-                    .entry(limits)
-                    .map_err(|error| fail(&format!("{}: {error}", record.zxid)))?;
+                let entry =
+                    record.entry().map_err(|error| fail(&format!("{}: {error}", record.zxid)))?;
                 let line = if args.json {
                     json_line(&entry, args.secrets)
                 } else {

@@ -41,8 +41,7 @@ fn frames(zxids: std::ops::RangeInclusive<i64>, data: usize) -> Vec<u8> {
 /// The zxids of a log, its mark, and how reading ends.
 fn read(disk: &SimDisk, name: i64) -> (Vec<i64>, Mark) {
     let path = dir().join(Name::Log(Zxid(name)).to_string());
-    let OpenLog::Log(mut reader) = LogReader::open(disk, &path, Zxid(name), 1 << 20).unwrap()
-    else {
+    let OpenLog::Log(mut reader) = LogReader::open(disk, &path, Zxid(name)).unwrap() else {
         panic!("not a log");
     };
     let mut zxids = Vec::new();
