@@ -16,6 +16,7 @@
 
 use crate::log::{Committed, FRAME_LEN, LogError, LogWriter, put_frame};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -121,13 +122,27 @@ impl GroupCommit {
     pub fn start(
         writer: LogWriter,
         options: CommitOptions,
-        complete: impl FnMut(Completion) + Send + 'static,
+        mut complete: impl FnMut(Completion) + Send + 'static,
     ) -> io::Result<GroupCommit> {
         let shared = Arc::new(Shared::default());
         shared.lock().disk_full = writer.is_disk_full();
         let (shared_too, marked_at) = (shared.clone(), Instant::now());
-        let committer = Committer { shared: shared_too, writer, options, complete, marked_at };
-        let thread = Builder::new().name("zk-log".into()).spawn(move || committer.run())?;
+        let body = move || {
+            let complete = &mut complete;
+            let run = || {
+                let shared = shared_too;
+                Committer { shared, writer, options, complete: &mut *complete, marked_at }.run()
+            };
+            // Who waits for an answer must hear that none will come. Nothing of the writer is used
+            // after a panic.
+            catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+                tracing::error!("a defect stopped the log's thread; nothing more is logged");
+                let tell = || complete(Completion::Failed(Arc::new(LogError::Poisoned)));
+                let _ = catch_unwind(AssertUnwindSafe(tell));
+                Err(LogError::Poisoned)
+            })
+        };
+        let thread = Builder::new().name("zk-log".into()).spawn(body)?;
         let pause_bytes = options.pause_bytes;
         Ok(GroupCommit { shared, thread: Mutex::new(Some(thread)), pause_bytes })
     }

@@ -319,3 +319,21 @@ fn dropping_it_loses_nothing() {
     drop(commit);
     assert_eq!(zxids(&disk, 1), (vec![1], Zxid(1)));
 }
+
+#[test]
+fn a_panic_on_the_thread_is_told_as_a_failure() {
+    let (told, tell) = channel();
+    let complete = move |completion| match completion {
+        Completion::Durable { .. } => panic!("a panic that this test makes"),
+        Completion::Failed(error) => told.send(error).unwrap(),
+    };
+    let commit =
+        GroupCommit::start(writer(&disk(), 0), CommitOptions::default(), complete).unwrap();
+    append(&commit, 1).unwrap();
+    let error = tell.recv_timeout(Duration::from_secs(10)).expect("the failure is told");
+    assert!(matches!(*error, LogError::Poisoned));
+    assert_eq!(append(&commit, 2), Err(AppendError::Closed));
+    assert_eq!(commit.flush(), Err(AppendError::Closed));
+    assert!(matches!(commit.shutdown(), Err(LogError::Poisoned)));
+    assert!(tell.try_recv().is_err(), "once");
+}
