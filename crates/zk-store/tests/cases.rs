@@ -237,8 +237,10 @@ fn case_e_a_missing_snapshot_is_rebuilt_only_from_the_first_transaction() {
     without_beginning.rename(&path(LOG), &path("log.2")).unwrap();
     let error = open(&without_beginning).unwrap_err();
     assert!(matches!(error, RecoverError::NoSnapshot { first: Zxid(2), .. }));
-    let trust = Overrides { trust_empty: true, gaps: true, digest: true, ..Overrides::default() };
-    overridden(&without_beginning, trust);
+    let overrides = Overrides { trust_empty: true, ..Overrides::default() };
+    let trust = RecoverOptions { overrides, ..RecoverOptions::default() };
+    let (recovered, _) = open_with(&without_beginning, &trust).unwrap();
+    assert!(matches!(recovered.notes[0], Note::NoBeginning { first: Zxid(2), .. }));
 }
 
 #[test]

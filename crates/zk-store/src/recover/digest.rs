@@ -15,7 +15,7 @@ enum Window {
     Exact,
     /// It is exact after this transaction, and then has this digest.
     Until(Zxid, u64),
-    /// The snapshot does not say. From the first match on the tree counts as exact.
+    /// Nothing says. From the first match on the tree counts as exact.
     Unknown,
 }
 
@@ -46,6 +46,11 @@ impl DigestCheck {
             },
         };
         DigestCheck { window, mismatches: 0 }
+    }
+
+    /// The check of a tree whose beginning is not known.
+    pub(super) fn unknown() -> DigestCheck {
+        DigestCheck { window: Window::Unknown, mismatches: 0 }
     }
 
     /// To be called when the state after `zxid` is reached, with what was recorded for it.

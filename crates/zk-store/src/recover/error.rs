@@ -235,6 +235,13 @@ pub enum Note {
         /// Whether it is proven that nothing acknowledged was in it.
         proven: bool,
     },
+    /// Nothing is left of what was before the first transaction (`snapshot.trust.empty`).
+    NoBeginning {
+        /// The oldest log.
+        file: PathBuf,
+        /// Its first transaction.
+        first: Zxid,
+    },
     /// A log without any record.
     EmptyLog(PathBuf),
     /// A record twice, byte for byte (case J).
@@ -299,6 +306,12 @@ impl fmt::Display for Note {
                     }
                 })
             }
+            Note::NoBeginning { file, first } => write!(
+                f,
+                "{} begins at {first} and there is no snapshot: what was before is taken for \
+                 empty, as snapshot.trust.empty orders",
+                file.display()
+            ),
             Note::EmptyLog(path) => write!(f, "{} has no record", path.display()),
             Note::Duplicate { file, offset, zxid } => {
                 write!(f, "{} at byte {offset}: {zxid} stands there twice", file.display())
@@ -316,8 +329,8 @@ impl fmt::Display for Note {
             ),
             Note::Unverified { mismatches } => write!(
                 f,
-                "{mismatches} recorded digests did not match; the snapshot does not say where it \
-                 is exact"
+                "{mismatches} recorded digests did not match; nothing says where the tree is \
+                 exact"
             ),
             Note::Overridden(error) => write!(f, "let pass on explicit order: {error}"),
         }
