@@ -24,7 +24,7 @@ pub(crate) use inventory::{Inventory, LogEntry};
 use replay::Replay;
 pub(crate) use replay::successor;
 use std::path::PathBuf;
-use zk_proto::Zxid;
+use zk_proto::{Limits, Zxid};
 
 /// How many snapshots are tried, as in Apache.
 const SNAPSHOTS_TRIED: usize = 100;
@@ -45,12 +45,20 @@ pub struct Overrides {
 }
 
 /// How to recover.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RecoverOptions {
-    /// Bounds of what is read of snapshots.
+    /// Bounds of what is read of snapshots. By default a znode is bounded only by the file, as it
+    /// must be for what was written with another `jute.maxbuffer`.
     pub read: ReadOptions,
     /// What passes on explicit order.
     pub overrides: Overrides,
+}
+
+impl Default for RecoverOptions {
+    fn default() -> RecoverOptions {
+        let read = ReadOptions { limits: Limits::NONE, ..ReadOptions::default() };
+        RecoverOptions { read, overrides: Overrides::default() }
+    }
 }
 
 /// A state that was found.

@@ -4,12 +4,15 @@
 
 mod support;
 
-use support::{Server, create, dirs, frames, load, open, path, set, testdata};
+use std::sync::Arc;
+use support::{Server, Tree, create, dirs, frames, load, open, path, set, testdata};
 use zk_proto::Zxid;
 use zk_proto::txn::Txn;
+use zk_store::data_dir::DataDirs;
 use zk_store::disk::Disk;
+use zk_store::doctor::{Apache, examine, repair_copy};
 use zk_store::log::Damage;
-use zk_store::recover::{RecoverError, Why};
+use zk_store::recover::{RecoverError, RecoverOptions, Why};
 use zk_store::sim::SimDisk;
 use zk_store::snapshot::SnapshotOptions;
 
@@ -74,4 +77,24 @@ fn an_absurd_length_at_the_end_is_no_torn_write() {
     disk.plant(&path("log.1"), &bytes);
     let Err(RecoverError::Log(fault)) = open(&disk) else { panic!("accepted") };
     assert!(matches!(fault.why, Why::Damage(Damage::Length(i32::MAX))), "{fault}");
+}
+
+#[test]
+fn the_doctor_takes_a_directory_of_a_larger_jute_maxbuffer_for_whole() {
+    let disk = SimDisk::new(4096);
+    let mut server = Server::simulated(&disk).unwrap();
+    server.commit(&[set("", &vec![7; 5 << 20], 1)]).unwrap();
+    server.snapshot(SnapshotOptions::default()).unwrap();
+    server.commit(&[set("", &vec![8; 5 << 20], 2)]).unwrap();
+    server.log.close().unwrap();
+    let (disk, options) = (disk.fork(), RecoverOptions::default());
+    let report = examine(&disk, &dirs(), &options, &mut Tree::default()).unwrap();
+    assert!(report.snapshots[0].content.is_ok(), "{report}");
+    assert_eq!(report.state.unwrap().last, Zxid(2));
+    let Apache::Refuses { why } = report.apache else { panic!("Apache's own limit holds") };
+    assert!(why.contains("Unreasonable length") && why.contains("jute.maxbuffer"), "{why}");
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let copy = DataDirs::new("/copy", None);
+    let repaired = repair_copy(&shared, &dirs(), &copy, &options, &mut Tree::default()).unwrap();
+    assert_eq!((repaired.last, repaired.cut), (Zxid(2), None));
 }

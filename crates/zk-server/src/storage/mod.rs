@@ -18,14 +18,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use zk_core::TURN_BYTES;
-use zk_proto::{Limits, SessionId, Zxid};
+use zk_proto::{SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
 use zk_store::disk::Disk;
 use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::recover::{Overrides, RecoverError, RecoverOptions, recover};
-use zk_store::snapshot::{ReadOptions, SnapshotOptions};
+use zk_store::snapshot::SnapshotOptions;
 use zk_tree::{Tree, TreeOptions};
 
 /// Why the files cannot be used.
@@ -134,11 +134,11 @@ impl Storage {
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
         let options = RecoverOptions {
-            read: read_options(&settings),
             overrides: Overrides {
                 trust_empty: settings.trust_empty_snapshot,
                 ..Overrides::default()
             },
+            ..RecoverOptions::default()
         };
         let mut loading = Loading::new(tree);
         let found = recover(&*disk, &dirs, &options, &mut loading)?;
@@ -256,7 +256,7 @@ impl Storage {
             disk: self.disk.clone(),
             dirs: self.dirs.clone(),
             settings,
-            read: read_options(&self.settings),
+            read: RecoverOptions::default().read,
         })
     }
 
@@ -296,9 +296,4 @@ impl Storage {
         }
         Ok(result?)
     }
-}
-
-fn read_options(settings: &StorageSettings) -> ReadOptions {
-    let max_len = settings.max_request_bytes as usize + settings.extra_record_bytes as usize;
-    ReadOptions { limits: Limits { max_len }, ..ReadOptions::default() }
 }

@@ -13,7 +13,8 @@ use zk_proto::{StatPersisted, Zxid};
 use zk_store::Restore;
 use zk_store::disk::RealDisk;
 use zk_store::names::Name;
-use zk_store::snapshot::{ReadOptions, read_snapshot};
+use zk_store::recover::RecoverOptions;
+use zk_store::snapshot::read_snapshot;
 
 /// Prints the tree of a snapshot in the order of the file, parents before children. Exit code 1 if
 /// the file is damaged; what stands before the damage is printed first.
@@ -47,13 +48,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     let mut printer =
         Printer { args, out: BufWriter::new(io::stdout().lock()), acls: HashMap::new() };
-    let read = read_snapshot(
-        &RealDisk,
-        &args.file,
-        (zxid, compression),
-        &ReadOptions::default(),
-        &mut printer,
-    );
+    // Whatever jute.maxbuffer it was written with.
+    let options = RecoverOptions::default().read;
+    let read = read_snapshot(&RealDisk, &args.file, (zxid, compression), &options, &mut printer);
     let _ = printer.out.flush();
     match read {
         Ok(info) => {
