@@ -277,7 +277,7 @@ impl Inspect for Member {
         Err(AdminError(
             "restore over HTTP replaces only what is in memory and loses later writes at the next start (as in \
              Apache ZooKeeper); stop the server, put the snapshot alone into an empty version-2 directory, and \
-             start it"
+             start it once with `zkfleet server --accept missing-log`"
                 .into(),
         ))
     }

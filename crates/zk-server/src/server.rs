@@ -21,6 +21,7 @@ use zk_core::CoreOptions;
 use zk_proto::Limits;
 use zk_session::password::{PasswordRuleError, Passwords};
 use zk_store::disk::{Disk, RealDisk};
+use zk_store::recover::Accept;
 use zk_tree::auth::AuthOptions;
 use zk_tree::{PrepareOptions, TreeOptions};
 
@@ -103,6 +104,16 @@ impl Server {
 
     /// The same on a disk of the caller's: tests bring one that is slow, or full when they say so.
     pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<Server, StartError> {
+        Server::start_accepting(config, disk, &[])
+    }
+
+    /// The same, letting losses pass that recovery refuses otherwise. It is for one start: when
+    /// there is nothing to let pass, the member does not start.
+    pub fn start_accepting(
+        config: ServerConfig,
+        disk: Arc<dyn Disk>,
+        accept: &[Accept],
+    ) -> Result<Server, StartError> {
         let started = Instant::now();
         let hash_seed = random_seed();
         let passwords = passwords(&config)?;
@@ -118,7 +129,7 @@ impl Server {
             listen(config.listeners.client.as_ref(), &config, on_client_port, &mut listeners)?,
             listen(config.listeners.secure.as_ref(), &config, Speaks::Tls, &mut listeners)?,
         ];
-        let (mut storage, recovered) = Storage::open(&config, disk, tree, &metrics)?;
+        let (mut storage, recovered) = Storage::open(&config, disk, accept, tree, &metrics)?;
         let Recovered { tree, sessions, log } = recovered;
         let engine = Engine::new(options, tree, sessions, metrics, storage.appender());
         let snapshots = storage.start(&engine, log)?;

@@ -6,6 +6,7 @@
 //! is judged by Apache's rules and by what stands behind the apparent end; what we wrote, by the
 //! durable mark besides. [`Recovered::settle`] then prepares the directory for new records.
 
+mod accept;
 mod digest;
 mod error;
 mod file;
@@ -18,6 +19,7 @@ use crate::disk::Disk;
 use crate::log::LogEnd;
 use crate::restore::Restore;
 use crate::snapshot::{ReadOptions, SnapshotError, SnapshotInfo, read_snapshot};
+pub use accept::{Accept, UnknownAccept};
 pub use error::{LogFault, Loss, Mismatch, Note, RecoverError, Why};
 pub use inventory::Void;
 pub(crate) use inventory::{Inventory, LogEntry};
@@ -34,13 +36,13 @@ const SNAPSHOTS_TRIED: usize = 100;
 pub struct Overrides {
     /// `snapshot.trust.empty`: logs count although the snapshot they go on from is missing (E).
     pub trust_empty: bool,
-    /// A log that should be there is gone; go on from the snapshot (F).
+    /// [`Accept::MissingLog`].
     pub missing_log: bool,
-    /// Cut the newest log where it is damaged or ends before its mark (A, B, C).
+    /// [`Accept::CutNewestLog`].
     pub cut_newest_log: bool,
-    /// Go on over missing records (I).
+    /// [`Accept::Gaps`].
     pub gaps: bool,
-    /// Go on although the tree digest is not the recorded one (I).
+    /// [`Accept::Digest`].
     pub digest: bool,
 }
 
@@ -58,6 +60,24 @@ impl Default for RecoverOptions {
     fn default() -> RecoverOptions {
         let read = ReadOptions { limits: Limits::NONE, ..ReadOptions::default() };
         RecoverOptions { read, overrides: Overrides::default() }
+    }
+}
+
+impl Overrides {
+    /// Lets something pass.
+    pub fn accept(&mut self, accept: Accept) {
+        *match accept {
+            Accept::MissingLog => &mut self.missing_log,
+            Accept::CutNewestLog => &mut self.cut_newest_log,
+            Accept::Gaps => &mut self.gaps,
+            Accept::Digest => &mut self.digest,
+        } = true;
+    }
+
+    fn accepts(mut self, accept: Accept) -> bool {
+        let before = self;
+        self.accept(accept);
+        self == before
     }
 }
 

@@ -24,7 +24,7 @@ use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
 use zk_store::disk::Disk;
 use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit};
 use zk_store::log::{LogError, LogOptions, LogWriter};
-use zk_store::recover::{Overrides, RecoverError, RecoverOptions, recover};
+use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
 use zk_store::snapshot::SnapshotOptions;
 use zk_tree::{Tree, TreeOptions};
 
@@ -44,6 +44,12 @@ pub enum StorageError {
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A loss was to be let pass, and there is none.
+    #[error(
+        "nothing is lost that --accept would have to let pass: start without it; it is for one \
+         start and must not stay in a unit or script, where it would hide the next loss"
+    )]
+    NothingToAccept,
     /// A thread cannot be started.
     #[error("cannot start the thread of the log: {0}")]
     Thread(#[source] io::Error),
@@ -55,6 +61,7 @@ impl StorageError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            StorageError::NothingToAccept => 2,
             StorageError::Layout(_) => 3,
             StorageError::File(_) | StorageError::Log(_) => 10,
             StorageError::Recover(_) | StorageError::Thread(_) => 1,
@@ -73,7 +80,9 @@ pub(crate) struct Recovered {
 /// Where the log goes on.
 pub(crate) struct RecoveredLog {
     writer: LogWriter,
-    is_new: bool,
+    /// Before anything is logged: Apache does not start on a log without a snapshot, and behind one
+    /// that holds it a loss that was let pass is not found again.
+    needs_snapshot: bool,
     txns: u64,
 }
 
@@ -126,6 +135,7 @@ impl Storage {
     pub(crate) fn open(
         config: &ServerConfig,
         disk: Arc<dyn Disk>,
+        accept: &[Accept],
         tree: TreeOptions,
         metrics: &Metrics,
     ) -> Result<(Storage, Recovered), StorageError> {
@@ -133,17 +143,22 @@ impl Storage {
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
-        let options = RecoverOptions {
-            overrides: Overrides {
-                trust_empty: settings.trust_empty_snapshot,
-                ..Overrides::default()
-            },
-            ..RecoverOptions::default()
-        };
+        let mut options = RecoverOptions::default();
+        options.overrides.trust_empty = settings.trust_empty_snapshot;
+        accept.iter().for_each(|accept| options.overrides.accept(*accept));
         let mut loading = Loading::new(tree);
         let found = recover(&*disk, &dirs, &options, &mut loading)?;
+        let mut has_loss = false;
         for note in &found.notes {
-            tracing::warn!("{note}");
+            if matches!(note, Note::Overridden(_)) {
+                has_loss = true;
+                tracing::error!("{note}");
+            } else {
+                tracing::warn!("{note}");
+            }
+        }
+        if !has_loss && !accept.is_empty() {
+            return Err(StorageError::NothingToAccept);
         }
         let manifest = found.settle(&*disk, &dirs)?;
         let log = LogOptions {
@@ -165,7 +180,11 @@ impl Storage {
         let recovered = Recovered {
             tree,
             sessions: sessions.into_iter().collect(),
-            log: RecoveredLog { writer, is_new: found.is_new, txns: found.txns },
+            log: RecoveredLog {
+                writer,
+                needs_snapshot: found.is_new || has_loss,
+                txns: found.txns,
+            },
         };
         let storage = Storage {
             disk,
@@ -190,7 +209,7 @@ impl Storage {
         engine: &Arc<Engine>,
         recovered: RecoveredLog,
     ) -> Result<Arc<Snapshots>, StorageError> {
-        let RecoveredLog { writer, is_new, txns } = recovered;
+        let RecoveredLog { writer, needs_snapshot, txns } = recovered;
         let metrics = engine.metrics.clone();
         let snapshots = Arc::new(Snapshots::new(
             engine.clone(),
@@ -198,13 +217,10 @@ impl Storage {
             self.dirs.snapshots(),
             self.snapshot_options(),
         ));
-        if is_new {
-            // Apache does not start on a log without a snapshot.
-            if let Some(result) = snapshots.take() {
-                result?;
-            }
+        if needs_snapshot && let Some(result) = snapshots.take() {
+            result?;
         }
-        let pace = Arc::new(Pace::new(&self.settings, if is_new { 0 } else { txns }));
+        let pace = Arc::new(Pace::new(&self.settings, if needs_snapshot { 0 } else { txns }));
         let chores =
             Chores::start(pace.clone(), snapshots.clone(), self.log.clone(), self.purging())
                 .map_err(StorageError::Thread)?;

@@ -1,5 +1,6 @@
 //! Why a server must not start on a directory, and what was odd about one on which it may.
 
+use super::accept::Accept;
 use super::inventory::Void;
 use crate::error::FileError;
 use crate::log::{Beyond, Damage, HeaderDamage};
@@ -20,7 +21,10 @@ pub enum RecoverError {
     #[error(transparent)]
     Log(Box<LogFault>),
     /// The tree digest of a snapshot is not the recorded one.
-    #[error("{}: {mismatch}; {ADVICE}", .file.display())]
+    #[error(
+        "{}: {mismatch}; {ADVICE}, `zkfleet server --accept digest` starts once all the same",
+        .file.display()
+    )]
     SnapshotDigest {
         /// The snapshot.
         file: PathBuf,
@@ -53,8 +57,8 @@ pub enum RecoverError {
     },
     /// A log that must be there is not (case F).
     #[error(
-        "{}: the log is missing; {loss}; put it back, or start once with the explicit flag for a \
-         missing log if you know that nothing is in it",
+        "{}: the log is missing; {loss}; put it back; if you know that nothing is in it, or if you \
+         restore a snapshot alone, start once with `zkfleet server --accept missing-log`",
         .file.display()
     )]
     MissingLog {
@@ -66,7 +70,8 @@ pub enum RecoverError {
     /// A snapshot holds traces of transactions that no log has.
     #[error(
         "{} holds transactions up to {needs}, but the logs end at {reached}: those between are \
-         lost, or only partly in the tree; {ADVICE}",
+         lost, or only partly in the tree; {ADVICE}, `zkfleet server --accept missing-log` starts \
+         once without them",
         .file.display()
     )]
     SnapshotAhead {
@@ -83,7 +88,7 @@ const ADVICE: &str = "`zkfleet doctor DIR` shows what can be saved";
 
 /// Where a log fails, why, and what that costs.
 #[derive(Debug, thiserror::Error)]
-#[error("{} at byte {offset}: {why}; {loss}; {ADVICE}", .file.display())]
+#[error("{} at byte {offset}: {why}; {loss}; {ADVICE}{}", .file.display(), Once(*.accept))]
 pub struct LogFault {
     /// The log.
     pub file: PathBuf,
@@ -93,6 +98,22 @@ pub struct LogFault {
     pub why: Why,
     /// What is safe and what is not.
     pub loss: Loss,
+    /// What lets it pass, if anything can.
+    pub accept: Option<Accept>,
+}
+
+/// How to start all the same.
+struct Once(Option<Accept>);
+
+impl fmt::Display for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(accept) => {
+                write!(f, ", `zkfleet server --accept {accept}` starts once without what is lost")
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a damage costs.

@@ -1,5 +1,6 @@
 //! One log of a replay: whether it is one, how far it must go, and whether it may end where it does.
 
+use super::accept::Accept;
 use super::error::{Note, RecoverError, Why};
 use super::inventory::LogEntry;
 use super::replay::Replay;
@@ -40,7 +41,7 @@ impl<R: Restore> Replay<'_, R> {
             }
             (Some(Seal::Open), None) => {
                 let lost = self.fault(entry, 0, Why::NoMark, None);
-                self.allow(self.options.overrides.cut_newest_log && is_newest, lost)?;
+                self.allow(is_newest.then_some(Accept::CutNewestLog), lost)?;
                 None
             }
             (Some(Seal::Kept) | None, None) => None,
@@ -83,7 +84,7 @@ impl<R: Restore> Replay<'_, R> {
             _ => {
                 let is_newest = index + 1 == self.inventory.logs.len();
                 let error = self.fault(entry, 0, Why::Header(damage), None);
-                self.allow(self.options.overrides.cut_newest_log && is_newest, error)?;
+                self.allow(is_newest.then_some(Accept::CutNewestLog), error)?;
             }
         }
         self.ends.push(LogEnd {
@@ -147,7 +148,7 @@ impl<R: Restore> Replay<'_, R> {
         end: &mut LogEnd,
     ) -> Result<(), RecoverError> {
         let next = self.inventory.logs.get(index + 1);
-        let override_ = self.options.overrides.cut_newest_log && next.is_none();
+        let accept = next.is_none().then_some(Accept::CutNewestLog);
         let at = end.end;
         if let Some(proof) = proof
             && proof.end > at
@@ -157,7 +158,7 @@ impl<R: Restore> Replay<'_, R> {
             let beyond = self.beyond(entry, reader, at)?;
             end.is_dirty = true;
             let lost = self.fault(entry, at, why, Some(proof.zxid).max(beyond.last));
-            return self.allow(override_, lost);
+            return self.allow(accept, lost);
         }
         // The next log goes on right here: whatever stands behind was never part of history.
         let goes_on = next.is_some_and(|next| next.name == self.last().next());
@@ -184,7 +185,7 @@ impl<R: Restore> Replay<'_, R> {
         }
         let why = damage.map_or(Why::Behind(beyond), Why::Damage);
         let lost = self.fault(entry, at, why, beyond.last);
-        self.allow(override_, lost)
+        self.allow(accept, lost)
     }
 
     fn beyond(&self, entry: &LogEntry, reader: &LogReader, at: u64) -> Result<Beyond, FileError> {

@@ -1,6 +1,7 @@
 //! Applies the logs behind a snapshot in order, and sees that nothing is missing between records.
 
 use super::RecoverOptions;
+use super::accept::Accept;
 use super::digest::DigestCheck;
 use super::error::{LogFault, Loss, Note, RecoverError, Why};
 use super::inventory::{Inventory, LogEntry};
@@ -91,7 +92,7 @@ impl<'a, R: Restore> Replay<'a, R> {
         // empty log directory proves nothing, not even that there never was a transaction.
         let is_unknown = self.base > Zxid::ZERO && !inventory.marks_count();
         if inventory.logs.is_empty() && (is_unknown || inventory.lost_log_list) {
-            self.allow(self.options.overrides.missing_log, missing(dirs.logs(), None))?;
+            self.allow(Some(Accept::MissingLog), missing(dirs.logs(), None))?;
         }
         for (i, (name, seal)) in inventory.listed.iter().enumerate() {
             let next = inventory.listed.get(i + 1).map(|(next, _)| *next);
@@ -101,7 +102,7 @@ impl<'a, R: Restore> Replay<'a, R> {
             };
             if needed && !inventory.logs.iter().any(|log| log.name == *name) {
                 let file = dirs.logs().join(Name::Log(*name).to_string());
-                self.allow(self.options.overrides.missing_log, missing(file, lost_to))?;
+                self.allow(Some(Accept::MissingLog), missing(file, lost_to))?;
             }
         }
         Ok(())
@@ -131,13 +132,13 @@ impl<'a, R: Restore> Replay<'a, R> {
         if let Some((path, info)) = self.snapshot
             && info.fuzzy_to() > reached
         {
-            self.allow(self.options.overrides.missing_log, ahead(path, info.fuzzy_to()))?;
+            self.allow(Some(Accept::MissingLog), ahead(path, info.fuzzy_to()))?;
         }
         // Damaged snapshots still say by their names how far history went.
         if let Some(newest) = self.inventory.snapshots.first()
             && newest.zxid > reached
         {
-            self.allow(self.options.overrides.missing_log, ahead(&newest.path, newest.zxid))?;
+            self.allow(Some(Accept::MissingLog), ahead(&newest.path, newest.zxid))?;
         }
         if self.digest.mismatches > 0 {
             self.notes.push(Note::Unverified { mismatches: self.digest.mismatches });
@@ -145,13 +146,20 @@ impl<'a, R: Restore> Replay<'a, R> {
         Ok((reached, self.txns, self.notes, self.ends))
     }
 
-    /// Lets an error pass as a note if its override is set.
-    pub(super) fn allow(&mut self, allowed: bool, error: RecoverError) -> Result<(), RecoverError> {
-        if !allowed {
-            return Err(error);
+    /// Lets an error pass as a note if what covers it is accepted; `None`: nothing does.
+    pub(super) fn allow(
+        &mut self,
+        accept: Option<Accept>,
+        mut error: RecoverError,
+    ) -> Result<(), RecoverError> {
+        if accept.is_some_and(|accept| self.options.overrides.accepts(accept)) {
+            self.notes.push(Note::Overridden(error));
+            return Ok(());
         }
-        self.notes.push(Note::Overridden(error));
-        Ok(())
+        if let RecoverError::Log(fault) = &mut error {
+            fault.accept = accept;
+        }
+        Err(error)
     }
 
     pub(super) fn last(&self) -> Zxid {
@@ -168,7 +176,7 @@ impl<'a, R: Restore> Replay<'a, R> {
         let named = self.inventory.snapshots.first().map(|newest| newest.zxid);
         let loss = Loss { safe: self.last().max(self.base), lost_to: lost_to.max(named) };
         let file = entry.path.clone();
-        RecoverError::Log(Box::new(LogFault { file, offset, why, loss }))
+        RecoverError::Log(Box::new(LogFault { file, offset, why, loss, accept: None }))
     }
 
     pub(super) fn record(
@@ -215,7 +223,7 @@ impl<'a, R: Restore> Replay<'a, R> {
         }
         let why = Why::Gap { after, expected, found: zxid };
         let gap = self.fault(entry, record.offset, why, Some(Zxid(zxid.0 - 1)));
-        self.allow(self.options.overrides.gaps, gap)
+        self.allow(Some(Accept::Gaps), gap)
     }
 
     /// Case J: a zxid that was there before must be the very same record.
@@ -261,7 +269,7 @@ impl<'a, R: Restore> Replay<'a, R> {
             Ok(()) => Ok(()),
             Err(mismatch) => {
                 let error = self.fault(entry, offset, Why::Digest(mismatch), None);
-                self.allow(self.options.overrides.digest, error)
+                self.allow(Some(Accept::Digest), error)
             }
         }
     }
@@ -273,7 +281,7 @@ impl<'a, R: Restore> Replay<'a, R> {
             Ok(()) => Ok(()),
             Err(mismatch) => {
                 let error = RecoverError::SnapshotDigest { file: path.clone(), mismatch };
-                self.allow(self.options.overrides.digest, error)
+                self.allow(Some(Accept::Digest), error)
             }
         }
     }

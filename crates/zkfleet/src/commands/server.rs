@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zk_server::Server;
 use zk_server::config::{self, Options, Override};
+use zk_store::disk::RealDisk;
+use zk_store::recover::Accept;
 
 /// Runs one ZooKeeper server from a zoo.cfg.
 #[derive(Debug, clap::Args)]
@@ -17,6 +20,10 @@ pub(crate) struct Args {
     /// Apache ZooKeeper.
     #[arg(short = 'D', value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Start once although recovery refuses: missing-log (as when a snapshot alone is restored),
+    /// cut-newest-log, gaps or digest. What is lost then stays lost. Refused when nothing is.
+    #[arg(long, value_name = "LOSS")]
+    accept: Vec<Accept>,
     /// Accept settings that give data away.
     #[arg(long = "unsafe")]
     allow_unsafe: bool,
@@ -46,7 +53,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match Server::start(loaded.config) {
+    match Server::start_accepting(loaded.config, Arc::new(RealDisk), &args.accept) {
         Ok(server) => serve(server),
         Err(error) => {
             tracing::error!("{error}");

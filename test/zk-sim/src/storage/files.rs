@@ -108,10 +108,8 @@ impl Storage for Files {
     ) -> Result<(), Refused> {
         let record = |&(id, timeout_ms): &(SessionId, i32)| SessionRecord { id: id.0, timeout_ms };
         let sessions: Vec<_> = sessions.iter().map(record).collect();
-        let options = SnapshotOptions {
-            compression: self.compression,
-            ..SnapshotOptions::default()
-        };
+        let options =
+            SnapshotOptions { compression: self.compression, ..SnapshotOptions::default() };
         let (disk, dir) = (Arc::new(self.disk.clone()), self.dirs.snapshots());
         let writer = SnapshotWriter::begin(disk, &dir, head.zxid, options, &sessions, &head.acls)
             .map_err(refused)?;
