@@ -8,7 +8,7 @@ use crate::config::ServerConfig;
 use crate::engine::Engine;
 use crate::net::Gatekeeper;
 use crate::net::conn::{Conn, ConnStats, Phase};
-use crate::storage::Snapshots;
+use crate::storage::{Restorer, Snapshots};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +27,7 @@ pub(crate) struct Member {
     pub(crate) engine: Arc<Engine>,
     pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) restorer: Restorer,
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
     pub(crate) ports: [Option<u16>; 2],
@@ -273,12 +274,7 @@ impl Inspect for Member {
         Ok(SnapshotStream { zxid, len: file.bytes, content: Box::new(content) })
     }
 
-    fn restore(&self, _snapshot: &mut dyn Read) -> Result<Zxid, AdminError> {
-        Err(AdminError(
-            "restore over HTTP replaces only what is in memory and loses later writes at the next start (as in \
-             Apache ZooKeeper); stop the server, put the snapshot alone into an empty version-2 directory, and \
-             start it once with `zkfleet server --accept missing-log`"
-                .into(),
-        ))
+    fn restore(&self, snapshot: &mut dyn Read) -> Result<Zxid, AdminError> {
+        self.restorer.restore(snapshot).map_err(|error| AdminError(Box::new(error)))
     }
 }

@@ -157,6 +157,7 @@ impl Server {
             engine: engine.clone(),
             gatekeeper: gatekeeper.clone(),
             snapshots: snapshots.clone(),
+            restorer: storage.restorer(&engine, &snapshots),
             snapshot_dir: storage.snapshot_dir(),
             log_dir: storage.log_dir(),
             ports,
@@ -420,5 +421,7 @@ fn start_chores(member: &Arc<Member>, runtime: &Runtime) {
     });
 }
 
+#[cfg(test)]
+mod restoring;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::tcp::OwnedWriteHalf;
 use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
@@ -76,6 +76,8 @@ pub(crate) struct Engine {
     started: Instant,
     /// The log failed: nothing is acknowledged any more, reads go on.
     is_poisoned: AtomicBool,
+    /// No transactions are made for now; changed under the pipeline's lock.
+    is_paused: AtomicBool,
 }
 
 /// What the pipeline's lock holds.
@@ -136,6 +138,7 @@ impl Engine {
             log,
             started,
             is_poisoned: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
         })
     }
 
@@ -219,6 +222,71 @@ impl Engine {
         }
     }
 
+    /// Whether transactions should be made.
+    fn admits(&self) -> Result<(), AppendError> {
+        match self.is_paused.load(Ordering::Relaxed) {
+            true => Err(AppendError::Busy),
+            false => self.log.admits(),
+        }
+    }
+
+    /// From now on no transactions are made; who wants one waits for [`Engine::resume`].
+    pub(crate) fn pause(&self) -> Result<(), AppendError> {
+        let _gate = self.gate.lock();
+        match self.log.admits() {
+            Ok(()) | Err(AppendError::Busy) => self.is_paused.store(true, Ordering::Relaxed),
+            refused => return refused,
+        }
+        Ok(())
+    }
+
+    /// Waits, during a pause, until all that is logged is applied.
+    pub(crate) fn drain(&self) -> Result<(), AppendError> {
+        while self.gate.lock().core.outstanding() > 0 {
+            if self.is_poisoned() {
+                return Err(AppendError::Closed);
+            }
+            // An operator's command, now and then: not worth a signal of its own.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Ends a pause.
+    pub(crate) fn resume(&self) {
+        let mut gate = self.gate.lock();
+        self.is_paused.store(false, Ordering::Relaxed);
+        for conn in gate.waiting_for_log.drain(..) {
+            conn.wake();
+        }
+    }
+
+    /// The last transaction that was made.
+    pub(crate) fn last_proposed(&self) -> Zxid {
+        self.gate.lock().core.last_proposed()
+    }
+
+    /// Puts other data in the place of all, during a pause in which everything was logged. All
+    /// connections are closed: none has a session any more until it asks for one.
+    pub(crate) fn replace(&self, tree: Tree, sessions: Vec<(SessionId, i32)>) {
+        self.count();
+        let mut gate = self.gate.lock();
+        let mut current = self.tree.write();
+        let admission = gate.core.admission();
+        gate.core = Core::new(self.options.core.clone(), &tree, sessions, self.times());
+        gate.core.set_admission(admission);
+        gate.counted = CoreCounters::default();
+        self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
+        let old = std::mem::replace(&mut *current, tree);
+        drop(current);
+        for conn in gate.conns.values() {
+            conn.kill();
+        }
+        drop(gate);
+        // It may take a while, and nobody waits for it.
+        drop(old);
+    }
+
     /// The log cannot write any more: all connections are closed, since no write would be
     /// answered, and nobody new is let in.
     pub(crate) fn poison(&self) {
@@ -261,7 +329,7 @@ impl Engine {
     fn expire_some(&self) -> bool {
         let now = self.times();
         let mut gate = self.gate.lock();
-        let admits = self.log.admits();
+        let admits = self.admits();
         gate.follow_disk(admits);
         if admits.is_err() {
             return false;
@@ -297,7 +365,7 @@ impl Engine {
         let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
         for (done, path) in due.iter().enumerate() {
             let mut gate = self.gate.lock();
-            let admits = self.log.admits();
+            let admits = self.admits();
             gate.follow_disk(admits);
             if admits.is_err() {
                 return done;

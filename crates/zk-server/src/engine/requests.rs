@@ -144,7 +144,7 @@ impl Engine {
     fn handshake(&self, conn: &Arc<Conn>, frame: &[u8]) -> bool {
         let now = self.times();
         let mut gate = self.gate.lock();
-        let admits = self.log.admits();
+        let admits = self.admits();
         gate.follow_disk(admits);
         let must_wait = matches!(admits, Err(AppendError::Busy | AppendError::DiskFull))
             && gate.core.opens_session(frame);
@@ -246,7 +246,7 @@ impl Engine {
     fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Option<usize>, Hangup> {
         let now = self.times();
         let mut gate = self.gate.lock();
-        let admits = self.log.admits();
+        let admits = self.admits();
         gate.follow_disk(admits);
         if admits == Err(AppendError::Busy) {
             gate.waiting_for_log.push(conn.clone());

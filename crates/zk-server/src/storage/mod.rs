@@ -3,9 +3,11 @@
 mod applier;
 mod chores;
 mod loading;
+mod restoring;
 mod snapshots;
 
 pub use loading::{Loading, Misfit};
+pub(crate) use restoring::Restorer;
 pub(crate) use snapshots::Snapshots;
 
 use crate::admin::Metrics;
@@ -13,6 +15,7 @@ use crate::config::{Compression, ServerConfig, StorageSettings};
 use crate::engine::{Engine, TxnLog};
 use applier::Applier;
 use chores::{Chores, Pace, Purging};
+use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -92,6 +95,7 @@ pub(crate) struct Storage {
     dirs: DataDirs,
     _lock: DirLock,
     settings: StorageSettings,
+    tree_options: TreeOptions,
     log: Arc<OnceLock<GroupCommit>>,
     chores: Option<Chores>,
     applier: Option<Arc<Applier>>,
@@ -176,6 +180,7 @@ impl Storage {
             started.elapsed().as_millis(),
             found.txns
         );
+        let tree_options = tree;
         let Loading { tree, sessions, .. } = loading;
         let recovered = Recovered {
             tree,
@@ -191,6 +196,7 @@ impl Storage {
             dirs,
             _lock: lock,
             settings,
+            tree_options,
             log: Arc::default(),
             chores: None,
             applier: None,
@@ -264,6 +270,20 @@ impl Storage {
         let _ = self.log.set(log);
         self.chores = Some(chores);
         Ok(snapshots)
+    }
+
+    /// What puts an operator's snapshot in the place of everything.
+    pub(crate) fn restorer(&self, engine: &Arc<Engine>, snapshots: &Arc<Snapshots>) -> Restorer {
+        Restorer {
+            engine: engine.clone(),
+            snapshots: snapshots.clone(),
+            disk: self.disk.clone(),
+            dir: self.dirs.snapshots(),
+            read: RecoverOptions::default().read,
+            tree: self.tree_options,
+            log: self.log.clone(),
+            turn: Mutex::new(()),
+        }
     }
 
     fn purging(&self) -> Option<Purging> {

@@ -2,14 +2,17 @@
 
 use crate::engine::Engine;
 use parking_lot::Mutex;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zk_proto::Zxid;
 use zk_proto::snapshot::SessionRecord;
+use zk_proto::{SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::disk::Disk;
+use zk_store::names::Name;
 use zk_store::snapshot::{SnapshotFile, SnapshotOptions, SnapshotWriter};
+use zk_tree::{SnapshotHead, Tree};
 
 /// Znodes that are written out before others get the tree.
 const TURN: usize = 128;
@@ -84,13 +87,46 @@ impl Snapshots {
         Some(result)
     }
 
+    /// Writes another tree's snapshot, which is from then on the newest of the directory.
+    pub(super) fn put(
+        &self,
+        tree: &mut Tree,
+        sessions: &[(SessionId, i32)],
+    ) -> Result<SnapshotFile, FileError> {
+        let _turn = self.turn.lock();
+        let Some(head) = tree.begin_snapshot() else {
+            unreachable!("nobody else has this tree");
+        };
+        self.write_out(&head, sessions, |piece| tree.snapshot_some(TURN, piece))
+    }
+
+    /// Removes a snapshot that may be there, durably.
+    pub(super) fn remove(&self, zxid: Zxid) -> io::Result<()> {
+        let name = Name::Snapshot(zxid, self.options.compression).to_string();
+        match self.disk.remove(&self.dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.disk.sync_dir(&self.dir),
+        }
+    }
+
     fn write(&self) -> Result<(Zxid, SnapshotFile), FileError> {
         let Some((head, sessions)) = self.engine.begin_snapshot() else {
             unreachable!("snapshots are taken one at a time, under the lock of this type");
         };
+        let some = |piece: &mut Vec<u8>| self.engine.tree.write().snapshot_some(TURN, piece);
+        self.write_out(&head, &sessions, some).map(|file| (head.zxid, file))
+    }
+
+    /// Writes a snapshot; `some` adds some znodes and says whether there are more.
+    fn write_out(
+        &self,
+        head: &SnapshotHead,
+        sessions: &[(SessionId, i32)],
+        mut some: impl FnMut(&mut Vec<u8>) -> bool,
+    ) -> Result<SnapshotFile, FileError> {
         let sessions: Vec<SessionRecord> = sessions
-            .into_iter()
-            .map(|(id, timeout_ms)| SessionRecord { id: id.0, timeout_ms })
+            .iter()
+            .map(|&(id, timeout_ms)| SessionRecord { id: id.0, timeout_ms })
             .collect();
         let mut writer = SnapshotWriter::begin(
             self.disk.clone(),
@@ -106,12 +142,12 @@ impl Snapshots {
         while more {
             piece.clear();
             while more && piece.len() < PIECE_BYTES {
-                more = self.engine.tree.write().snapshot_some(TURN, &mut piece);
+                more = some(&mut piece);
             }
             writer.nodes(&piece)?;
             pacer.wrote(piece.len());
         }
         let digest = self.options.digest.then_some(head.digest);
-        writer.finish(digest).map(|file| (head.zxid, file))
+        writer.finish(digest)
     }
 }
