@@ -115,7 +115,10 @@ impl Engine {
     }
 
     fn requests(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Handled, Hangup> {
-        self.note_heard(conn);
+        // A part of a frame is no sign of life: a client could drip one for ever.
+        if first_frame(input, self.options.max_frame_bytes)?.is_some() {
+            self.note_heard(conn);
+        }
         let mut bytes = 0;
         loop {
             let before = bytes;
@@ -163,7 +166,7 @@ impl Engine {
             let mut state = conn.state.lock();
             state.phase = Phase::Connecting;
             // Its answer counts as an answer: so it must have a beginning.
-            state.arrived(1, now.monotonic_ms);
+            state.arrived(frame.len(), now.monotonic_ms);
         }
         let tree = self.tree.read();
         let Gate { core, fx, .. } = &mut *gate;
@@ -270,7 +273,7 @@ impl Engine {
                 if !state.may_read() {
                     break;
                 }
-                state.arrived(1, now.monotonic_ms);
+                state.arrived(frame.len(), now.monotonic_ms);
                 note_request(&mut state.stats, frame);
             }
             at += 4 + frame.len();

@@ -90,8 +90,10 @@ pub(crate) struct ConnState {
     /// Requests given to the pipeline and not answered yet. While there are any, reads go there
     /// too, behind them.
     pub(crate) in_flight: u32,
-    /// When they came in: how many, at what time. Requests that were read together stand together.
-    pub(crate) arrivals: VecDeque<(u32, i64)>,
+    /// Their bytes: each may wait in memory as a whole.
+    in_flight_bytes: usize,
+    /// Bytes of each, and when it came.
+    arrivals: VecDeque<(u32, i64)>,
     pub(crate) stats: ConnStats,
     pub(crate) phase: Phase,
     pub(crate) session: SessionId,
@@ -159,6 +161,7 @@ impl Conn {
                 taken: 0,
                 is_writing: false,
                 in_flight: 0,
+                in_flight_bytes: 0,
                 arrivals: VecDeque::new(),
                 stats: ConnStats::default(),
                 phase: Phase::Fresh,
@@ -272,24 +275,23 @@ impl ConnState {
         &mut self.output
     }
 
-    /// `count` requests were given to the pipeline.
-    pub(crate) fn arrived(&mut self, count: u32, now_ms: i64) {
-        self.in_flight += count;
-        self.arrivals.push_back((count, now_ms));
+    /// A request of so many bytes was given to the pipeline.
+    pub(crate) fn arrived(&mut self, bytes: usize, now_ms: i64) {
+        let bytes = bytes as u32;
+        self.in_flight += 1;
+        self.in_flight_bytes += bytes as usize;
+        self.arrivals.push_back((bytes, now_ms));
     }
 
     /// The pipeline answered one; how long it took, in ms.
     pub(crate) fn answered(&mut self, now_ms: i64) -> u32 {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some((count, since_ms)) = self.arrivals.front_mut() else { return 0 };
-        let took_ms = (now_ms - *since_ms).clamp(0, i64::from(u32::MAX)) as u32;
-        *count -= 1;
-        if *count == 0 {
-            self.arrivals.pop_front();
-            if self.arrivals.is_empty() {
-                // An idle connection keeps no buffers.
-                self.arrivals = VecDeque::new();
-            }
+        let Some((bytes, since_ms)) = self.arrivals.pop_front() else { return 0 };
+        let took_ms = (now_ms - since_ms).clamp(0, i64::from(u32::MAX)) as u32;
+        self.in_flight_bytes -= bytes as usize;
+        if self.arrivals.is_empty() {
+            // An idle connection keeps no buffers.
+            self.arrivals = VecDeque::new();
         }
         self.stats.latency.record(took_ms, 1);
         self.stats.last_response_ms = now_ms;
@@ -341,8 +343,11 @@ impl ConnState {
         matches!(self.phase, Phase::Fresh | Phase::Live)
             && self.unsent() < OUTPUT_HIGH_WATER
             && self.in_flight < MAX_IN_FLIGHT
+            && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES
     }
 }
 
 /// Requests of one connection under way at a time; beyond it the socket is not read.
 pub(crate) const MAX_IN_FLIGHT: u32 = 4096;
+/// The same for their bytes; the last one may go beyond it.
+const MAX_IN_FLIGHT_BYTES: usize = 4 << 20;

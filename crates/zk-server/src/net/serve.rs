@@ -14,6 +14,9 @@ use tokio::io::ReadBuf;
 /// How much is read at once; a longer frame makes the buffer grow for as long as it takes.
 const SCRATCH_BYTES: usize = 128 << 10;
 
+/// There is always room for so much more of a frame.
+const LEAST_BYTES: usize = 4 << 10;
+
 /// How long a closing connection waits for its client to close too.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -47,6 +50,8 @@ pub(super) async fn serve(
 #[derive(Default)]
 struct Input {
     rest: Vec<u8>,
+    /// Bytes of `rest` that have been read; it may be longer while a long frame is on its way.
+    have: usize,
     /// `rest` begins with a whole frame.
     has_backlog: bool,
     /// Bytes of output that had not gone out when reading stopped for them.
@@ -103,7 +108,7 @@ impl Input {
         }
     }
 
-    /// Handles the backlog, or reads once and handles that.
+    /// Handles the backlog, or reads once and handles what is whole.
     fn poll_input(
         &mut self,
         engine: &Arc<Engine>,
@@ -115,20 +120,41 @@ impl Input {
             let rest = std::mem::take(&mut self.rest);
             return Poll::Ready(self.hand_over(engine, conn, &rest));
         }
+        if self.have > 0 {
+            return self.poll_more(engine, conn, wire, cx);
+        }
         SCRATCH.with_borrow_mut(|scratch| {
-            let have = self.rest.len();
-            scratch.resize(SCRATCH_BYTES.max(have + SCRATCH_BYTES / 2), 0);
-            scratch[..have].copy_from_slice(&self.rest);
-            let mut buf = ReadBuf::new(&mut scratch[have..]);
-            if ready!(wire.poll_read(cx, &mut buf)).is_err() {
-                return Poll::Ready(Err(Hangup));
+            scratch.resize(SCRATCH_BYTES, 0);
+            match ready!(poll_read(wire, scratch, cx)) {
+                Ok(got) => Poll::Ready(self.hand_over(engine, conn, &scratch[..got])),
+                Err(hangup) => Poll::Ready(Err(hangup)),
             }
-            let got = buf.filled().len();
-            if got == 0 {
-                return Poll::Ready(Err(Hangup));
-            }
-            Poll::Ready(self.hand_over(engine, conn, &scratch[..have + got]))
         })
+    }
+
+    /// Reads on where a frame began; nothing is moved, however small the parts are in which it
+    /// comes.
+    fn poll_more(
+        &mut self,
+        engine: &Arc<Engine>,
+        conn: &Arc<Conn>,
+        wire: &mut Wire,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next, Hangup>> {
+        if self.rest.len() < self.have + LEAST_BYTES {
+            // Grows with what came, never by what a length promises.
+            self.rest.resize(2 * self.have + SCRATCH_BYTES / 2, 0);
+        }
+        match ready!(poll_read(wire, &mut self.rest[self.have..], cx)) {
+            Ok(got) => self.have += got,
+            Err(hangup) => return Poll::Ready(Err(hangup)),
+        }
+        if !is_whole(&self.rest[..self.have], engine.options.max_frame_bytes) {
+            return Poll::Ready(Ok(Next::Frame));
+        }
+        let rest = std::mem::take(&mut self.rest);
+        let have = std::mem::take(&mut self.have);
+        Poll::Ready(self.hand_over(engine, conn, &rest[..have]))
     }
 
     fn hand_over(
@@ -143,6 +169,26 @@ impl Input {
         })?;
         self.rest = all[bytes..].to_vec();
         self.has_backlog = next != Next::Frame;
+        self.have = if self.has_backlog { 0 } else { self.rest.len() };
         Ok(next)
+    }
+}
+
+/// Whether the first frame is there, or too long ever to be.
+fn is_whole(bytes: &[u8], max_bytes: usize) -> bool {
+    let Some(length) = bytes.first_chunk::<4>() else { return false };
+    match usize::try_from(i32::from_be_bytes(*length)) {
+        Ok(length) if length <= max_bytes => bytes.len() >= 4 + length,
+        // The engine decides.
+        _ => true,
+    }
+}
+
+/// Reads once; the end of the stream is a hangup.
+fn poll_read(wire: &mut Wire, to: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Hangup>> {
+    let mut buf = ReadBuf::new(to);
+    match ready!(wire.poll_read(cx, &mut buf)) {
+        Ok(()) if !buf.filled().is_empty() => Poll::Ready(Ok(buf.filled().len())),
+        _ => Poll::Ready(Err(Hangup)),
     }
 }

@@ -304,3 +304,49 @@ pub(crate) fn connect_frame() -> Vec<u8> {
 pub(crate) const PING: [u8; 12] = [0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11];
 /// closeSession with xid 1.
 const CLOSE: [u8; 12] = [0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5];
+
+/// Writes at most so many bytes at a time, each part a segment of its own.
+struct InParts(TcpStream, usize);
+
+impl Read for InParts {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for InParts {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.write(&buf[..buf.len().min(self.1)])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn frames_may_come_in_parts_of_any_size() {
+    let member = Member::start("");
+    let data: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
+    for (name, size) in [("/1", 1), ("/7", 7), ("/5000", 5000), ("/65536", 65_536)] {
+        let data = &data[..data.len().min(size * 5000)];
+        let mut client = Client::handshake(InParts(open(member.addr()), size), 30_000).unwrap();
+        assert_eq!(client.create(name, data).unwrap(), 0);
+        assert_eq!(client.get(name).unwrap(), data);
+    }
+}
+
+#[test]
+fn a_frame_that_never_ends_is_no_sign_of_life() {
+    let member = Member::start("");
+    let mut stream = open(member.addr());
+    let client = Client::handshake(stream.try_clone().unwrap(), 1_000).unwrap();
+    assert_eq!(member.connections(), 1);
+    // A setData of a megabyte begins, and a byte of it comes ever so often.
+    stream.write_all(&[0, 0xf, 0, 0]).unwrap();
+    wait_until("its session expires", || {
+        let _ = stream.write_all(&[0]);
+        member.connections() == 0
+    });
+    drop(client);
+}
