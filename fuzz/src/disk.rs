@@ -99,17 +99,15 @@ pub fn use_files(disk: &SimDisk, Use { force, repair }: Use) {
 }
 
 fn go_on(disk: &SimDisk, found: &Recovered, force: bool) {
-    let Ok(manifest) = found.settle(disk, &dirs()) else { return };
+    let manifest = found.settle(disk, &dirs()).expect("nothing fails here");
     // The last zxid of an epoch ends it; no log goes on behind it.
     if found.last.0 < 0 || found.last.0 as u32 == u32::MAX {
         return;
     }
     let log_options = LogOptions { extent_bytes: 64 << 10, force_sync: true, reserve_bytes: 0 };
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let Ok(mut log) = LogWriter::new(shared, dirs().logs(), log_options, found.last, manifest)
-    else {
-        return;
-    };
+    let log = LogWriter::new(shared, dirs().logs(), log_options, found.last, manifest);
+    let mut log = log.expect("nothing fails here");
     let zxid = found.last.0 + 1;
     let header = TxnHeader { client_id: 1, cxid: 0, zxid, time_ms: 0, op: OpCode::Error.code() };
     let entry = TxnEntry { header, txn: Txn::Error(-1), digest: None };
@@ -117,7 +115,10 @@ fn go_on(disk: &SimDisk, found: &Recovered, force: bool) {
     put_frame(&mut frames, &entry.to_bytes());
     log.commit(&mut frames).expect("nothing fails here");
     log.close().expect("nothing fails here");
+    // What is let pass is let pass once: a server takes a snapshot at once, behind which it is not
+    // found again.
     match load(disk, &dirs(), force) {
+        Err(_) if force => {}
         Ok(again) => assert_eq!(again.last.0, zxid),
         Err(error) => panic!("what was settled does not start: {error}"),
     }
