@@ -306,6 +306,7 @@ fn engine_options(
         core,
         sasl: sasl_options(config)?,
         max_frame_bytes,
+        max_outstanding: config.limits.outstanding_requests.map_or(usize::MAX, |n| n as usize),
         max_unsent_bytes: config.limits.unsent_bytes.unwrap_or(usize::MAX),
         handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
     })

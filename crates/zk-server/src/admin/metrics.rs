@@ -1,7 +1,7 @@
 //! The counters and distributions of the server, under Apache's names (operations 3.1).
 //!
 //! A figure that nothing measures is not here: a zero would be taken for a measurement. So there is
-//! nothing about the stages of Apache's processors and their queues, its throttles, its response
+//! nothing about the stages of Apache's processors and their queues, the times in its throttles, its response
 //! caches, its dead-watcher queues, Netty's buffers, traffic by namespace, and until there are
 //! ensembles nothing about elections, learners and proposals.
 
@@ -83,6 +83,8 @@ metrics! {
         connection_revalidate_count,
         /// Txns whose digest was not the tree's.
         digest_mismatches_count,
+        /// Times a connection had to wait because of `request_throttle_max_requests`.
+        request_throttle_wait_count,
         /// Bytes of replies, with their lengths.
         response_bytes,
         /// Restores by the admin server that failed.

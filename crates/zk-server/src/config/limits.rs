@@ -14,6 +14,9 @@ pub struct LimitSettings {
     pub sessionless_timeout_ms: u32,
     /// `netty.server.outstandingHandshake.limit`: TLS handshakes under way; `None` is no limit.
     pub tls_handshakes: Option<u32>,
+    /// `request_throttle_max_requests`: writes, and reads behind writes, that are under way; the
+    /// connections of others are not read meanwhile. `None` is no limit.
+    pub outstanding_requests: Option<u32>,
     /// `maxUnsentBytes`, a key of ours: when more than this waits for a client that does not read
     /// its events and answers, its connection is closed; `None` is no limit.
     pub unsent_bytes: Option<usize>,
@@ -29,6 +32,7 @@ impl LimitSettings {
             connections: limit(keys, "maxCnxns", None),
             sessionless_timeout_ms: keys.num("nio.sessionlessCnxnTimeout", 10_000, 1..=u32::MAX),
             tls_handshakes: limit(keys, "netty.server.outstandingHandshake.limit", None),
+            outstanding_requests: limit(keys, "request_throttle_max_requests", None),
             unsent_bytes: unsent_bytes(keys),
         }
     }

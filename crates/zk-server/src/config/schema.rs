@@ -51,7 +51,8 @@ const fn refused(name: &'static str, inert: &'static str, why: &'static str) -> 
 
 const JAVA: &str = "it tunes a part of the Java server that does not exist here";
 const THROTTLE: &str = "the token bucket for new connections is not built yet";
-const THROTTLER: &str = "the request throttler is not built yet";
+const THROTTLED: &str = "who waits because of request_throttle_max_requests is woken, not polled";
+const STALE: &str = "a request that was taken is carried out, however long it waited";
 const LARGE: &str = "the limit of large requests is not built yet; jute.maxbuffer bounds each";
 const BOUNDED: &str = "what is under way is bounded by its bytes, and for each connection";
 const BATCHES: &str = "writes gather while the disk is busy and never wait for others";
@@ -157,10 +158,10 @@ pub const KEYS: &[Key] = &[
     // Throttling and abuse (1.3).
     later("connection_throttle_tokens", "0", THROTTLE),
     later("connection_throttle_*", "", THROTTLE),
-    later("request_throttle_max_requests", "0", THROTTLER),
-    later("request_throttle_*", "", THROTTLER),
-    later("request_stale_latency_check", "false", THROTTLER),
-    later("request_stale_connection_check", "true", THROTTLER),
+    f("request_throttle_max_requests"),
+    ignored("request_throttle_drop_stale", STALE),
+    ignored("request_throttle_*", THROTTLED),
+    ignored("request_stale_*", STALE),
     ignored("request_throttler.shutdownTimeout", "no request waits outside the pipeline"),
     later("throttled_op_wait_time", "0", "operations are never answered with -127"),
     later("largeRequestThreshold", "-1", LARGE),

@@ -129,7 +129,7 @@ fn keys_without_effect_are_warned_about_once_and_only_when_they_change_something
             zoo.cfg:5: warning: nio.numWorkerThreads: accepted without effect: it tunes a part of the Java server that does not exist here
             zoo.cfg:6: warning: localSessionsEnabled: accepted without effect: ensembles of several members are not built yet
             zoo.cfg:9: warning: audit.enable: accepted without effect: the audit log is not built yet
-            zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: the request throttler is not built yet
+            zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: who waits because of request_throttle_max_requests is woken, not polled
         "#]],
     );
 }

@@ -52,6 +52,8 @@ pub(crate) struct EngineOptions {
     pub(crate) core: CoreOptions,
     /// The longest frame of a client, `jute.maxbuffer`.
     pub(crate) max_frame_bytes: usize,
+    /// With so many requests under way no more are taken.
+    pub(crate) max_outstanding: usize,
     /// When more bytes than this wait for a client, it is let go.
     pub(crate) max_unsent_bytes: usize,
     /// How long a client may take to send its connect request, in ms.

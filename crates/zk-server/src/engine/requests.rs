@@ -251,7 +251,11 @@ impl Engine {
         let mut gate = self.gate.lock();
         let admits = self.admits();
         gate.follow_disk(admits);
-        if admits == Err(AppendError::Busy) {
+        let most = self.options.max_outstanding;
+        let is_throttled = gate.core.outstanding() >= most;
+        if is_throttled || admits == Err(AppendError::Busy) {
+            self.metrics.request_throttle_wait_count.add(is_throttled.into());
+            // What is outstanding ends with a transaction, and so with a call of the log.
             gate.waiting_for_log.push(conn.clone());
             return Ok(None);
         }
@@ -259,7 +263,7 @@ impl Engine {
         let mut watches = SharedWatches(&self.watches);
         let (mut at, mut count) = (0, 0);
         let mut hangup = Ok(());
-        while gate.fx.bytes.len() < TURN_BYTES {
+        while gate.fx.bytes.len() < TURN_BYTES && gate.core.outstanding() < most {
             let frame = match first_frame(&input[at..], self.options.max_frame_bytes) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,

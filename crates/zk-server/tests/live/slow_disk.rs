@@ -137,6 +137,30 @@ fn requests_that_wait_for_the_log_are_all_answered() {
 }
 
 #[test]
+fn no_more_requests_are_under_way_than_the_throttle_lets_through() {
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "request_throttle_max_requests=100\n");
+    let mut clients: Vec<Client> = (0..8).map(|_| member.client()).collect();
+    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    disk.hold(true);
+    let _held = Held(&disk);
+    for client in &mut clients {
+        for _ in 0..OUTSTANDING {
+            client.send(&set(b"1")).unwrap();
+        }
+    }
+    let waits = |member: &Member| !member.word("mntr").contains("request_throttle_wait_count\t0\n");
+    wait_until("somebody has to wait", || waits(&member));
+    assert_eq!(outstanding(&member), 100);
+    disk.hold(false);
+    for client in &mut clients {
+        for _ in 0..OUTSTANDING {
+            assert_eq!(client.reply().unwrap().err, 0);
+        }
+    }
+}
+
+#[test]
 fn new_sessions_wait_for_the_log_too() {
     let disk = Brake::new();
     let member = Member::start_on(disk.clone(), "");
