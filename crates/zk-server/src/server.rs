@@ -4,7 +4,7 @@ use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{HostPort, ServerConfig, SessionPassword};
 use crate::engine::{Engine, EngineOptions, SaslOptions};
 use crate::inspect::Member;
-use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers};
+use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
 use crate::tls::sasl::{Users, UsersError};
 use crate::tls::{Secret, TlsContext, TlsError};
@@ -115,6 +115,7 @@ impl Server {
         accept: &[Accept],
     ) -> Result<Server, StartError> {
         let started = Instant::now();
+        descriptors::raise();
         let hash_seed = random_seed();
         let passwords = passwords(&config)?;
         let metrics = Arc::new(Metrics::default());
@@ -143,7 +144,7 @@ impl Server {
             super_dn: config.auth.x509_super_user.clone(),
             seats: Seats::new(
                 config.limits.connections_per_ip.unwrap_or(0) as usize,
-                config.limits.connections.unwrap_or(0) as usize,
+                descriptors::most_connections(config.limits.connections),
             ),
             seldom: Seldom::new(),
             detection: Duration::from_millis(
@@ -355,8 +356,8 @@ fn open_admin(
     inspect: &Arc<dyn Inspect>,
     runtime: &Runtime,
 ) -> Result<(), StartError> {
-    let Some(admin) = &config.service.admin else { return Ok(()) };
-    let server = AdminServer::new(admin.clone(), inspect.clone());
+    let settings = config.service.admin.clone().unwrap_or_default();
+    let server = AdminServer::new(settings, inspect.clone());
     let open = |address: &HostPort| {
         let bind = || {
             let listener = TcpListener::bind(address.resolve()?)?;
@@ -366,7 +367,9 @@ fn open_admin(
         };
         bind().map_err(|source| StartError::Admin { address: address.clone(), source })
     };
-    runtime.spawn(server.clone().serve(open(&admin.address)?));
+    if let Some(admin) = &config.service.admin {
+        runtime.spawn(server.clone().serve(open(&admin.address)?));
+    }
     if let Some(metrics) = &config.service.metrics {
         runtime.spawn(server.serve_metrics(open(metrics)?));
     }

@@ -66,17 +66,36 @@ fn whitelist(keys: &mut Keys) -> Whitelist {
     whitelist
 }
 
+impl Default for AdminSettings {
+    fn default() -> AdminSettings {
+        AdminSettings {
+            address: HostPort { host: "127.0.0.1".to_owned(), port: 8080 },
+            idle_timeout_ms: 30_000,
+            command_url: "/commands".to_owned(),
+            rate_interval_ms: 300_000,
+            snapshot_enabled: true,
+            restore_enabled: true,
+        }
+    }
+}
+
 impl AdminSettings {
     fn read(keys: &mut Keys) -> Option<AdminSettings> {
         let enabled = keys.java_bool("admin.enableServer", true);
-        let host = keys.non_empty("admin.serverAddress").unwrap_or_else(|| "127.0.0.1".to_owned());
+        let or = AdminSettings::default();
+        let host = keys.non_empty("admin.serverAddress").unwrap_or(or.address.host);
+        let port = keys.num("admin.serverPort", or.address.port, 0..=u16::MAX);
         let settings = AdminSettings {
-            address: HostPort { host, port: keys.num("admin.serverPort", 8080, 0..=u16::MAX) },
-            idle_timeout_ms: keys.num("admin.idleTimeout", 30_000, 1..=u32::MAX),
-            command_url: command_url(keys),
-            rate_interval_ms: keys.num("admin.rateLimiterIntervalInMS", 300_000, 0..=u32::MAX),
-            snapshot_enabled: keys.java_bool("admin.snapshot.enabled", true),
-            restore_enabled: keys.java_bool("admin.restore.enabled", true),
+            address: HostPort { host, port },
+            idle_timeout_ms: keys.num("admin.idleTimeout", or.idle_timeout_ms, 1..=u32::MAX),
+            command_url: command_url(keys, or.command_url),
+            rate_interval_ms: keys.num(
+                "admin.rateLimiterIntervalInMS",
+                or.rate_interval_ms,
+                0..=u32::MAX,
+            ),
+            snapshot_enabled: keys.java_bool("admin.snapshot.enabled", or.snapshot_enabled),
+            restore_enabled: keys.java_bool("admin.restore.enabled", or.restore_enabled),
         };
         if enabled && settings.address.is_wildcard() {
             keys.warn(
@@ -89,8 +108,8 @@ impl AdminSettings {
     }
 }
 
-fn command_url(keys: &mut Keys) -> String {
-    let url = keys.non_empty("admin.commandURL").unwrap_or_else(|| "/commands".to_owned());
+fn command_url(keys: &mut Keys, default: String) -> String {
+    let url = keys.non_empty("admin.commandURL").unwrap_or(default);
     if !url.starts_with('/') {
         keys.error("admin.commandURL", "admin.commandURL must start with a slash");
     }

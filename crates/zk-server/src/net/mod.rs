@@ -1,6 +1,7 @@
 //! Sockets: listeners, connections, and the threads that serve them.
 
 pub(crate) mod conn;
+pub(crate) mod descriptors;
 mod seats;
 mod seldom;
 mod serve;

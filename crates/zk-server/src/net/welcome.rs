@@ -62,7 +62,7 @@ impl Gatekeeper {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let Some(_seat) = self.seats.take(peer.ip()) else {
             self.engine.metrics.connection_rejected.add(1);
-            self.tell(peer, &"there are too many connections, see maxClientCnxns and maxCnxns");
+            self.tell(peer, &"Too many connections, see maxClientCnxns, maxCnxns and ulimit -n");
             return;
         };
         // One bound for all that a client must do to get a session: its first byte, TLS and the

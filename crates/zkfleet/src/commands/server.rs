@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// cut-newest-log, gaps or digest. What is lost then stays lost. Refused when nothing is.
     #[arg(long, value_name = "LOSS")]
     accept: Vec<Accept>,
+    /// How the lines of the log look: text, or json with a field for each value.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
     /// Accept settings that give data away.
     #[arg(long = "unsafe")]
     allow_unsafe: bool,
@@ -37,7 +40,7 @@ const LOG_FAILED: u8 = 10;
 /// Serves until it is told to stop. The exit code tells the truth: 0 only after a complete stop.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
-    log_to_stderr();
+    log_to_stderr(args.log_format);
     let mut set: Vec<Override> =
         args.set.iter().map(|text| Override::from_argument(text)).collect();
     for variable in ["JVMFLAGS", "SERVER_JVMFLAGS"] {
@@ -62,13 +65,25 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// How lines of the log look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// Lines on stderr: one each, at INFO unless `ZKFLEET_LOG` says otherwise.
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ZKFLEET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Only a second call fails, and then the first one holds.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
 }
 
 /// How often a failed log is looked for.
