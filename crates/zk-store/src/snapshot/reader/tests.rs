@@ -51,8 +51,7 @@ fn what_is_written_is_read_in_every_form() {
         let tape = Tape { snapshot: Some(Zxid(0x20)), ..Tape::with_nodes(nodes, 100) };
         for compression in ALL {
             for (digest, last_zxid) in [(false, false), (true, false), (true, true)] {
-                let options =
-                    SnapshotOptions { compression, digest, last_zxid, ..Default::default() };
+                let options = SnapshotOptions { compression, digest, last_zxid };
                 let (disk, path) = write(&tape, options, Some(DIGEST));
                 let (read, info) = read(&disk, &path, compression).unwrap();
                 assert_eq!(read, tape);
