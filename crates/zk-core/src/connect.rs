@@ -96,9 +96,11 @@ impl Core {
             if self.admission != Admission::Serving {
                 return fx.close(conn);
             }
+            // In its turn: a session that is being closed is gone when that is on disk, not before.
+            let mut frame = Vec::new();
             let response = ConnectResponse::expired(request.read_only);
-            fx.frame(conn, true, |out| response.write(out));
-            return fx.close(conn);
+            zk_proto::jute::put_frame(&mut frame, |out| response.write(out));
+            return self.answer_frame(conn, &frame, true, fx);
         }
         if let Some(old) = before.filter(|&old| old != conn)
             && let Some(connection) = self.conns.get_mut(&old)

@@ -138,22 +138,7 @@ impl Server {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let gatekeeper = Arc::new(Gatekeeper {
-            engine: engine.clone(),
-            tls: tls.clone(),
-            super_dn: config.auth.x509_super_user.clone(),
-            seats: Seats::new(
-                config.limits.connections_per_ip.unwrap_or(0) as usize,
-                descriptors::most_connections(config.limits.connections),
-            ),
-            seldom: Seldom::new(),
-            detection: Duration::from_millis(
-                config.tls.as_ref().map_or(HANDSHAKE_MS, |tls| tls.detection_timeout_ms).into(),
-            ),
-            keep_alive: config.listeners.tcp_keep_alive,
-            handshakes: AtomicUsize::new(0),
-            max_handshakes: config.limits.tls_handshakes.unwrap_or(0) as usize,
-        });
+        let gatekeeper = Arc::new(gatekeeper(&config, &engine, tls.as_ref()));
         let member = Arc::new(Member {
             engine: engine.clone(),
             gatekeeper: gatekeeper.clone(),
@@ -208,6 +193,30 @@ impl Server {
         self.workers.stop();
         self.housekeeping.stop();
         self.storage.stop()
+    }
+}
+
+/// Who lets connections in.
+fn gatekeeper(
+    config: &ServerConfig,
+    engine: &Arc<Engine>,
+    tls: Option<&Arc<TlsContext>>,
+) -> Gatekeeper {
+    Gatekeeper {
+        engine: engine.clone(),
+        tls: tls.cloned(),
+        super_dn: config.auth.x509_super_user.clone(),
+        seats: Seats::new(
+            config.limits.connections_per_ip.unwrap_or(0) as usize,
+            descriptors::most_connections(config.limits.connections),
+        ),
+        seldom: Seldom::new(),
+        detection: Duration::from_millis(
+            config.tls.as_ref().map_or(HANDSHAKE_MS, |tls| tls.detection_timeout_ms).into(),
+        ),
+        keep_alive: config.listeners.tcp_keep_alive,
+        handshakes: AtomicUsize::new(0),
+        max_handshakes: config.limits.tls_handshakes.unwrap_or(0) as usize,
     }
 }
 

@@ -32,7 +32,7 @@ pub use facts::{
 };
 pub use http::AdminServer;
 pub use metrics::{Counter, Metrics, ServerStats};
-pub use summary::{Batch, Detail, Summary, Unit};
+pub use summary::{Detail, Summary, Unit};
 pub use text::four_letter_answer;
 pub use word::{FourLetterWord, UnknownWord, Whitelist};
 

@@ -2,9 +2,11 @@
 
 use super::Gate;
 use crate::admin::Counter;
+use crate::net::Seldom;
 use crate::net::conn::Conn;
-use crate::tls::sasl::{DigestMd5, Step, Users};
+use crate::tls::sasl::{DigestMd5, SaslError, Step, Users};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use zk_proto::request::{RequestHeader, SaslToken};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{ErrorCode, Jute, OpCode, Reader};
@@ -26,6 +28,11 @@ pub(super) fn is_sasl(frame: &[u8]) -> bool {
     frame.get(4..8) == Some(&OpCode::Sasl.code().to_be_bytes()[..])
 }
 
+/// The longest response that RFC 2831 allows.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+static TOLD: Seldom = Seldom::new();
+
 /// Takes a step of an exchange and queues the answer; counts it in `auth_failures` if it fails.
 pub(super) fn step(
     options: &SaslOptions,
@@ -44,7 +51,9 @@ pub(super) fn step(
     let Some(users) = &options.users else {
         return answer(gate, conn, header.xid, ErrorCode::Ok, None, false);
     };
-    let outcome = {
+    let outcome = if token.len() > MAX_TOKEN_BYTES {
+        Err(SaslError::Form)
+    } else {
         let mut state = conn.state.lock();
         let machine = state.sasl.get_or_insert_with(|| Box::new(DigestMd5::new(users.clone())));
         machine.step(token)
@@ -65,7 +74,10 @@ pub(super) fn step(
         Err(error) => {
             conn.state.lock().sasl = None;
             auth_failures.add(1);
-            tracing::warn!(peer = %conn.peer, "SASL authentication failed: {error}");
+            // The pipeline waits meanwhile, and strangers can cause it.
+            if TOLD.allows(conn.heard_ms.load(Ordering::Relaxed)) {
+                tracing::warn!(peer = %conn.peer, "SASL authentication failed: {error}");
+            }
             let (code, close) = match (required, options.allow_failed) {
                 (true, _) => (ErrorCode::SessionClosedRequireSaslAuth, true),
                 (false, true) => (ErrorCode::Ok, false),
