@@ -93,3 +93,37 @@ fn a_directory_in_which_nothing_was_ever_logged_is_whole() {
         });
     }
 }
+
+#[test]
+fn case_b_is_seen_although_a_list_is_damaged() {
+    let (disk, dirs) = (SimDisk::new(512), apart());
+    let mut server = start(&disk, &dirs);
+    server.snapshot(SnapshotOptions::default()).unwrap();
+    for _ in 0..5 {
+        server.create().unwrap();
+    }
+    server.log.close().unwrap();
+    let log = dirs.logs().join("log.1");
+    let mut bytes = disk.read(&log).unwrap();
+    let (at, len) = *support::frames(&bytes).last().unwrap();
+    bytes[at..at + len].fill(0);
+    let lists = [dirs.logs().join("zkfleet.logs"), dirs.snapshots().join("zkfleet.snapshots")];
+    for list in lists {
+        let text = disk.read(&list).unwrap();
+        for byte in 0..text.len() {
+            let disk = disk.fork();
+            let mut bad = text.clone();
+            bad[byte] ^= 1;
+            disk.plant(&list, &bad);
+            // Unknown is not foreign: what the marks say counts.
+            let (recovered, _) = open(&disk, &dirs, Overrides::default()).unwrap();
+            assert_eq!(recovered.last, Zxid(5));
+            let damaged =
+                |note: &Note| matches!(note, Note::DamagedManifest(path) if *path == list);
+            assert!(recovered.notes.len() == 1 && damaged(&recovered.notes[0]), "{byte}");
+            disk.plant(&log, &bytes);
+            let error = open(&disk, &dirs, Overrides::default()).unwrap_err();
+            assert!(error.to_string().contains("0x5 to 0x5"), "{byte}: {error}");
+        }
+    }
+}

@@ -311,7 +311,12 @@ impl fmt::Display for Note {
             Note::DamagedSnapshot(error) => write!(f, "{error}; an older state was used"),
             Note::Void(void) => write!(f, "the durable marks are void: {void}"),
             Note::DamagedManifest(path) => {
-                write!(f, "{} is damaged: missing files would not be missed", path.display())
+                write!(
+                    f,
+                    "{} is damaged: missing files would not be missed, nor foreign ones seen, and a \
+                     log without a durable mark is judged by Apache's rules",
+                    path.display()
+                )
             }
             Note::TornTail { file, offset, last, damage, proven } => {
                 write!(f, "{} ends at byte {offset} after {last}: ", file.display())?;

@@ -68,29 +68,28 @@ impl Inventory {
     pub(crate) fn take(disk: &dyn Disk, dirs: &DataDirs) -> Result<Inventory, FileError> {
         let (log_dir, snapshot_dir) = (dirs.logs(), dirs.snapshots());
         let mut notes = Vec::new();
-        let log_manifest = load(disk, &log_dir, LOGS, &mut notes)?;
-        let snapshot_manifest = load(disk, &snapshot_dir, SNAPSHOTS, &mut notes)?;
+        let log_list = load(disk, &log_dir, LOGS, &mut notes)?;
+        let snapshot_list = load(disk, &snapshot_dir, SNAPSHOTS, &mut notes)?;
         let mut inventory = Inventory {
             snapshots: Vec::new(),
             logs: Vec::new(),
             listed: Vec::new(),
             void: None,
-            has_ours: log_manifest.is_some() || snapshot_manifest.is_some(),
-            lost_log_list: log_manifest.is_none() && snapshot_manifest.is_some(),
+            has_ours: [&log_list, &snapshot_list].iter().any(|list| **list != Loaded::Absent),
+            lost_log_list: !matches!(log_list, Loaded::Manifest(_))
+                && snapshot_list != Loaded::Absent,
             notes,
         };
-        let (log_manifest, snapshot_manifest) =
-            (log_manifest.unwrap_or_default(), snapshot_manifest.unwrap_or_default());
         inventory.note_strays(disk, &snapshot_dir)?;
         if log_dir != snapshot_dir {
             inventory.note_strays(disk, &log_dir)?;
         }
-        inventory.list_snapshots(disk, &snapshot_dir, &snapshot_manifest)?;
-        inventory.list_logs(disk, &log_dir, &log_manifest)?;
+        inventory.list_snapshots(disk, &snapshot_dir, &snapshot_list)?;
+        inventory.list_logs(disk, &log_dir, &log_list)?;
         if inventory.void.is_some() {
             inventory.logs.iter_mut().for_each(|log| log.seal = None);
-        } else {
-            inventory.listed = listed(&log_manifest);
+        } else if let Loaded::Manifest(manifest) = &log_list {
+            inventory.listed = listed(manifest);
         }
         Ok(inventory)
     }
@@ -111,12 +110,12 @@ impl Inventory {
         &mut self,
         disk: &dyn Disk,
         dir: &Path,
-        ours: &Manifest,
+        list: &Loaded,
     ) -> Result<(), FileError> {
         for entry in disk.list(dir).doing("list", dir)? {
             match Name::parse(&entry.name) {
                 Name::Snapshot(zxid, compression) => {
-                    if ours.get(&entry.name).is_none() {
+                    if is_foreign(list, &entry.name) {
                         self.void = Some(Void::ForeignSnapshot(entry.name.clone()));
                     }
                     let path = dir.join(entry.name);
@@ -129,11 +128,14 @@ impl Inventory {
         Ok(())
     }
 
-    fn list_logs(&mut self, disk: &dyn Disk, dir: &Path, ours: &Manifest) -> Result<(), FileError> {
+    fn list_logs(&mut self, disk: &dyn Disk, dir: &Path, list: &Loaded) -> Result<(), FileError> {
         for entry in disk.list(dir).doing("list", dir)? {
             let Name::Log(name) = Name::parse(&entry.name) else { continue };
             let path = dir.join(&entry.name);
-            let mut seal = ours.get(&entry.name);
+            let mut seal = match list {
+                Loaded::Manifest(manifest) => manifest.get(&entry.name),
+                Loaded::Absent | Loaded::Damaged => None,
+            };
             if seal.is_none() {
                 // A crash between a new log's name and the manifest: its mark says whose it is.
                 let file = disk.open(&path, Access::Read).doing("open", &path)?;
@@ -143,12 +145,25 @@ impl Inventory {
             match seal {
                 Some(Seal::Open | Seal::Closed { .. }) => self.has_ours = true,
                 Some(Seal::Kept) => {}
-                None => self.void = Some(Void::ForeignLog(entry.name)),
+                None if is_foreign(list, &entry.name) => {
+                    self.void = Some(Void::ForeignLog(entry.name));
+                }
+                None => {}
             }
             self.logs.push(LogEntry { path, name, seal });
         }
         self.logs.sort_by_key(|log| log.name);
         Ok(())
+    }
+}
+
+/// Whether a file is another engine's. A damaged list does not make it so: nobody knows, and a single
+/// flipped bit must not void what the marks in the logs say.
+fn is_foreign(list: &Loaded, name: &str) -> bool {
+    match list {
+        Loaded::Manifest(manifest) => manifest.get(name).is_none(),
+        Loaded::Absent => true,
+        Loaded::Damaged => false,
     }
 }
 
@@ -162,20 +177,17 @@ fn listed(manifest: &Manifest) -> Vec<(Zxid, Seal)> {
     logs
 }
 
-/// A manifest; `None` if there is none that can be read.
+/// A list of files; a damaged one is told.
 fn load(
     disk: &dyn Disk,
     dir: &Path,
     name: &str,
     notes: &mut Vec<Note>,
-) -> Result<Option<Manifest>, FileError> {
+) -> Result<Loaded, FileError> {
     let path = dir.join(name);
-    Ok(match Manifest::load(disk, dir, name).doing("read", &path)? {
-        Loaded::Manifest(manifest) => Some(manifest),
-        Loaded::Absent => None,
-        Loaded::Damaged => {
-            notes.push(Note::DamagedManifest(path));
-            None
-        }
-    })
+    let list = Manifest::load(disk, dir, name).doing("read", &path)?;
+    if list == Loaded::Damaged {
+        notes.push(Note::DamagedManifest(path));
+    }
+    Ok(list)
 }
