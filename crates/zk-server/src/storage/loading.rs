@@ -20,6 +20,9 @@ pub struct Loading {
     pub(crate) txns: u64,
 }
 
+/// The top byte of a TTL znode's owner (Apache `EphemeralType.TTL`).
+const TTL_BYTE: u64 = 0xff;
+
 /// Why a snapshot's record does not fit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,6 +57,31 @@ impl Loading {
             acls: HashMap::new(),
             loader: None,
             txns: 0,
+        }
+    }
+
+    /// Takes owners of ephemerals that are no sessions for ones that are over: they expire at the
+    /// first tick, by transactions that take their ephemerals along. Apache's `loadData` deletes
+    /// these in memory. Without `extendedTypesEnabled` it takes TTL znodes for such, too, and
+    /// deletes them; here they stay, and it is told.
+    pub(crate) fn adopt_orphans(&mut self) {
+        let mut has_ttls = false;
+        for owner in self.tree.sessions_with_ephemerals() {
+            if self.sessions.contains_key(&owner) {
+                continue;
+            }
+            if (owner.0 as u64) >> 56 == TTL_BYTE {
+                has_ttls = true;
+                continue;
+            }
+            tracing::warn!("session {owner} is gone but left ephemerals: they are deleted");
+            self.sessions.insert(owner, 0);
+        }
+        if has_ttls {
+            tracing::error!(
+                "what look like TTL znodes are taken for ephemerals of unknown sessions, and kept: \
+                 set extendedTypesEnabled=true (without it Apache would delete them)"
+            );
         }
     }
 }

@@ -180,6 +180,7 @@ impl Storage {
             started.elapsed().as_millis(),
             found.txns
         );
+        loading.adopt_orphans();
         let tree_options = tree;
         let Loading { tree, sessions, .. } = loading;
         let recovered = Recovered {

@@ -7,6 +7,7 @@ mod foreign;
 mod full_disk;
 mod limits;
 mod member;
+mod orphans;
 mod process;
 mod sasl;
 mod shutdown;
