@@ -119,7 +119,7 @@ impl Server {
         let hash_seed = random_seed();
         let passwords = passwords(&config)?;
         let metrics = Arc::new(Metrics::default());
-        let options = engine_options(&config, passwords, hash_seed)?;
+        let mut options = engine_options(&config, passwords.clone(), hash_seed)?;
         let tls = config.tls.clone().map(TlsContext::new).transpose()?.map(Arc::new);
         let tree = TreeOptions { extended_types: config.storage.extended_types, hash_seed };
         // Before the data is read: a second server must not read it for nothing.
@@ -132,6 +132,7 @@ impl Server {
         ];
         let (mut storage, recovered) = Storage::open(&config, disk, accept, tree, &metrics)?;
         let Recovered { tree, sessions, log } = recovered;
+        options.core.passwords = storage.settle_passwords(passwords, &sessions)?;
         let engine = Engine::new(options, tree, sessions, metrics, storage.appender());
         let snapshots = storage.start(&engine, log)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

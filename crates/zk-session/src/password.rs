@@ -70,6 +70,30 @@ impl Passwords {
         Ok(Passwords(Rule::Hmac { keyed: Box::new(keyed), legacy: legacy.into_iter().collect() }))
     }
 
+    /// This rule in an ensemble with `live` sessions, in which another may have held: `before` are
+    /// the sessions excepted from the keyed rule, `None` says that it was Apache's. Whoever is
+    /// alive keeps the password it has, or the change is refused.
+    pub fn after(
+        self,
+        before: Option<&BTreeSet<SessionId>>,
+        live: &BTreeSet<SessionId>,
+    ) -> Result<Passwords, PasswordRuleError> {
+        match (self.0, before) {
+            (Rule::Apache, None) => Ok(Passwords::apache()),
+            (Rule::Apache, Some(legacy)) => match live.difference(legacy).count() {
+                0 => Ok(Passwords::apache()),
+                sessions => Err(PasswordRuleError::KeyedSessions { sessions }),
+            },
+            (Rule::Hmac { keyed, .. }, before) => {
+                let legacy = match before {
+                    None => live.clone(),
+                    Some(legacy) => legacy.intersection(live).copied().collect(),
+                };
+                Ok(Passwords(Rule::Hmac { keyed, legacy }))
+            }
+        }
+    }
+
     /// The password of a session, for the handshake's answer.
     #[must_use]
     pub fn of(&self, id: SessionId) -> Password {
@@ -98,28 +122,13 @@ impl Passwords {
         }
     }
 
-    /// The ids for which Apache's rule still holds under the keyed one, ascending; they are stored
-    /// with every snapshot.
-    pub fn legacy(&self) -> impl Iterator<Item = SessionId> + '_ {
-        let legacy = match &self.0 {
+    /// The ids for which Apache's rule still holds under the keyed one; they are stored beside the
+    /// snapshots. `None` under Apache's rule.
+    #[must_use]
+    pub fn legacy(&self) -> Option<&BTreeSet<SessionId>> {
+        match &self.0 {
             Rule::Hmac { legacy, .. } => Some(legacy),
             Rule::Apache => None,
-        };
-        legacy.into_iter().flatten().copied()
-    }
-
-    /// Goes back to Apache's rule, refused while one of the `live` sessions has a keyed password.
-    pub fn to_apache(
-        &self,
-        live: impl IntoIterator<Item = SessionId>,
-    ) -> Result<Passwords, PasswordRuleError> {
-        let sessions = match &self.0 {
-            Rule::Apache => 0,
-            Rule::Hmac { legacy, .. } => live.into_iter().filter(|id| !legacy.contains(id)).count(),
-        };
-        match sessions {
-            0 => Ok(Passwords::apache()),
-            sessions => Err(PasswordRuleError::KeyedSessions { sessions }),
         }
     }
 }
@@ -169,16 +178,32 @@ mod tests {
         assert!(passwords.accepts(OLD, &apache(OLD)));
         passwords.closed(OLD);
         assert!(!passwords.accepts(OLD, &apache(OLD)));
-        assert_eq!(passwords.legacy().count(), 0);
+        assert_eq!(passwords.legacy(), Some(&BTreeSet::new()));
     }
 
     #[test]
     fn r2_the_way_back_is_refused_with_the_number_of_keyed_sessions() {
-        let passwords = Passwords::hmac(SECRET, [OLD]).unwrap();
-        assert!(passwords.to_apache([OLD]).is_ok());
-        let refused = passwords.to_apache([OLD, ID, SessionId(9)]).map(|_| ());
-        assert_eq!(refused, Err(PasswordRuleError::KeyedSessions { sessions: 2 }));
-        assert!(Passwords::apache().to_apache([ID]).is_ok());
+        let back = |before: Option<&BTreeSet<SessionId>>, live: &[SessionId]| {
+            Passwords::apache().after(before, &live.iter().copied().collect()).map(|_| ())
+        };
+        let legacy = BTreeSet::from([OLD]);
+        assert_eq!(back(Some(&legacy), &[OLD]), Ok(()));
+        let refused = Err(PasswordRuleError::KeyedSessions { sessions: 2 });
+        assert_eq!(back(Some(&legacy), &[OLD, ID, SessionId(9)]), refused);
+        assert_eq!(back(None, &[ID]), Ok(()));
+    }
+
+    #[test]
+    fn r2_who_is_alive_at_the_change_is_excepted_and_nobody_later() {
+        let keyed = || Passwords::hmac(SECRET, []).unwrap();
+        let changed = keyed().after(None, &BTreeSet::from([OLD, ID])).unwrap();
+        assert!(changed.accepts(OLD, &apache(OLD)) && changed.accepts(ID, &apache(ID)));
+        // At a later start one of them is gone, and a keyed one has come.
+        let live = BTreeSet::from([ID, SessionId(9)]);
+        let later = keyed().after(changed.legacy(), &live).unwrap();
+        assert_eq!(later.legacy(), Some(&BTreeSet::from([ID])));
+        assert!(!later.accepts(OLD, &apache(OLD)));
+        assert!(!later.accepts(SessionId(9), &apache(SessionId(9))));
     }
 
     #[test]

@@ -22,12 +22,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use zk_core::TURN_BYTES;
 use zk_proto::{SessionId, Zxid};
+use zk_session::password::{PasswordRuleError, Passwords};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
 use zk_store::disk::Disk;
 use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
+use zk_store::session_rule;
 use zk_store::snapshot::SnapshotOptions;
 use zk_tree::{Tree, TreeOptions};
 
@@ -53,6 +55,9 @@ pub enum StorageError {
          start and must not stay in a unit or script, where it would hide the next loss"
     )]
     NothingToAccept,
+    /// The rule of the session passwords cannot be changed now.
+    #[error(transparent)]
+    Password(#[from] PasswordRuleError),
     /// A thread cannot be started.
     #[error("cannot start the thread of the log: {0}")]
     Thread(#[source] io::Error),
@@ -64,7 +69,7 @@ impl StorageError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            StorageError::NothingToAccept => 2,
+            StorageError::NothingToAccept | StorageError::Password(_) => 2,
             StorageError::Layout(_) => 3,
             StorageError::File(_) | StorageError::Log(_) => 10,
             StorageError::Recover(_) | StorageError::Thread(_) => 1,
@@ -203,6 +208,27 @@ impl Storage {
             applier: None,
         };
         Ok((storage, recovered))
+    }
+
+    /// Lets `passwords` hold from now on, as far as the sessions that were found allow, and keeps
+    /// what a later start must know (DESIGN R2). Before anybody is served.
+    pub(crate) fn settle_passwords(
+        &self,
+        passwords: Passwords,
+        sessions: &[(SessionId, i32)],
+    ) -> Result<Passwords, StorageError> {
+        let live = sessions.iter().map(|(id, _)| *id).collect();
+        let before = session_rule::load(&*self.disk, &self.dirs)?;
+        let passwords = passwords.after(before.as_ref(), &live)?;
+        session_rule::store(&*self.disk, &self.dirs, passwords.legacy())?;
+        if let Some(legacy) = passwords.legacy().filter(|legacy| !legacy.is_empty()) {
+            tracing::warn!(
+                "{} sessions from before sessionPassword=hmac keep passwords that anybody can \
+                 compute, until they close",
+                legacy.len()
+            );
+        }
+        Ok(passwords)
     }
 
     /// Where the engine appends; takes transactions after [`Storage::start`].

@@ -87,6 +87,25 @@ impl Client {
         Ok(client)
     }
 
+    /// The answer to the renewal of a session with this id and password: it may be refused.
+    pub(crate) fn renew(addr: SocketAddr, (session_id, password): (SessionId, [u8; 16])) -> Client {
+        let session = ConnectResponse::expired(None);
+        let stream = Box::new(open(addr));
+        let mut client = Client { stream, buffer: Vec::new(), session, last_xid: 0 };
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: 0,
+            timeout_ms: 60_000,
+            session_id,
+            password: Some(&password),
+            read_only: Some(false),
+        };
+        client.send_frame(|out| request.write(out)).unwrap();
+        let frame = client.frame().unwrap();
+        client.session = ConnectResponse::read(&mut Reader::new(&frame)).unwrap();
+        client
+    }
+
     fn send_frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let mut bytes = Vec::new();
         put_frame(&mut bytes, write);

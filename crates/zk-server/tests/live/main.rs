@@ -8,6 +8,7 @@ mod full_disk;
 mod limits;
 mod member;
 mod orphans;
+mod passwords;
 mod process;
 mod sasl;
 mod shutdown;

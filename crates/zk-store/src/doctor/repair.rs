@@ -18,6 +18,7 @@ use crate::recover::{
     Inventory, LogEntry, RecoverError, RecoverOptions, is_beginning, recover, successor,
 };
 use crate::restore::Restore;
+use crate::session_rule;
 use crate::snapshot::{SnapshotError, SnapshotOptions, SnapshotWriter, read_snapshot};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -139,6 +140,9 @@ pub fn repair_copy<R: Restore>(
     }
     let base = copy_snapshot(disk, from, to, &inventory, options, restore)?;
     copy_small_files(&**disk, from, to)?;
+    if let Ok(rule) = session_rule::load(&**disk, from) {
+        session_rule::store(&**disk, to, rule.as_ref())?;
+    }
     let log_options = LogOptions { force_sync: false, reserve_bytes: 0, ..LogOptions::default() };
     let manifest = Manifest::default();
     let writer = LogWriter::new(disk.clone(), to.logs(), log_options, base, manifest)?;
