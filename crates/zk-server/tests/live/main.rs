@@ -3,6 +3,7 @@
 
 mod certificates;
 mod client;
+mod faults;
 mod foreign;
 mod full_disk;
 mod limits;
