@@ -112,6 +112,7 @@ fn case_a2_in_the_last_record_the_mark_decides() {
     let (recovered, _) = accepted(&damage(&ours(false), flip));
     assert_eq!(recovered.last, Zxid(29));
     assert!(matches!(recovered.notes[..], [Note::TornTail { proven: true, .. }]));
+    assert!(recovered.notes[0].to_string().contains("acknowledged since the last mark"));
     // Apache's log has no mark: refused, as Apache does, unless ordered otherwise.
     let disk = damage(&apaches(), flip);
     let last = fault(&disk).loss.safe;

@@ -253,7 +253,8 @@ pub enum Note {
         last: Zxid,
         /// What stands there.
         damage: Option<Damage>,
-        /// Whether it is proven that nothing acknowledged was in it.
+        /// Whether it stands behind what a mark or list vouches for. Records that were acknowledged
+        /// since the last mark can be in it: docs/formats/durable-mark.md says which.
         proven: bool,
     },
     /// Nothing is left of what was before the first transaction (`snapshot.trust.empty`).
@@ -325,7 +326,11 @@ impl fmt::Display for Note {
                     None => write!(f, "rubbish behind; ")?,
                 }
                 f.write_str(match proven {
-                    true => "it was never acknowledged and is left out",
+                    true => {
+                        "it is left out as a torn write: it stands behind what is known to have \
+                         been durable (only what was acknowledged since the last mark, a moment \
+                         before the end, could be in it)"
+                    }
                     false => {
                         "it is left out as Apache does; nothing proves that it was never \
                          acknowledged"
