@@ -273,9 +273,24 @@ impl LogWriter {
         let extent = self.options.extent_bytes;
         let current = Current::create(&*self.disk, &self.dir, name, extent, bytes)?;
         self.manifest.insert(Name::Log(name).to_string(), Seal::Open);
+        self.forget_purged();
         self.store_manifest()?;
         self.current = Some(current);
         Ok(())
+    }
+
+    /// Forgets the logs before the oldest that is there: a purge removes only the oldest. Any other
+    /// that is gone must be missed at the next start.
+    fn forget_purged(&mut self) {
+        // Should the directory not be readable now, they are forgotten next time.
+        let there = self.disk.list(&self.dir).unwrap_or_default();
+        let first = |name: &str| match Name::parse(name) {
+            Name::Log(first) => Some(first),
+            _ => None,
+        };
+        if let Some(oldest) = there.iter().filter_map(|entry| first(&entry.name)).min() {
+            self.manifest.retain(|name| first(name).is_none_or(|first| first >= oldest));
+        }
     }
 
     /// Ends the current file: everything durable, the mark complete.

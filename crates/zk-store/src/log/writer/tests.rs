@@ -252,3 +252,27 @@ fn a_full_disk_leaves_room_for_what_was_queued() {
     log.refill().unwrap();
     assert!(!log.is_disk_full());
 }
+
+#[test]
+fn purged_logs_are_forgotten_and_other_losses_are_not() {
+    let disk = disk();
+    let mut log = writer(&disk, small());
+    for zxid in 1..=5 {
+        log.commit(&mut frames(zxid..=zxid, 10)).unwrap();
+        log.roll().unwrap();
+        if zxid == 4 {
+            // The two oldest are purged; later one of the others is lost.
+            for name in ["log.1", "log.2"] {
+                disk.remove(&dir().join(name)).unwrap();
+            }
+        }
+    }
+    disk.remove(&dir().join("log.4")).unwrap();
+    log.commit(&mut frames(6..=6, 10)).unwrap();
+    log.close().unwrap();
+    let Loaded::Manifest(manifest) = Manifest::load(&disk, dir(), manifest::LOGS).unwrap() else {
+        panic!("no manifest");
+    };
+    let names: Vec<&str> = manifest.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["log.3", "log.4", "log.5", "log.6"]);
+}
