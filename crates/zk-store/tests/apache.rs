@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -34,7 +35,11 @@ fn apache(version: &str, args: &[&str]) -> Output {
 fn for_each_version(test: &str, run: impl Fn(&str, &Path)) {
     for version in VERSIONS {
         if !apache(version, &["env"]).status.success() {
-            eprintln!("SKIPPED: {test}: no Apache ZooKeeper {version}; run test/foreign/setup.sh");
+            let why = format!("{test}: no Apache ZooKeeper {version}; run test/foreign/setup.sh");
+            let required = std::env::var_os("ZKFLEET_REQUIRE_APACHE").is_some_and(|v| v == "1");
+            assert!(!required, "ZKFLEET_REQUIRE_APACHE=1, but {why}");
+            // Past the harness, which swallows what a passing test prints.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
             continue;
         }
         let dir = tempfile::tempdir().unwrap();

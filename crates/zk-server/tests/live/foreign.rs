@@ -1,6 +1,7 @@
 //! The same with foreign clients: Apache's Java client and kazoo, where `test/foreign/setup.sh`
 //! has brought them. Servers and clients have stores that openssl and keytool made.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -108,7 +109,7 @@ fn python() -> Option<Command> {
     let why = format!("no kazoo with pure-sasl here: run test/foreign/setup.sh kazoo ({probe:?})");
     let is_required = std::env::var_os("ZKFLEET_REQUIRE_APACHE").is_some_and(|v| v == "1");
     assert!(!is_required, "ZKFLEET_REQUIRE_APACHE=1, but {why}");
-    eprintln!("SKIPPED: {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
     None
 }
 

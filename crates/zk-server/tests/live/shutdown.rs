@@ -109,7 +109,8 @@ impl SmallDisk {
         match output {
             Ok(output) if output.status.success() => Some(SmallDisk(dir)),
             other => {
-                eprintln!("SKIPPED: no small file system can be mounted here: {other:?}");
+                let why = format!("no small file system can be mounted here: {other:?}");
+                let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
                 None
             }
         }
