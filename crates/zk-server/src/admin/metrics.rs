@@ -178,10 +178,10 @@ impl Default for ServerStats {
 }
 
 impl ServerStats {
-    /// Records the bytes of a reply.
+    /// Records the bytes of `count` replies of one size.
     #[inline]
-    pub fn record_response(&self, bytes: u64) {
-        self.response_sizes.record(bytes);
+    pub fn record_responses(&self, bytes: u64, count: u64) {
+        self.response_sizes.record_many(bytes, count);
         self.last_response.store(bytes, Relaxed);
     }
 
@@ -218,8 +218,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.counters().iter().for_each(|(_, counter)| counter.add(3));
         metrics.summaries().iter().for_each(|(_, summary)| summary.record(3));
-        metrics.stats.record_response(40);
-        metrics.stats.record_response(30);
+        metrics.stats.record_responses(40, 1);
+        metrics.stats.record_responses(30, 1);
         assert_eq!(metrics.stats.response_bytes(), [30, 30, 40]);
         metrics.reset();
         assert!(metrics.counters().iter().all(|(_, counter)| counter.get() == 0));

@@ -1,6 +1,7 @@
 //! Carrying out the pipeline's effects.
 
 use super::{Engine, Gate};
+use crate::admin::Metrics;
 use crate::net::conn::{Conn, ConnState, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,8 +19,13 @@ impl Engine {
     /// with new output are returned, to be flushed when the locks are given back.
     pub(super) fn dispatch(&self, gate: &mut Gate) -> Vec<Arc<Conn>> {
         let Gate { conns, fx, dirty, .. } = gate;
-        let now_ms = if fx.list.is_empty() { 0 } else { self.now_ms() };
-        for effect in &fx.list {
+        if fx.list.is_empty() {
+            return Vec::new();
+        }
+        let now_ms = self.now_ms();
+        let mut sent = Sent::default();
+        let mut effects = fx.list.iter().peekable();
+        while let Some(effect) = effects.next() {
             match effect {
                 Effect::Append { zxid, txn } => {
                     if let Err(error) = self.log.append(*zxid, fx.get(*txn))
@@ -28,31 +34,15 @@ impl Engine {
                         tracing::error!("{error}");
                     }
                 }
-                Effect::Send { conn, frame, is_reply } => {
-                    let Some(conn) = conns.get(conn) else { continue };
+                &Effect::Send { conn: to, frame, is_reply } => {
+                    let Some(conn) = conns.get(&to) else { continue };
                     let mut state = conn.state.lock();
-                    if state.phase == Phase::Dead {
-                        continue;
-                    }
-                    if state.backlog() > self.options.max_unsent_bytes {
-                        self.give_up(conn, &mut state);
-                        note(conn, &mut state, dirty);
-                        continue;
-                    }
-                    let frame = fx.get(*frame);
-                    state.output().extend_from_slice(frame);
-                    state.stats.sent += 1;
-                    self.metrics.stats.packets_sent.add(1);
-                    if *is_reply {
-                        // In microseconds, as the distributions keep times.
-                        let took_us = 1000 * u64::from(state.answered(now_ms));
-                        state.stats.last_zxid = self.last_zxid.load(Ordering::Relaxed);
-                        self.metrics.stats.latency.record(took_us);
-                        self.metrics.updatelatency.record(took_us);
-                        self.metrics.stats.record_response(frame.len() as u64);
-                        self.metrics.response_bytes.add(frame.len() as u64);
-                    } else {
-                        self.metrics.watch_bytes.add(frame.len() as u64);
+                    self.send(&mut state, conn, fx.get(frame), is_reply, now_ms, &mut sent);
+                    // Answers come in runs: a client that asks for much at a time gets it so.
+                    while let Some(&Effect::Send { frame, is_reply, .. }) = effects
+                        .next_if(|next| matches!(next, Effect::Send { conn, .. } if *conn == to))
+                    {
+                        self.send(&mut state, conn, fx.get(frame), is_reply, now_ms, &mut sent);
                     }
                     note(conn, &mut state, dirty);
                 }
@@ -83,8 +73,37 @@ impl Engine {
                 }
             }
         }
+        sent.count(&self.metrics);
         fx.clear();
         std::mem::take(dirty)
+    }
+
+    /// Appends a frame to a connection's output.
+    fn send(
+        &self,
+        state: &mut ConnState,
+        conn: &Conn,
+        frame: &[u8],
+        is_reply: bool,
+        now_ms: i64,
+        sent: &mut Sent,
+    ) {
+        if state.phase == Phase::Dead {
+            return;
+        }
+        if state.backlog() > self.options.max_unsent_bytes {
+            return self.give_up(conn, state);
+        }
+        state.output().extend_from_slice(frame);
+        state.stats.sent += 1;
+        if is_reply {
+            let took_ms = state.answered(now_ms);
+            state.stats.last_zxid = self.last_zxid.load(Ordering::Relaxed);
+            sent.reply(took_ms, frame.len() as u64, &self.metrics);
+        } else {
+            sent.events += 1;
+            sent.event_bytes += frame.len() as u64;
+        }
     }
 
     /// Lets a client go that does not take what is sent to it: its session lives on, and may be
@@ -101,6 +120,50 @@ impl Engine {
             conn.peer,
             state.session.0
         );
+    }
+}
+
+/// What a turn sent, for the metrics: they are shared by all threads, and each change of one is
+/// felt by the others.
+#[derive(Default)]
+struct Sent {
+    replies: u64,
+    reply_bytes: u64,
+    events: u64,
+    event_bytes: u64,
+    /// How many of the last replies were alike, and how: their time in ms and their bytes.
+    alike: u64,
+    took_ms: u32,
+    bytes: u64,
+}
+
+impl Sent {
+    fn reply(&mut self, took_ms: u32, bytes: u64, metrics: &Metrics) {
+        self.replies += 1;
+        self.reply_bytes += bytes;
+        if (self.took_ms, self.bytes) != (took_ms, bytes) {
+            self.count_alike(metrics);
+            (self.took_ms, self.bytes) = (took_ms, bytes);
+        }
+        self.alike += 1;
+    }
+
+    fn count_alike(&mut self, metrics: &Metrics) {
+        let count = std::mem::take(&mut self.alike);
+        if count > 0 {
+            // In microseconds, as the distributions keep times.
+            let took_us = 1000 * u64::from(self.took_ms);
+            metrics.stats.latency.record_many(took_us, count);
+            metrics.updatelatency.record_many(took_us, count);
+            metrics.stats.record_responses(self.bytes, count);
+        }
+    }
+
+    fn count(mut self, metrics: &Metrics) {
+        self.count_alike(metrics);
+        metrics.stats.packets_sent.add(self.replies + self.events);
+        metrics.response_bytes.add(self.reply_bytes);
+        metrics.watch_bytes.add(self.event_bytes);
     }
 }
 

@@ -106,7 +106,7 @@ impl WatchAccess for SharedWatches<'_> {
 }
 
 /// How many transactions are applied before waiting readers get the tree.
-const APPLY_TURN: usize = 64;
+const APPLY_TURN: usize = 256;
 
 impl Engine {
     /// An engine on a recovered tree and its sessions.

@@ -50,7 +50,7 @@ impl Fake {
         }
         metrics.stats.packets_received.add(14);
         metrics.stats.packets_sent.add(13);
-        [89, 22].iter().for_each(|bytes| metrics.stats.record_response(*bytes));
+        [89, 22].iter().for_each(|bytes| metrics.stats.record_responses(*bytes, 1));
         Fake {
             serving: AtomicBool::new(true),
             mode: Mode::Standalone,
