@@ -148,10 +148,12 @@ fn load_snapshot<R: Restore>(
     restore.reset();
     let first = inventory.logs.first().map(|log| log.name);
     match (newest_damage, first) {
-        (damage, Some(first)) if is_beginning(first) || options.overrides.trust_empty => {
+        (damage, Some(first)) if is_beginning(first) => {
             notes.extend(damage.map(Note::DamagedSnapshot));
             Ok(None)
         }
+        // There never was one; what is damaged was there, and is missed.
+        (None, Some(_)) if options.overrides.trust_empty => Ok(None),
         (Some(newest), _) => {
             Err(RecoverError::NoValidSnapshot { tried: inventory.snapshots.len(), newest })
         }

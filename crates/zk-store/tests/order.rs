@@ -80,3 +80,15 @@ fn trust_empty_begins_wherever_the_logs_do_and_gaps_behind_stay_gaps() {
         assert!(matches!(open_with(&gap, &trust), Err(RecoverError::Log(_))));
     }
 }
+
+#[test]
+fn trust_empty_does_not_pass_over_damaged_snapshots() {
+    let trust = RecoverOptions {
+        overrides: Overrides { trust_empty: true, ..Overrides::default() },
+        ..RecoverOptions::default()
+    };
+    let disk = logs(&[&[5, 6], &[7]]);
+    disk.plant(&path("snapshot.4"), b"ZKSN cut");
+    let refused = open_with(&disk, &trust);
+    assert!(matches!(refused, Err(RecoverError::NoValidSnapshot { tried: 1, .. })), "{refused:?}");
+}

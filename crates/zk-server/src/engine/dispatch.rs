@@ -49,6 +49,10 @@ impl Engine {
                 Effect::Established { conn, session, timeout_ms } => {
                     let Some(conn) = conns.get(conn) else { continue };
                     let mut state = conn.state.lock();
+                    // It may have been let go meanwhile.
+                    if state.phase != Phase::Connecting {
+                        continue;
+                    }
                     state.session = *session;
                     state.timeout_ms = *timeout_ms;
                     state.phase = Phase::Live;

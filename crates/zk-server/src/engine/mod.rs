@@ -215,6 +215,7 @@ impl Engine {
             let dirty = self.dispatch(&mut gate);
             drop(tree);
             let waiting = std::mem::take(&mut gate.waiting_for_log);
+            hear(&waiting, now_ms);
             drop(gate);
             dispatch::flush(dirty);
             waiting.iter().for_each(|conn| conn.wake());
@@ -258,6 +259,7 @@ impl Engine {
     pub(crate) fn resume(&self) {
         let mut gate = self.gate.lock();
         self.is_paused.store(false, Ordering::Relaxed);
+        hear(&gate.waiting_for_log, self.now_ms());
         for conn in gate.waiting_for_log.drain(..) {
             conn.wake();
         }
@@ -332,13 +334,14 @@ impl Engine {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.admits();
-        gate.follow_disk(admits);
+        hear(&gate.waiting_for_log, now.monotonic_ms);
+        gate.follow_disk(admits, now.monotonic_ms);
         if admits.is_err() {
             return false;
         }
         let tree = self.tree.read();
         let Gate { core, conns, fx, .. } = &mut *gate;
-        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms.load(Ordering::Relaxed));
+        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms(now.monotonic_ms));
         let more = core.tick(&tree, now, heard, fx);
         let dirty = self.dispatch(&mut gate);
         drop(tree);
@@ -368,7 +371,7 @@ impl Engine {
         for (done, path) in due.iter().enumerate() {
             let mut gate = self.gate.lock();
             let admits = self.admits();
-            gate.follow_disk(admits);
+            gate.follow_disk(admits, now.monotonic_ms);
             if admits.is_err() {
                 return done;
             }
@@ -403,16 +406,24 @@ impl Engine {
 impl Gate {
     /// A full disk makes the member read-only until there is space again. Whoever waits for the
     /// log sees what that means for it.
-    fn follow_disk(&mut self, log: Result<(), AppendError>) {
+    fn follow_disk(&mut self, log: Result<(), AppendError>, now_ms: i64) {
         let admission = match (log, self.core.admission()) {
             (Err(AppendError::DiskFull), Admission::Serving) => Admission::ReadOnly,
             (Ok(()), Admission::ReadOnly) => Admission::Serving,
             _ => return,
         };
         self.core.set_admission(admission);
+        hear(&self.waiting_for_log, now_ms);
         for conn in self.waiting_for_log.drain(..) {
             conn.wake();
         }
+    }
+}
+
+/// Connections that the server itself does not read cannot be heard: that is not their silence.
+fn hear(waiting: &[Arc<Conn>], now_ms: i64) {
+    for conn in waiting {
+        conn.heard_ms.store(now_ms, Ordering::Relaxed);
     }
 }
 

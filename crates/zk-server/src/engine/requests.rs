@@ -159,7 +159,7 @@ impl Engine {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.admits();
-        gate.follow_disk(admits);
+        gate.follow_disk(admits, now.monotonic_ms);
         let must_wait = matches!(admits, Err(AppendError::Busy | AppendError::DiskFull))
             && gate.core.opens_session(frame);
         if must_wait && admits == Err(AppendError::DiskFull) {
@@ -266,7 +266,7 @@ impl Engine {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.admits();
-        gate.follow_disk(admits);
+        gate.follow_disk(admits, now.monotonic_ms);
         let most = self.options.max_outstanding;
         let is_throttled = gate.core.outstanding() >= most;
         if is_throttled || admits == Err(AppendError::Busy) {

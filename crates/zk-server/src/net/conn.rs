@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Waker};
 use tokio::net::tcp::OwnedWriteHalf;
 use zk_core::Times;
@@ -189,6 +189,13 @@ impl Conn {
         }
     }
 
+    /// When its client was last heard. While the server itself does not read, because too much is
+    /// under way, silence says nothing.
+    pub(crate) fn heard_ms(&self, now_ms: i64) -> i64 {
+        let is_full = self.state.lock().is_full();
+        if is_full { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
+    }
+
     /// Ends the connection at once, unsent output and all.
     pub(crate) fn kill(&self) {
         self.state.lock().phase = Phase::Dead;
@@ -342,8 +349,12 @@ impl ConnState {
     pub(crate) fn may_read(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Live)
             && self.unsent() < OUTPUT_HIGH_WATER
-            && self.in_flight < MAX_IN_FLIGHT
-            && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES
+            && !self.is_full()
+    }
+
+    /// Whether as much is under way as may be.
+    fn is_full(&self) -> bool {
+        self.in_flight >= MAX_IN_FLIGHT || self.in_flight_bytes >= MAX_IN_FLIGHT_BYTES
     }
 }
 

@@ -159,6 +159,7 @@ impl Purging {
 /// The thread that takes snapshots and removes old files, one after the other.
 pub(super) struct Chores {
     pace: Arc<Pace>,
+    snapshots: Arc<Snapshots>,
     thread: JoinHandle<()>,
 }
 
@@ -169,7 +170,7 @@ impl Chores {
         log: Arc<OnceLock<GroupCommit>>,
         purging: Option<Purging>,
     ) -> io::Result<Chores> {
-        let waiting = pace.clone();
+        let (waiting, own) = (pace.clone(), snapshots.clone());
         let body = move || {
             let mut purge_at = purging.as_ref().map(|purging| Instant::now() + purging.interval());
             loop {
@@ -200,10 +201,11 @@ impl Chores {
             }
         };
         let thread = Builder::new().name("zk-snap".into()).spawn(body)?;
-        Ok(Chores { pace, thread })
+        Ok(Chores { pace, snapshots: own, thread })
     }
 
     pub(super) fn stop(self) {
+        self.snapshots.hurry();
         self.pace.state.lock().stop = true;
         self.pace.news.notify_one();
         let _ = self.thread.join();

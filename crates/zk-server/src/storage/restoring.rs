@@ -90,6 +90,7 @@ impl Restorer {
         let info = read_snapshot(&*self.disk, &received.path, form, &self.read, &mut loading)?;
         drop(received);
         check_digest(&info, &loading)?;
+        loading.adopt_orphans();
 
         let paused = Paused::begin(&self.engine)?;
         let log = self.log.get().ok_or(AppendError::Closed)?;

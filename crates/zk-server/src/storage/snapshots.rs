@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zk_proto::snapshot::SessionRecord;
 use zk_proto::{SessionId, Zxid};
@@ -50,6 +51,8 @@ pub(crate) struct Snapshots {
     dir: PathBuf,
     options: SnapshotOptions,
     turn: Mutex<()>,
+    /// The member stops: the pace does not matter any more.
+    is_hurried: AtomicBool,
 }
 
 impl Snapshots {
@@ -59,7 +62,19 @@ impl Snapshots {
         dir: PathBuf,
         options: SnapshotOptions,
     ) -> Snapshots {
-        Snapshots { engine, disk, dir, options, turn: Mutex::new(()) }
+        Snapshots {
+            engine,
+            disk,
+            dir,
+            options,
+            turn: Mutex::new(()),
+            is_hurried: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on snapshots go to the disk as fast as it takes them.
+    pub(super) fn hurry(&self) {
+        self.is_hurried.store(true, Ordering::Relaxed);
     }
 
     /// Writes a snapshot of the tree as it is now. `None` if one is being written already.
@@ -97,7 +112,8 @@ impl Snapshots {
         let Some(head) = tree.begin_snapshot() else {
             unreachable!("nobody else has this tree");
         };
-        self.write_out(&head, sessions, |piece| tree.snapshot_some(TURN, piece))
+        // Nothing is logged meanwhile.
+        self.write_out(&head, sessions, false, |piece| tree.snapshot_some(TURN, piece))
     }
 
     /// Removes a snapshot that may be there, durably.
@@ -114,7 +130,7 @@ impl Snapshots {
             unreachable!("snapshots are taken one at a time, under the lock of this type");
         };
         let some = |piece: &mut Vec<u8>| self.engine.tree.write().snapshot_some(TURN, piece);
-        self.write_out(&head, &sessions, some).map(|file| (head.zxid, file))
+        self.write_out(&head, &sessions, true, some).map(|file| (head.zxid, file))
     }
 
     /// Writes a snapshot; `some` adds some znodes and says whether there are more.
@@ -122,6 +138,7 @@ impl Snapshots {
         &self,
         head: &SnapshotHead,
         sessions: &[(SessionId, i32)],
+        is_paced: bool,
         mut some: impl FnMut(&mut Vec<u8>) -> bool,
     ) -> Result<SnapshotFile, FileError> {
         let sessions: Vec<SessionRecord> = sessions
@@ -145,7 +162,9 @@ impl Snapshots {
                 more = some(&mut piece);
             }
             writer.nodes(&piece)?;
-            pacer.wrote(piece.len());
+            if is_paced && !self.is_hurried.load(Ordering::Relaxed) {
+                pacer.wrote(piece.len());
+            }
         }
         let digest = self.options.digest.then_some(head.digest);
         writer.finish(digest)

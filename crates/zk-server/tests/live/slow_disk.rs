@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use zk_proto::request::{Request, SetDataRequest};
 use zk_store::disk::{Access, DirEntry, Disk, DiskFile};
 use zk_store::sim::SimDisk;
 
-use crate::client::Client;
+use crate::client::{Client, open};
 use crate::member::Member;
 use crate::wait_until;
 
@@ -155,6 +156,32 @@ fn no_more_requests_are_under_way_than_the_throttle_lets_through() {
     disk.hold(false);
     for client in &mut clients {
         for _ in 0..OUTSTANDING {
+            assert_eq!(client.reply().unwrap().err, 0);
+        }
+    }
+}
+
+#[test]
+fn nobody_expires_for_what_the_server_does_not_read() {
+    let disk = Brake::new();
+    // One of them waits for the throttle, the other has as much under way as may be.
+    let member = Member::start_on(disk.clone(), "request_throttle_max_requests=4200\n");
+    let mut clients = [0; 2].map(|_| Client::handshake(open(member.addr()), 1_000).unwrap());
+    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    disk.hold(true);
+    let _held = Held(&disk);
+    const MANY: usize = 4200;
+    for client in &mut clients {
+        for _ in 0..MANY {
+            client.send(&set(b"1")).unwrap();
+        }
+    }
+    wait_until("as much is taken as may be", || outstanding(&member) == MANY);
+    // Longer than their sessions live without a sign.
+    std::thread::sleep(Duration::from_millis(2_500));
+    disk.hold(false);
+    for client in &mut clients {
+        for _ in 0..MANY {
             assert_eq!(client.reply().unwrap().err, 0);
         }
     }
