@@ -205,7 +205,8 @@ impl Core {
     }
 
     /// Whether `enforce.auth` lets a connection with these identities in.
-    pub(crate) fn is_admitted(&self, identities: &[Identity]) -> bool {
+    #[must_use]
+    pub fn is_admitted(&self, identities: &[Identity]) -> bool {
         self.options.enforced_schemes.as_ref().is_none_or(|schemes| {
             identities
                 .iter()

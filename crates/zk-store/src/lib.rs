@@ -26,6 +26,7 @@ pub mod purge;
 pub mod recover;
 mod reserve;
 pub mod restore;
+mod sealed_text;
 pub mod session_rule;
 pub mod sim;
 pub mod snapshot;

@@ -5,7 +5,7 @@
 //! never for a record. Format: docs/formats/durable-mark.md.
 
 use crate::disk::{Disk, read_small, replace_file};
-use crate::log::crc32;
+use crate::sealed_text;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
@@ -108,23 +108,12 @@ impl Manifest {
                 }
             };
         }
-        let crc = crc32(text.as_bytes());
-        let _ = writeln!(text, "crc {crc:08x}");
-        text
+        sealed_text::seal(text)
     }
 
     fn parse(bytes: &[u8]) -> Option<Manifest> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (body, crc) = text.strip_suffix('\n')?.rsplit_once("crc ")?;
-        if crc != format!("{:08x}", crc32(body.as_bytes())) {
-            return None;
-        }
-        let mut lines = body.lines();
-        if lines.next() != Some(FIRST_LINE) {
-            return None;
-        }
         let mut files = BTreeMap::new();
-        for line in lines {
+        for line in sealed_text::open(bytes, FIRST_LINE)? {
             let mut words = line.split(' ');
             let name = words.next()?.to_owned();
             let seal = match words.next()? {
@@ -162,7 +151,7 @@ mod tests {
         let body = "zkfleet-manifest 1\nlog.1 closed 1328 d 9f120c4d\nlog.22 open\n";
         assert_eq!(
             text.strip_prefix(body),
-            Some(&*format!("crc {:08x}\n", crc32(body.as_bytes())))
+            Some(&*format!("crc {:08x}\n", crate::log::crc32(body.as_bytes())))
         );
         assert_eq!(Manifest::parse(text.as_bytes()), Some(manifest()));
     }

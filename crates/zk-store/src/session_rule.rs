@@ -8,7 +8,7 @@
 use crate::data_dir::DataDirs;
 use crate::disk::{Disk, read_small, replace_file};
 use crate::error::{Doing, FileError};
-use crate::log::crc32;
+use crate::sealed_text;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
@@ -62,21 +62,11 @@ fn to_text(legacy: &BTreeSet<SessionId>) -> String {
     for id in legacy {
         let _ = writeln!(text, "{:x}", id.0);
     }
-    let crc = crc32(text.as_bytes());
-    let _ = writeln!(text, "crc {crc:08x}");
-    text
+    sealed_text::seal(text)
 }
 
 fn parse(bytes: &[u8]) -> Option<BTreeSet<SessionId>> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (body, crc) = text.strip_suffix('\n')?.rsplit_once("crc ")?;
-    if crc != format!("{:08x}", crc32(body.as_bytes())) {
-        return None;
-    }
-    let mut lines = body.lines();
-    if lines.next() != Some(FIRST_LINE) {
-        return None;
-    }
+    let lines = sealed_text::open(bytes, FIRST_LINE)?;
     lines.map(|line| Some(SessionId(u64::from_str_radix(line, 16).ok()? as i64))).collect()
 }
 

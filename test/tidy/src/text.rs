@@ -103,8 +103,8 @@ pub fn placeholders(files: &[TextFile]) -> Vec<Finding> {
     found
 }
 
-/// Folders that only one machine has.
-const PLACES: [&str; 4] = ["/work/", "/root/", "/home/", "/tmp/"];
+/// Folders below the root that only one machine has, or that are not the same on all.
+const PLACES: [&str; 4] = ["work", "root", "home", "tmp"];
 
 /// No path of the machine of whoever wrote it.
 #[must_use]
@@ -114,7 +114,7 @@ pub fn machine_paths(files: &[TextFile]) -> Vec<Finding> {
         for (number, line) in (1..).zip(file.text.lines()) {
             if let Some(place) = PLACES.iter().find(|place| names_place(line, place)) {
                 let what = format!(
-                    "{place} is not on every machine; use a temporary directory or an argument"
+                    "/{place} is not on every machine; use a temporary directory or an argument"
                 );
                 found.push(Finding::new(&file.path, number, what));
             }
@@ -125,7 +125,7 @@ pub fn machine_paths(files: &[TextFile]) -> Vec<Finding> {
 
 /// Whether the path begins at its root here, and is not the tail of another one.
 fn names_place(line: &str, place: &str) -> bool {
-    line.match_indices(place)
+    line.match_indices(&format!("/{place}/"))
         .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "-_.}".contains(c)))
 }
 
@@ -186,11 +186,16 @@ mod tests {
 
     #[test]
     fn places_of_one_machine_are_found() {
-        for line in ["cd /work/x", "\"/home/me/x\"", "a=/tmp/x"] {
-            assert_eq!(lines(machine_paths, "a.txt", line), [1], "{line}");
+        for place in PLACES {
+            for (before, after) in [("cd ", "x"), ("\"", "me/x\""), ("a=", "x")] {
+                let line = format!("{before}/{place}/{after}");
+                assert_eq!(lines(machine_paths, "a.txt", &line), [1], "{line}");
+            }
+            for before in ["a", "$dir", "${dir}"] {
+                let line = format!("{before}/{place}/b");
+                assert_eq!(lines(machine_paths, "a.txt", &line), NONE, "{line}");
+            }
         }
-        for line in ["a/work/b", "$dir/tmp/x", "${dir}/tmp/x", "homework/"] {
-            assert_eq!(lines(machine_paths, "a.txt", line), NONE, "{line}");
-        }
+        assert_eq!(lines(machine_paths, "a.txt", "homework/"), NONE);
     }
 }

@@ -175,11 +175,7 @@ impl Engine {
         let id = ConnId(gate.next_conn);
         gate.next_conn += 1;
         let identities = gate.core.connected(id, Some(peer.ip()), identities);
-        let admitted = self.options.core.enforced_schemes.as_ref().is_none_or(|schemes| {
-            identities
-                .iter()
-                .any(|identity| schemes.iter().any(|scheme| *scheme == identity.scheme))
-        });
+        let admitted = gate.core.is_admitted(&identities);
         let conn = Conn::new(id, peer, socket, identities, admitted, is_secure, now, deadline_ms);
         let conn = Arc::new(conn);
         gate.conns.insert(id, conn.clone());
