@@ -21,10 +21,15 @@ impl Exclusive {
 }
 
 /// Takes a Curator lock so many times.
+///
+/// Each attempt first takes away what an earlier one of this session left behind: it would wait for
+/// itself. The crate (0.11.2) means to do that, but names the contender without its parent
+/// (`Client::delete_ephemeral_background`), and gives up a release when the system says why the
+/// connection broke (`Client::delete_foreground` tries again after `ConnectionLoss` only).
 pub async fn contend(zk: Client, dir: String, times: u32, inside: Exclusive) {
     for _ in 0..times {
-        // Whoever gives up for a lost connection takes its contender away, later.
         let ask = async || {
+            leave(&zk, &dir).await?;
             let prefix = LockPrefix::new_curator(&dir, "lock-")?;
             zk.lock(prefix, b"", Acls::anyone_all()).await
         };
@@ -32,6 +37,24 @@ pub async fn contend(zk: Client, dir: String, times: u32, inside: Exclusive) {
         inside.stay(Duration::from_millis(10)).await;
         drop(lock);
     }
+    retry(async || leave(&zk, &dir).await).await.unwrap();
+}
+
+/// Removes all contenders of this session.
+async fn leave(zk: &Client, dir: &str) -> Result<(), Error> {
+    zk.sync(dir).await?;
+    for name in zk.list_children(dir).await? {
+        let path = format!("{dir}/{name}");
+        match zk.check_stat(&path).await? {
+            Some(stat) if stat.ephemeral_owner == zk.session_id().0 => {}
+            _ => continue,
+        }
+        match zk.delete(&path, None).await {
+            Ok(()) | Err(Error::NoNode) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 pub async fn lock(env: Env) {
