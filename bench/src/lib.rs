@@ -19,6 +19,7 @@ pub mod floor;
 pub mod loads;
 pub mod metric;
 pub mod net;
+pub mod pipeline;
 pub mod proc;
 pub mod run;
 pub mod session;

@@ -19,6 +19,7 @@ use zkfleet_bench::error::{Error, Result};
 use zkfleet_bench::floor::Floor;
 use zkfleet_bench::loads::Check;
 use zkfleet_bench::metric::{Metric, Values};
+use zkfleet_bench::pipeline;
 use zkfleet_bench::proc::{self, Pid};
 use zkfleet_bench::run::{Target, Timing, run};
 use zkfleet_bench::spec::{GRAMMAR, Spec};
@@ -37,6 +38,15 @@ enum Command {
     Run(RunArgs),
     /// Print what loads there are.
     Loads,
+    /// Measure the pipeline alone, on one thread: no sockets, no disk, no locks.
+    Pipeline {
+        /// Kinds of writes: set, create, createdelete.
+        #[arg(long, value_delimiter = ',', default_value = "set,create,createdelete")]
+        kinds: Vec<String>,
+        /// Seconds for each kind.
+        #[arg(long, default_value = "2", value_parser = seconds)]
+        seconds: Duration,
+    },
     /// Measure several servers in turn and print a table with ratios and goals.
     Compare(CompareArgs),
     /// Print the table of a results.json again.
@@ -152,6 +162,10 @@ fn main() -> ExitCode {
             println!("{GRAMMAR}");
             Ok(())
         }
+        Command::Pipeline { kinds, seconds } => {
+            pipelines(&kinds, seconds);
+            Ok(())
+        }
         Command::Compare(args) => several(args),
         Command::Report { results } => {
             Results::read(&results).map(|results| println!("{}", markdown(&results)))
@@ -170,6 +184,16 @@ fn main() -> ExitCode {
             eprintln!("zkfleet-bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn pipelines(kinds: &[String], seconds: Duration) {
+    println!("{:<16}{:>14}{:>14}{:>14}", "ns a write", "prepare", "apply", "writes");
+    let is_wanted = |name: &str| kinds.iter().any(|kind| kind == name);
+    for (name, kind) in pipeline::Kind::ALL.into_iter().filter(|(name, _)| is_wanted(name)) {
+        let cost = pipeline::measure(kind, seconds);
+        let (prepare, apply) = (cost.prepare_ns(), cost.apply_ns());
+        println!("{name:<16}{prepare:>14.0}{apply:>14.0}{:>14}", cost.writes());
     }
 }
 
