@@ -36,8 +36,10 @@ impl Core {
                 _ => {}
             }
             match self.queue.pop_front() {
-                Some(Work::Txn { zxid, txn, answer }) => {
-                    self.apply(tree, watches, now_ms, zxid, &txn, answer, fx);
+                Some(Work::Txn { zxid, len, answer }) => {
+                    let txn = self.txns.lend(len);
+                    self.apply(tree, watches, now_ms, zxid, txn.bytes(), answer, fx);
+                    self.txns.take_back(txn);
                 }
                 Some(Work::Request { conn, identities, frame }) => {
                     self.read_now(tree, watches, conn, &identities, &frame, fx);

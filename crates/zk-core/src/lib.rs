@@ -24,6 +24,7 @@ mod options;
 mod pipeline;
 mod read;
 mod submit;
+mod txns;
 
 pub use effects::{Effect, Effects, Span};
 pub use options::{Admission, CoreOptions, Times};

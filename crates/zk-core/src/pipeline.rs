@@ -2,6 +2,7 @@
 
 use crate::effects::Effects;
 use crate::options::{Admission, CoreOptions, Times};
+use crate::txns::Txns;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -29,6 +30,8 @@ pub struct Core {
     pub(crate) pending: Pending,
     /// Everything that must happen in order behind the transactions under way.
     pub(crate) queue: VecDeque<Work>,
+    /// The transactions in the queue.
+    pub(crate) txns: Txns,
     /// Sessions that have expired and whose closeSession has not had its turn.
     expired: VecDeque<SessionId>,
     pub(crate) last_proposed: Zxid,
@@ -82,8 +85,8 @@ pub(crate) enum ConnState {
 /// Something that waits for the transactions before it.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// A transaction on its way to the log.
-    Txn { zxid: Zxid, txn: Box<[u8]>, answer: Answer },
+    /// A transaction on its way to the log, of so many bytes.
+    Txn { zxid: Zxid, len: usize, answer: Answer },
     /// A request that changes nothing, behind a write of its own session, with the identities
     /// that its connection had when it came: an auth packet behind it does not count for it.
     Request { conn: ConnId, identities: Arc<[Identity]>, frame: Box<[u8]> },
@@ -123,6 +126,7 @@ impl Core {
             conns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(options.hash_seed)),
             pending: Pending::new(options.hash_seed),
             queue: VecDeque::new(),
+            txns: Txns::default(),
             expired: VecDeque::new(),
             last_proposed: tree.last_zxid(),
             committed: tree.last_zxid(),
@@ -288,7 +292,9 @@ impl Core {
         // An error is a transaction too; the answer is made when it is applied.
         let _: Result<(), ErrorCode> = preparer.prepare(proposal, &mut fx.bytes);
         let span = fx.span_from(start);
-        self.queue.push_back(Work::Txn { zxid, txn: fx.get(span).into(), answer });
+        let txn = fx.get(span);
+        self.txns.push(txn);
+        self.queue.push_back(Work::Txn { zxid, len: txn.len(), answer });
         fx.append(zxid, span);
     }
 }

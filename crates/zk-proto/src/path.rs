@@ -16,18 +16,32 @@ pub const QUOTA_STATS: &str = "zookeeper_stats";
 /// looks at UTF-16 units, so everything above U+FFFF is refused as well.
 #[must_use]
 pub fn is_valid(path: &str) -> bool {
-    if path == "/" {
+    let bytes = path.as_bytes();
+    let Some((b'/', rest)) = bytes.split_first() else { return false };
+    if rest.is_empty() {
         return true;
     }
-    let Some(rest) = path.strip_prefix('/') else { return false };
-    if rest.bytes().all(|b| (b' '..0x7f).contains(&b)) {
-        return rest.split('/').all(is_valid_component);
+    // One pass, as every write needs it.
+    let (mut len, mut dots) = (0, 0);
+    let mut is_plain = true;
+    for &b in rest {
+        if b == b'/' {
+            if len == 0 || is_dots(len, dots) {
+                return false;
+            }
+            (len, dots) = (0, 0);
+            continue;
+        }
+        is_plain &= (b' '..0x7f).contains(&b);
+        len += 1;
+        dots += usize::from(b == b'.');
     }
-    rest.split('/').all(|c| is_valid_component(c) && !c.chars().any(is_refused))
+    len > 0 && !is_dots(len, dots) && (is_plain || !path.chars().any(is_refused))
 }
 
-fn is_valid_component(component: &str) -> bool {
-    !matches!(component, "" | "." | "..")
+/// Whether a component is `.` or `..`.
+fn is_dots(len: usize, dots: usize) -> bool {
+    len == dots && len <= 2
 }
 
 fn is_refused(c: char) -> bool {

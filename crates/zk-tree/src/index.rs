@@ -68,24 +68,26 @@ impl Index {
     /// ancestors are compared only when that fits.
     #[inline]
     pub(crate) fn find(&self, arena: &Arena, path: &str) -> Option<NodeId> {
-        let rest = path.strip_prefix('/')?;
+        let path = path.as_bytes();
+        let rest = path.strip_prefix(b"/")?;
         let root = arena[NodeId::ROOT].hash;
-        let hash = rest.split('/').fold(root, |hash, name| self.hash(hash, name.as_bytes()));
+        let hash = rest.split(|&b| b == b'/').fold(root, |hash, name| self.hash(hash, name));
         self.shards[Index::shard(hash)]
             .find(Index::spread(hash), |&id| {
-                arena[id].hash == hash && Index::has_path(arena, id, rest)
+                arena[id].hash == hash && Index::has_path(arena, id, path)
             })
             .copied()
     }
 
-    fn has_path(arena: &Arena, mut id: NodeId, rest: &str) -> bool {
-        for name in rest.rsplit('/') {
-            if id == NodeId::ROOT || arena[id].name() != name.as_bytes() {
-                return false;
-            }
-            id = arena[id].parent;
+    /// Whether `path`, with its leading slash, is that of a znode. No name is empty or has a slash.
+    fn has_path(arena: &Arena, mut id: NodeId, mut path: &[u8]) -> bool {
+        while id != NodeId::ROOT {
+            let node = &arena[id];
+            let above = path.strip_suffix(node.name()).and_then(|above| above.strip_suffix(b"/"));
+            let Some(above) = above else { return false };
+            (path, id) = (above, node.parent);
         }
-        id == NodeId::ROOT
+        path.is_empty()
     }
 
     pub(crate) fn insert(&mut self, arena: &Arena, id: NodeId) {

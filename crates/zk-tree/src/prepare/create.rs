@@ -1,6 +1,7 @@
 //! Creates of all kinds (client-protocol 5.1 and 5.2).
 
-use super::{Preparer, Prospect};
+use super::Preparer;
+use super::pending::{Content, Place, Prospect};
 use crate::digest::ContentCrc;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode};
@@ -32,9 +33,9 @@ impl Preparer<'_> {
         if !path::is_valid(&path) {
             return Err(ErrorCode::BadArguments);
         }
-        if self.look(&path).is_ok() {
+        let Err(place) = self.pending.look(self.tree, &path) else {
             return Err(ErrorCode::NodeExists);
-        }
+        };
         if matches!(self.kind(&parent), OwnerKind::Ephemeral(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
@@ -57,7 +58,7 @@ impl Preparer<'_> {
         parent.stat.cversion = parent_cversion;
         parent.stat.pzxid = parent.stat.pzxid.max(self.header.zxid);
         self.put(parent_path, parent);
-        let node = self.new_node(&path, request.data, &fixed, owner);
+        let node = self.new_node(place, &path, request.data, &fixed, owner);
         self.put(&path, node);
         write_txn(request, path, mode, acl, parent_cversion, out);
         Ok(request.op)
@@ -80,17 +81,14 @@ impl Preparer<'_> {
 
     fn new_node(
         &self,
+        place: Place,
         path: &str,
         data: Option<&[u8]>,
         acl: &[u8],
         owner: EphemeralOwner,
     ) -> Prospect {
         let (zxid, time) = (self.header.zxid, self.header.time_ms);
-        let acl = if acl == AclBytes::OPEN.as_bytes() {
-            self.tree.acls.get(crate::AclId::OPEN).clone()
-        } else {
-            acl.into()
-        };
+        let acl = (acl != AclBytes::OPEN.as_bytes()).then(|| acl.into());
         Prospect {
             exists: true,
             stat: StatPersisted {
@@ -105,7 +103,8 @@ impl Preparer<'_> {
             num_children: 0,
             acl,
             data_len: data.map_or(0, <[u8]>::len),
-            content: ContentCrc::new(path, data),
+            content: Content::Known(ContentCrc::new(path, data)),
+            place,
         }
     }
 }

@@ -11,9 +11,10 @@ pub use multi::is_well_formed;
 pub use pending::Pending;
 
 use crate::auth::{AuthOptions, Identity};
+use crate::digest::ContentCrc;
 use crate::reap::is_due;
 use crate::tree::Tree;
-use pending::Prospect;
+use pending::{Content, Prospect};
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Request, SetAclRequest, SetDataRequest, VersionedPath};
 use zk_proto::txn::{
@@ -149,7 +150,7 @@ impl Preparer<'_> {
     }
 
     fn look(&self, path: &str) -> Result<Prospect, ErrorCode> {
-        self.pending.look(self.tree, path).ok_or(ErrorCode::NoNode)
+        self.pending.look(self.tree, path).map_err(|_| ErrorCode::NoNode)
     }
 
     fn put(&mut self, path: &str, node: Prospect) {
@@ -157,7 +158,7 @@ impl Preparer<'_> {
     }
 
     fn allows(&self, node: &Prospect, wanted: Perms) -> Result<(), ErrorCode> {
-        self.options.auth.allows(&node.acl, wanted, self.identities)
+        self.options.auth.allows(node.acl(), wanted, self.identities)
     }
 
     fn kind(&self, node: &Prospect) -> OwnerKind {
@@ -219,7 +220,7 @@ impl Preparer<'_> {
         node.stat.version = version;
         (node.stat.mzxid, node.stat.mtime) = (self.header.zxid, self.header.time_ms);
         node.data_len = length;
-        node.content = crate::digest::ContentCrc::new(path, request.data);
+        node.content = Content::Known(ContentCrc::new(path, request.data));
         self.put(path, node);
         SetDataTxn { path: request.path.clone(), data: request.data, version }.write(out);
         Ok(OpCode::SetData)
@@ -239,7 +240,7 @@ impl Preparer<'_> {
         self.allows(&node, Perms::ADMIN)?;
         let version = check_version(node.stat.aversion, request.version)?;
         node.stat.aversion = version;
-        node.acl = fixed.as_ref().into();
+        node.acl = Some(fixed.as_ref().into());
         let acl = AclBytes::parse(&fixed).map_err(|_| ErrorCode::InvalidAcl)?;
         self.put(path, node);
         SetAclTxn { path: request.path.clone(), acl, version }.write(out);

@@ -3,12 +3,15 @@
 //! A request is checked against the tree plus these changes, in the order in which requests get
 //! their zxids.
 
-use crate::acl_table::AclList;
+use crate::acl_table::{AclId, AclList};
 use crate::digest::{self, ContentCrc};
+use crate::node::NodeId;
 use crate::tree::Tree;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
+use zk_proto::acl::AclBytes;
 use zk_proto::{StatPersisted, Zxid};
 
 /// A znode as it will be.
@@ -18,14 +21,38 @@ pub(super) struct Prospect {
     pub(super) exists: bool,
     pub(super) stat: StatPersisted,
     pub(super) num_children: i32,
-    pub(super) acl: AclList,
+    /// `None` for the open list, which most have.
+    pub(super) acl: Option<AclList>,
     pub(super) data_len: usize,
-    pub(super) content: ContentCrc,
+    pub(super) content: Content,
+    pub(super) place: Place,
+}
+
+/// Path and data, as far as the digest needs them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    /// Their part of the CRC.
+    Known(ContentCrc),
+    /// Those of a znode in the tree.
+    Stored(NodeId),
+}
+
+/// Where a znode stands in the table of changes, and what it adds to the digest up to now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    hash: u64,
+    crc: u32,
+}
+
+impl Prospect {
+    pub(super) fn acl(&self) -> &[u8] {
+        self.acl.as_deref().unwrap_or(AclBytes::OPEN.as_bytes())
+    }
 }
 
 #[derive(Debug)]
 struct Change {
-    path: Box<str>,
+    path: String,
     hash: u64,
     zxid: Zxid,
     crc: u32,
@@ -43,7 +70,13 @@ pub struct Pending {
     hasher: foldhash::fast::FixedState,
     /// While a multi is prepared: how to take it back.
     undo: Option<Undo>,
+    /// Allocations of paths, for the next ones.
+    spare: Vec<String>,
 }
+
+/// So many are kept, and none that is longer.
+const SPARE_PATHS: usize = 1024;
+const SPARE_PATH_BYTES: usize = 256;
 
 /// An entry's zxid, CRC and content before it was overwritten.
 type Before = (Zxid, u32, Prospect);
@@ -66,6 +99,7 @@ impl Pending {
             digest: None,
             hasher: foldhash::fast::FixedState::with_seed(seed),
             undo: None,
+            spare: Vec::new(),
         }
     }
 
@@ -87,56 +121,64 @@ impl Pending {
         hasher.finish()
     }
 
-    /// A znode as it will be after all outstanding transactions; `None` if it will not exist.
-    pub(super) fn look(&self, tree: &Tree, path: &str) -> Option<Prospect> {
+    /// A znode as it will be after all outstanding transactions; without one, the place for it.
+    pub(super) fn look(&self, tree: &Tree, path: &str) -> Result<Prospect, Place> {
         let path = if path == "/" { "" } else { path };
-        if !self.changes.is_empty()
-            && let Some(change) = self.changes.find(self.hash(path), |change| *change.path == *path)
-        {
-            return change.node.exists.then(|| change.node.clone());
+        let hash = self.hash(path);
+        if let Some(change) = self.changes.find(hash, |change| change.path == path) {
+            let place = Place { hash, crc: change.crc };
+            return match change.node.exists {
+                true => Ok(Prospect { place, ..change.node.clone() }),
+                false => Err(place),
+            };
         }
-        let id = tree.find(path)?;
+        let Some(id) = tree.find(path) else { return Err(Place { hash, crc: 0 }) };
         let node = &tree.arena[id];
-        Some(Prospect {
+        let acl = (node.acl != AclId::OPEN).then(|| tree.acls.get(node.acl).clone());
+        Ok(Prospect {
             exists: true,
             stat: node.stat(),
             num_children: node.num_children(),
-            acl: tree.acls.get(node.acl).clone(),
+            acl,
             data_len: node.data().map_or(0, <[u8]>::len),
-            content: tree.content_crc(id, path),
+            content: Content::Stored(id),
+            place: Place { hash, crc: node.crc },
         })
     }
 
-    /// The znode's present summand of the digest.
-    fn crc_of(&self, tree: &Tree, path: &str, hash: u64) -> u32 {
-        match self.changes.find(hash, |change| *change.path == *path) {
-            Some(change) => change.crc,
-            None => tree.find(path).map_or(0, |id| tree.arena[id].crc),
-        }
-    }
-
-    /// Notes what a transaction will have made of a znode.
-    pub(super) fn put(&mut self, tree: &Tree, path: &str, zxid: Zxid, node: Prospect) {
+    /// Notes what a transaction will have made of a znode, as it was looked up for it.
+    pub(super) fn put(&mut self, tree: &Tree, path: &str, zxid: Zxid, mut node: Prospect) {
         let path = if path == "/" { "" } else { path };
-        let hash = self.hash(path);
-        let old = self.crc_of(tree, path, hash);
-        let crc = if node.exists { node.content.with_stat(path, &node.stat) } else { 0 };
+        let Place { hash, crc: old } = node.place;
+        let crc = if node.exists {
+            let content = match node.content {
+                Content::Known(content) => content,
+                Content::Stored(id) => tree.content_crc(id, path),
+            };
+            node.content = Content::Known(content);
+            content.with_stat(path, &node.stat)
+        } else {
+            0
+        };
         self.digest = Some(digest::replace(self.digest(tree), old, crc));
         self.order.push_back((zxid, hash));
-        match self.changes.find_mut(hash, |change| *change.path == *path) {
-            Some(change) => {
+        let is_it = |change: &Change| change.path == path;
+        match self.changes.entry(hash, is_it, |change| change.hash) {
+            Entry::Occupied(mut entry) => {
+                let change = entry.get_mut();
                 let before = (change.zxid, change.crc, std::mem::replace(&mut change.node, node));
                 (change.zxid, change.crc) = (zxid, crc);
                 if let Some(undo) = &mut self.undo {
                     undo.entries.push((path.into(), Some(before)));
                 }
             }
-            None => {
+            Entry::Vacant(entry) => {
                 if let Some(undo) = &mut self.undo {
                     undo.entries.push((path.into(), None));
                 }
-                let change = Change { path: path.into(), hash, zxid, crc, node };
-                self.changes.insert_unique(hash, change, |change| change.hash);
+                let mut own = self.spare.pop().unwrap_or_default();
+                own.push_str(path);
+                entry.insert(Change { path: own, hash, zxid, crc, node });
             }
         }
     }
@@ -164,7 +206,8 @@ impl Pending {
         self.order.truncate(undo.order_len);
         for (path, before) in undo.entries.into_iter().rev() {
             let hash = self.hash(&path);
-            let Ok(mut entry) = self.changes.find_entry(hash, |change| change.path == path) else {
+            let Ok(mut entry) = self.changes.find_entry(hash, |change| *change.path == *path)
+            else {
                 continue;
             };
             match before {
@@ -188,7 +231,11 @@ impl Pending {
             self.order.pop_front();
             let is_it = |change: &Change| change.hash == hash && change.zxid <= zxid;
             if let Ok(entry) = self.changes.find_entry(hash, is_it) {
-                entry.remove();
+                let mut path = entry.remove().0.path;
+                if self.spare.len() < SPARE_PATHS && path.capacity() <= SPARE_PATH_BYTES {
+                    path.clear();
+                    self.spare.push(path);
+                }
             }
         }
         if self.order.is_empty() {
@@ -206,14 +253,14 @@ impl Pending {
     /// Paths of a session's ephemerals after all outstanding transactions, sorted.
     pub(super) fn ephemerals_of(&self, tree: &Tree, session: zk_proto::SessionId) -> Vec<String> {
         let is_changed = |path: &String| {
-            self.changes.find(self.hash(path), |change| *change.path == **path).is_some()
+            self.changes.find(self.hash(path), |change| change.path == *path).is_some()
         };
         let mut paths: Vec<String> =
             tree.ephemerals_of(session).filter(|path| !is_changed(path)).collect();
         // A path may have belonged to somebody else, and been given up, since the last applied one.
         for Change { path, node, .. } in &self.changes {
             if node.exists && node.stat.ephemeral_owner == session.0 {
-                paths.push(path.to_string());
+                paths.push(path.clone());
             }
         }
         paths.sort_unstable();
