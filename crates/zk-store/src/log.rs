@@ -9,6 +9,7 @@ mod scan;
 mod source;
 mod writer;
 
+pub(crate) use frame::payload_at;
 pub use frame::{EOR, FRAME_LEN, HEADER_LEN, Sealed, put_frame, seal_frames};
 pub use mark::Mark;
 pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};

@@ -246,7 +246,7 @@ fn wherever_the_disk_becomes_full_what_was_taken_is_kept() {
             while turn < TURN_BYTES - 1000 {
                 zxid += 1;
                 let payload = testing::set_data(zxid, &vec![1; (zxid as usize * 67) % 900]);
-                turn += payload.len() + FRAME_LEN;
+                turn += payload.len() + crate::log::FRAME_LEN;
                 commit.append(Zxid(zxid), &payload).unwrap();
             }
             turn = 0;
