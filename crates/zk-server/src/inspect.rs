@@ -150,7 +150,7 @@ impl Inspect for Member {
     }
 
     fn outstanding_count(&self) -> usize {
-        self.engine.gate.lock().core.outstanding()
+        self.engine.gate.lock().core.outstanding() + self.engine.pipe.posted()
     }
 
     fn sessions(&self) -> Vec<ExpiryFacts<SessionId>> {

@@ -3,9 +3,11 @@
 use super::{Engine, Gate};
 use crate::admin::Metrics;
 use crate::net::conn::{Conn, ConnState, Phase};
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use zk_core::Effect;
+use zk_core::{Effect, Effects, Span};
+use zk_proto::Zxid;
 
 /// With more connections to write to than this, their own threads do it.
 const FLUSH_HERE: usize = 2;
@@ -27,13 +29,7 @@ impl Engine {
         let mut effects = fx.list.iter().peekable();
         while let Some(effect) = effects.next() {
             match effect {
-                Effect::Append { zxid, txn } => {
-                    if let Err(error) = self.log.append(*zxid, fx.get(*txn))
-                        && !self.is_poisoned.swap(true, Ordering::AcqRel)
-                    {
-                        tracing::error!("{error}");
-                    }
-                }
+                &Effect::Append { zxid, txn } => self.append((zxid, txn), &mut effects, fx),
                 &Effect::Send { conn: to, frame, is_reply } => {
                     let Some(conn) = conns.get(&to) else { continue };
                     let mut state = conn.state.lock();
@@ -80,6 +76,30 @@ impl Engine {
         sent.count(&self.metrics);
         fx.clear();
         std::mem::take(dirty)
+    }
+
+    /// Appends a transaction to the log, and all that follow at once: the log's lock is taken once
+    /// for each run.
+    fn append(
+        &self,
+        first: (Zxid, Span),
+        effects: &mut Peekable<std::slice::Iter<'_, Effect>>,
+        fx: &Effects,
+    ) {
+        let more = std::iter::from_fn(|| match effects.peek() {
+            Some(&&Effect::Append { zxid, txn }) => {
+                effects.next();
+                Some((zxid, txn))
+            }
+            _ => None,
+        });
+        let run = std::iter::once(first).chain(more);
+        let appended = self.log.append(&mut run.map(|(zxid, txn)| (zxid, fx.get(txn))));
+        if let Err(error) = appended
+            && !self.is_poisoned.swap(true, Ordering::AcqRel)
+        {
+            tracing::error!("{error}");
+        }
     }
 
     /// Appends a frame to a connection's output.
@@ -182,16 +202,10 @@ fn note(conn: &Arc<Conn>, state: &mut ConnState, dirty: &mut Vec<Arc<Conn>>) {
 pub(super) fn flush(dirty: Vec<Arc<Conn>>) {
     let here = dirty.len() <= FLUSH_HERE;
     for conn in dirty {
-        let closing = {
-            let mut state = conn.state.lock();
-            state.is_dirty = false;
-            matches!(state.phase, Phase::Closing | Phase::Dead) || state.is_paused
-        };
         if here {
-            conn.flush();
-        }
-        if !here || closing {
-            conn.wake();
+            conn.deliver();
+        } else {
+            conn.outbox.clone().push(conn);
         }
     }
 }

@@ -12,6 +12,8 @@
 )]
 
 mod dispatch;
+mod pipe;
+mod posting;
 mod requests;
 mod sasl;
 mod words;
@@ -19,10 +21,14 @@ mod words;
 pub(crate) use requests::{Handled, Hangup, Next};
 pub(crate) use sasl::SaslOptions;
 
+use pipe::Pipe;
+
 use crate::admin::{Inspect, Metrics};
+use crate::net::Outbox;
 use crate::net::conn::{Conn, NO_DEADLINE};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -36,10 +42,10 @@ use zk_tree::{ConnId, SnapshotHead, Tree, Watches};
 
 /// Where transactions go to become durable. The log reports back by [`Engine::logged`].
 pub(crate) trait TxnLog: Send + Sync {
-    /// Queues a transaction; must not wait for the disk, and takes whatever comes within a turn
+    /// Queues transactions; must not wait for the disk, and takes whatever comes within a turn
     /// ([`zk_core::TURN_BYTES`]) after it admitted something. After an error nothing later may
     /// be appended.
-    fn append(&self, zxid: Zxid, txn: &[u8]) -> Result<(), AppendError>;
+    fn append(&self, txns: &mut dyn Iterator<Item = (Zxid, &[u8])>) -> Result<(), AppendError>;
 
     /// Whether more transactions should be made.
     fn admits(&self) -> Result<(), AppendError>;
@@ -75,6 +81,7 @@ pub(crate) struct Engine {
     /// Who answers four-letter words.
     inspect: OnceLock<Weak<dyn Inspect>>,
     log: Box<dyn TxnLog>,
+    pub(crate) pipe: Pipe,
     started: Instant,
     /// The log failed: nothing is acknowledged any more, reads go on.
     is_poisoned: AtomicBool,
@@ -85,13 +92,11 @@ pub(crate) struct Engine {
 /// What the pipeline's lock holds.
 pub(crate) struct Gate {
     pub(crate) core: Core,
-    pub(crate) conns: HashMap<ConnId, Arc<Conn>>,
+    pub(crate) conns: HashMap<ConnId, Arc<Conn>, foldhash::fast::FixedState>,
     next_conn: u64,
     fx: Effects,
     /// Connections with new output.
     dirty: Vec<Arc<Conn>>,
-    /// Connections that are not read until the log has caught up.
-    waiting_for_log: Vec<Arc<Conn>>,
     /// What the metrics have of the pipeline's counters already.
     counted: CoreCounters,
 }
@@ -120,14 +125,16 @@ impl Engine {
     ) -> Arc<Engine> {
         let started = Instant::now();
         let core = Core::new(options.core.clone(), &tree, sessions, times(started));
+        let max_outstanding = options.max_outstanding;
+        // No client chooses the number of its connection.
+        let hasher = foldhash::fast::FixedState::with_seed(options.core.hash_seed);
         Arc::new(Engine {
             gate: Mutex::new(Gate {
                 core,
-                conns: HashMap::new(),
+                conns: HashMap::with_hasher(hasher),
                 next_conn: 1,
                 fx: Effects::new(),
                 dirty: Vec::new(),
-                waiting_for_log: Vec::new(),
                 counted: CoreCounters::default(),
             }),
             tree: RwLock::new(tree),
@@ -138,6 +145,7 @@ impl Engine {
             last_zxid: AtomicI64::new(0),
             inspect: OnceLock::new(),
             log,
+            pipe: Pipe::new(max_outstanding),
             started,
             is_poisoned: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
@@ -159,6 +167,7 @@ impl Engine {
         &self,
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
+        outbox: Arc<Outbox>,
         identities: Vec<Identity>,
         is_secure: bool,
         deadline_ms: i64,
@@ -176,49 +185,63 @@ impl Engine {
         gate.next_conn += 1;
         let identities = gate.core.connected(id, Some(peer.ip()), identities);
         let admitted = gate.core.is_admitted(&identities);
-        let conn = Conn::new(id, peer, socket, identities, admitted, is_secure, now, deadline_ms);
+        let conn =
+            Conn::new(id, peer, socket, outbox, identities, admitted, is_secure, now, deadline_ms);
         let conn = Arc::new(conn);
         gate.conns.insert(id, conn.clone());
         conn
     }
 
     /// A connection has ended.
-    pub(crate) fn disconnect(&self, conn: &Conn) {
+    pub(crate) fn disconnect(&self, conn: &Arc<Conn>) {
         let mut gate = self.gate.lock();
+        let dirty = self.hear_out(&mut gate, conn);
         gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
         gate.conns.remove(&conn.id);
-        gate.waiting_for_log.retain(|waiting| waiting.id != conn.id);
         drop(gate);
+        dispatch::flush(dirty);
+        self.pipe.forget(conn);
         self.watches.lock().remove_connection(conn.id);
     }
 
-    /// Everything up to `zxid` is on disk. Called by the log, on the log's thread.
-    pub(crate) fn logged(&self, zxid: Zxid) {
-        loop {
-            let mut gate = self.gate.lock();
-            let mut tree = self.tree.write();
-            let Gate { core, fx, .. } = &mut *gate;
-            let now_ms = self.now_ms();
-            let more = core.logged(
-                &mut tree,
-                &mut SharedWatches(&self.watches),
-                now_ms,
-                zxid,
-                APPLY_TURN,
-                fx,
-            );
-            self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
-            let dirty = self.dispatch(&mut gate);
-            drop(tree);
-            let waiting = std::mem::take(&mut gate.waiting_for_log);
-            hear(&waiting, now_ms);
-            drop(gate);
-            dispatch::flush(dirty);
-            waiting.iter().for_each(|conn| conn.wake());
-            if !more {
-                return;
-            }
+    /// Everything up to `zxid` is on disk. Called by the log, on the log's thread; nothing waits
+    /// behind it in the log if it `is_last`.
+    pub(crate) fn logged(&self, zxid: Zxid, is_last: bool) {
+        if !self.pipe.hand_over(zxid, is_last) {
+            while self.logged_some(zxid) {}
         }
+    }
+
+    /// Applies some of what is durable; whether there is more.
+    fn logged_some(&self, zxid: Zxid) -> bool {
+        let mut gate = self.gate.lock();
+        let mut tree = self.tree.write();
+        let Gate { core, fx, .. } = &mut *gate;
+        let now_ms = self.now_ms();
+        let mut watches = SharedWatches(&self.watches);
+        let more = core.logged(&mut tree, &mut watches, now_ms, zxid, APPLY_TURN, fx);
+        self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
+        let dirty = self.dispatch(&mut gate);
+        self.pipe.note_queued(gate.core.outstanding());
+        drop(tree);
+        drop(gate);
+        dispatch::flush(dirty);
+        let waiting = self.pipe.take_waiting();
+        hear(&waiting, now_ms);
+        waiting.iter().for_each(|conn| conn.wake());
+        more
+    }
+
+    /// Starts the pipeline's thread; the member is closed if it fails.
+    pub(crate) fn start_pipe(self: &Arc<Engine>) -> io::Result<()> {
+        let (to_run, to_end) = (self.clone(), self.clone());
+        let gone = move |is_panic| {
+            to_end.pipe.note_gone();
+            if is_panic {
+                to_end.poison();
+            }
+        };
+        self.pipe.start(move || to_run.run_pipe(), gone)
     }
 
     /// Whether transactions should be made.
@@ -253,12 +276,18 @@ impl Engine {
 
     /// Ends a pause.
     pub(crate) fn resume(&self) {
-        let mut gate = self.gate.lock();
+        let gate = self.gate.lock();
         self.is_paused.store(false, Ordering::Relaxed);
-        hear(&gate.waiting_for_log, self.now_ms());
-        for conn in gate.waiting_for_log.drain(..) {
-            conn.wake();
-        }
+        drop(gate);
+        self.go_on(self.now_ms());
+    }
+
+    /// Whoever waited for the log sees what is possible now.
+    fn go_on(&self, now_ms: i64) {
+        let waiting = self.pipe.take_waiting();
+        hear(&waiting, now_ms);
+        waiting.iter().for_each(|conn| conn.wake());
+        self.pipe.nudge();
     }
 
     /// The last transaction that was made.
@@ -330,8 +359,8 @@ impl Engine {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.admits();
-        hear(&gate.waiting_for_log, now.monotonic_ms);
-        gate.follow_disk(admits, now.monotonic_ms);
+        self.pipe.hear_waiting(now.monotonic_ms);
+        self.follow_disk(&mut gate, admits, now.monotonic_ms);
         if admits.is_err() {
             return false;
         }
@@ -367,7 +396,7 @@ impl Engine {
         for (done, path) in due.iter().enumerate() {
             let mut gate = self.gate.lock();
             let admits = self.admits();
-            gate.follow_disk(admits, now.monotonic_ms);
+            self.follow_disk(&mut gate, admits, now.monotonic_ms);
             if admits.is_err() {
                 return done;
             }
@@ -397,22 +426,17 @@ impl Engine {
             conn.kill();
         }
     }
-}
 
-impl Gate {
     /// A full disk makes the member read-only until there is space again. Whoever waits for the
     /// log sees what that means for it.
-    fn follow_disk(&mut self, log: Result<(), AppendError>, now_ms: i64) {
-        let admission = match (log, self.core.admission()) {
+    fn follow_disk(&self, gate: &mut Gate, log: Result<(), AppendError>, now_ms: i64) {
+        let admission = match (log, gate.core.admission()) {
             (Err(AppendError::DiskFull), Admission::Serving) => Admission::ReadOnly,
             (Ok(()), Admission::ReadOnly) => Admission::Serving,
             _ => return,
         };
-        self.core.set_admission(admission);
-        hear(&self.waiting_for_log, now_ms);
-        for conn in self.waiting_for_log.drain(..) {
-            conn.wake();
-        }
+        gate.core.set_admission(admission);
+        self.go_on(now_ms);
     }
 }
 

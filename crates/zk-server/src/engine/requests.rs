@@ -1,12 +1,12 @@
 //! What a connection has sent: frames are cut, reads answered here, everything else goes to the
 //! pipeline.
 
-use super::{Engine, Gate, SharedWatches, dispatch, sasl};
+use super::{Engine, Gate, SharedWatches, dispatch};
 use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use zk_core::{Reader, TURN_BYTES};
+use zk_core::Reader;
 use zk_proto::OpCode;
 use zk_store::group_commit::AppendError;
 
@@ -43,7 +43,7 @@ const FULL_DISK_MS: i64 = 1_000;
 const READ_TURN: usize = 128;
 
 /// The first whole frame of `input`, without its length; `None` if there is no whole one.
-fn first_frame(input: &[u8], max_bytes: usize) -> Result<Option<&[u8]>, Hangup> {
+pub(super) fn first_frame(input: &[u8], max_bytes: usize) -> Result<Option<&[u8]>, Hangup> {
     let Some((length, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
     match usize::try_from(i32::from_be_bytes(*length)) {
         Ok(length) if length <= max_bytes => Ok(rest.get(..length)),
@@ -86,7 +86,7 @@ fn visits_many(frame: &[u8]) -> bool {
     )
 }
 
-fn note_request(stats: &mut ConnStats, frame: &[u8]) {
+pub(super) fn note_request(stats: &mut ConnStats, frame: &[u8]) {
     let word = |at: usize| {
         frame.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).map(|b| i32::from_be_bytes(*b))
     };
@@ -159,7 +159,7 @@ impl Engine {
         let now = self.times();
         let mut gate = self.gate.lock();
         let admits = self.admits();
-        gate.follow_disk(admits, now.monotonic_ms);
+        self.follow_disk(&mut gate, admits, now.monotonic_ms);
         let must_wait = matches!(admits, Err(AppendError::Busy | AppendError::DiskFull))
             && gate.core.opens_session(frame);
         if must_wait && admits == Err(AppendError::DiskFull) {
@@ -169,7 +169,7 @@ impl Engine {
             conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
         }
         if must_wait {
-            gate.waiting_for_log.push(conn.clone());
+            self.pipe.wait(conn);
             return false;
         }
         self.count_packet(conn, 4 + frame.len());
@@ -258,61 +258,5 @@ impl Engine {
         if let Some(mean) = sent.checked_div(count) {
             metrics.stats.record_responses(mean, 1);
         }
-    }
-
-    /// Gives the requests in `input` to the pipeline, as many as the log takes at a time; how many
-    /// bytes of them, or `None` when too much waits for the disk.
-    fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Option<usize>, Hangup> {
-        let now = self.times();
-        let mut gate = self.gate.lock();
-        let admits = self.admits();
-        gate.follow_disk(admits, now.monotonic_ms);
-        let most = self.options.max_outstanding;
-        let is_throttled = gate.core.outstanding() >= most;
-        if is_throttled || admits == Err(AppendError::Busy) {
-            self.metrics.request_throttle_wait_count.add(is_throttled.into());
-            // What is outstanding ends with a transaction, and so with a call of the log.
-            gate.waiting_for_log.push(conn.clone());
-            return Ok(None);
-        }
-        let tree = self.tree.read();
-        let mut watches = SharedWatches(&self.watches);
-        let (mut at, mut count) = (0, 0);
-        let mut hangup = Ok(());
-        while gate.fx.bytes.len() < TURN_BYTES && gate.core.outstanding() < most {
-            let frame = match first_frame(&input[at..], self.options.max_frame_bytes) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(error) => {
-                    hangup = Err(error);
-                    break;
-                }
-            };
-            {
-                let mut state = conn.state.lock();
-                if !state.may_read() {
-                    break;
-                }
-                state.arrived(frame.len(), now.monotonic_ms);
-                note_request(&mut state.stats, frame);
-            }
-            at += 4 + frame.len();
-            count += 1;
-            if sasl::is_sasl(frame) {
-                let required = self.requires_sasl();
-                let failures = &self.metrics.stats.auth_failed_count;
-                sasl::step(&self.options.sasl, required, failures, &mut gate, conn, frame);
-                continue;
-            }
-            let Gate { core, fx, .. } = &mut *gate;
-            core.submit(&tree, &mut watches, now, conn.id, frame, fx);
-        }
-        let dirty = self.dispatch(&mut gate);
-        drop(tree);
-        drop(gate);
-        dispatch::flush(dirty);
-        self.metrics.stats.packets_received.add(count);
-        self.metrics.bytes_received_count.add(at as u64);
-        hangup.map(|()| Some(at))
     }
 }

@@ -3,6 +3,7 @@
 //! An idle connection holds no buffers: input is read into the worker's scratch space, output is
 //! allocated when there is some.
 
+use super::outbox::Outbox;
 use crate::tls::sasl::DigestMd5;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -25,6 +26,8 @@ pub(crate) struct Conn {
     pub(crate) peer: SocketAddr,
     /// The socket, when other threads may write to it; a TLS stream is written by its task alone.
     pub(crate) socket: Option<OwnedWriteHalf>,
+    /// The way to the thread that serves it.
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) state: Mutex<ConnState>,
     /// When it last sent something, ms of the engine's monotonic clock.
     pub(crate) heard_ms: AtomicI64,
@@ -106,7 +109,18 @@ pub(crate) struct ConnState {
     pub(crate) is_paused: bool,
     /// It is on the list of connections to flush.
     pub(crate) is_dirty: bool,
+    /// Whole frames that wait for the pipeline; they count as given to it.
+    pub(crate) inbox: Inbox,
+    /// The pipeline knows that there is something in the inbox.
+    pub(crate) is_posted: bool,
     waker: Option<Waker>,
+}
+
+/// Frames in order.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) frames: Vec<u8>,
+    pub(crate) count: usize,
 }
 
 /// Where a connection is in its life.
@@ -144,6 +158,7 @@ impl Conn {
         id: ConnId,
         peer: SocketAddr,
         socket: Option<OwnedWriteHalf>,
+        outbox: Arc<Outbox>,
         identities: Arc<[Identity]>,
         admitted: bool,
         is_secure: bool,
@@ -155,6 +170,7 @@ impl Conn {
             id,
             peer,
             socket,
+            outbox,
             state: Mutex::new(ConnState {
                 output: Vec::new(),
                 sent: 0,
@@ -172,6 +188,8 @@ impl Conn {
                 sasl: None,
                 is_paused: false,
                 is_dirty: false,
+                inbox: Inbox::default(),
+                is_posted: false,
                 waker: None,
             }),
             heard_ms: AtomicI64::new(now_ms),
@@ -206,6 +224,19 @@ impl Conn {
     pub(crate) fn shutdown_write(&self) -> bool {
         let Some(socket) = &self.socket else { return false };
         socket2::SockRef::from(socket.as_ref()).shutdown(std::net::Shutdown::Write).is_ok()
+    }
+
+    /// Writes what a turn of the pipeline left; its task looks at what has changed beyond that.
+    pub(crate) fn deliver(&self) {
+        let is_over = {
+            let mut state = self.state.lock();
+            state.is_dirty = false;
+            matches!(state.phase, Phase::Closing | Phase::Dead) || state.is_paused
+        };
+        self.flush();
+        if is_over {
+            self.wake();
+        }
     }
 
     /// Writes what there is, from whatever thread. No lock is held over the system call.
@@ -347,9 +378,12 @@ impl ConnState {
 
     /// Whether another request may be read: its answer must find room.
     pub(crate) fn may_read(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Live)
-            && self.unsent() < OUTPUT_HIGH_WATER
-            && !self.is_full()
+        matches!(self.phase, Phase::Fresh | Phase::Live) && self.may_answer() && !self.is_full()
+    }
+
+    /// Whether the pipeline may answer more: the client takes what it is sent.
+    pub(crate) fn may_answer(&self) -> bool {
+        self.unsent() < OUTPUT_HIGH_WATER
     }
 
     /// Whether as much is under way as may be.

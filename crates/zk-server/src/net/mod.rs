@@ -2,6 +2,7 @@
 
 pub(crate) mod conn;
 pub(crate) mod descriptors;
+mod outbox;
 mod seats;
 mod seldom;
 mod serve;
@@ -9,6 +10,7 @@ mod welcome;
 mod wire;
 mod workers;
 
+pub(crate) use outbox::Outbox;
 pub(crate) use seats::Seats;
 pub(crate) use seldom::Seldom;
 pub(crate) use welcome::{Gatekeeper, Speaks};

@@ -79,6 +79,7 @@ impl Input {
                 Poll::Ready(Err(Hangup)) => return Poll::Ready(()),
                 poll => poll.is_ready(),
             };
+            engine.post_again(conn);
             let may_read = {
                 let mut state = conn.state.lock();
                 match state.phase {

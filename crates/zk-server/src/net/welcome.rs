@@ -1,6 +1,7 @@
 //! From an accepted socket to a served connection: limits, TLS or plain text, certificates.
 
 use super::conn::Conn;
+use super::outbox::Outbox;
 use super::seats::Seats;
 use super::seldom::Seldom;
 use super::serve::{Stranger, serve};
@@ -58,6 +59,7 @@ impl Gatekeeper {
         stream: std::net::TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
+        outbox: Arc<Outbox>,
     ) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let Some(_seat) = self.seats.take(peer.ip()) else {
@@ -96,11 +98,12 @@ impl Gatekeeper {
                     return self.tell(peer, &why);
                 }
             };
-            let conn = self.engine.connect(peer, None, identities, true, deadline_ms);
+            let conn = self.engine.connect(peer, None, outbox, identities, true, deadline_ms);
             self.serve(conn, Wire::Tls(Tls::new(stream))).await;
         } else {
             let (read, write) = stream.into_split();
-            let conn = self.engine.connect(peer, Some(write), Vec::new(), false, deadline_ms);
+            let conn =
+                self.engine.connect(peer, Some(write), outbox, Vec::new(), false, deadline_ms);
             self.serve(conn, Wire::Plain(read)).await;
         }
     }

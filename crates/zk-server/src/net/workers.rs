@@ -1,6 +1,7 @@
 //! The threads that serve connections: each has an event loop of its own and keeps the connections
 //! that it is given.
 
+use super::outbox::Outbox;
 use super::welcome::{Gatekeeper, Speaks};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -68,11 +69,13 @@ async fn worker(
         tokio::spawn(accept(listener, speaks, senders.clone()));
     }
     drop(senders);
+    let outbox = Arc::<Outbox>::default();
+    tokio::spawn(outbox.clone().deliver());
     loop {
         tokio::select! {
             arrival = inbox.recv() => {
                 let Some((stream, peer, speaks)) = arrival else { return };
-                tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks));
+                tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks, outbox.clone()));
             }
             _ = stopped.changed() => return,
         }

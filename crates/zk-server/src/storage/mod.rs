@@ -1,6 +1,5 @@
 //! Files of a running member: what is loaded at start, the log, and the snapshots it takes.
 
-mod applier;
 mod chores;
 mod loading;
 mod restoring;
@@ -13,7 +12,6 @@ pub(crate) use snapshots::Snapshots;
 use crate::admin::Metrics;
 use crate::config::{Compression, ServerConfig, StorageSettings};
 use crate::engine::{Engine, TxnLog};
-use applier::Applier;
 use chores::{Chores, Pace, Purging};
 use parking_lot::Mutex;
 use std::io;
@@ -103,7 +101,7 @@ pub(crate) struct Storage {
     tree_options: TreeOptions,
     log: Arc<OnceLock<GroupCommit>>,
     chores: Option<Chores>,
-    applier: Option<Arc<Applier>>,
+    engine: Option<Arc<Engine>>,
 }
 
 /// The engine's way to the log.
@@ -130,8 +128,8 @@ fn reserve_bytes(settings: &StorageSettings) -> u64 {
 }
 
 impl TxnLog for Appender {
-    fn append(&self, zxid: Zxid, txn: &[u8]) -> Result<(), AppendError> {
-        self.0.get().ok_or(AppendError::Closed)?.append(zxid, txn)
+    fn append(&self, txns: &mut dyn Iterator<Item = (Zxid, &[u8])>) -> Result<(), AppendError> {
+        self.0.get().ok_or(AppendError::Closed)?.append_all(txns)
     }
 
     fn admits(&self) -> Result<(), AppendError> {
@@ -205,7 +203,7 @@ impl Storage {
             tree_options,
             log: Arc::default(),
             chores: None,
-            applier: None,
+            engine: None,
         };
         Ok((storage, recovered))
     }
@@ -261,10 +259,8 @@ impl Storage {
             pause_bytes: QUEUE_PAUSE_BYTES,
             slow_sync: Duration::from_millis(self.settings.fsync_warning_ms.into()),
         };
-        let (to_apply, to_poison) = (engine.clone(), engine.clone());
-        let applier = Applier::start(move |zxid| to_apply.logged(zxid), move || to_poison.poison())
-            .map_err(StorageError::Thread)?;
-        let applier = self.applier.insert(Arc::new(applier)).clone();
+        engine.start_pipe().map_err(StorageError::Thread)?;
+        self.engine = Some(engine.clone());
         let engine = engine.clone();
         let own_log = self.log.clone();
         let log = GroupCommit::start(writer, options, move |completion| match completion {
@@ -280,11 +276,8 @@ impl Storage {
                 {
                     log.roll();
                 }
-                if applier.is_idle() && own_log.get().is_none_or(|log| !log.is_waiting()) {
-                    engine.logged(batch.zxid);
-                } else {
-                    applier.hand_over(batch.zxid);
-                }
+                let is_last = own_log.get().is_none_or(|log| !log.is_waiting());
+                engine.logged(batch.zxid, is_last);
             }
             // The log has said why.
             Completion::Failed(_) => {
@@ -354,8 +347,8 @@ impl Storage {
             Some(log) => log.shutdown(),
             None => Ok(()),
         };
-        if let Some(applier) = self.applier.take() {
-            applier.stop();
+        if let Some(engine) = self.engine.take() {
+            engine.pipe.stop();
         }
         Ok(result?)
     }

@@ -1,0 +1,263 @@
+//! Requests on their way into the pipeline: by the thread that read them, or posted (see
+//! [`super::pipe`]).
+
+use super::pipe::Work;
+use super::requests::{Hangup, first_frame, note_request};
+use super::{Engine, Gate, SharedWatches, dispatch, sasl};
+use crate::net::conn::{Conn, Inbox, Phase};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use zk_core::{TURN_BYTES, Times};
+use zk_store::group_commit::AppendError;
+use zk_tree::Tree;
+
+/// Requests at the beginning of some input.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    bytes: usize,
+    count: usize,
+}
+
+/// How posted requests were dealt with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// There are none left.
+    Done,
+    /// The next turn goes on.
+    More,
+    /// The log must go on first.
+    Blocked,
+}
+
+impl Engine {
+    /// Gives the requests in `input` to the pipeline; how many bytes of them, or `None` when too
+    /// much waits for the disk: then the connection is woken.
+    pub(super) fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Option<usize>, Hangup> {
+        // What is posted goes first, and whoever has its inbox open holds the pipeline.
+        let mut gate = self.gate.try_lock().filter(|_| self.pipe.is_empty());
+        if let Some(gate) = &mut gate {
+            let admits = self.admits();
+            self.follow_disk(gate, admits, self.now_ms());
+            if admits == Err(AppendError::Busy) {
+                self.pipe.wait(conn);
+                return Ok(None);
+            }
+            // It may have stopped in front of answers that the client does not take.
+            if conn.state.lock().inbox.count > 0 {
+                return Ok(Some(0));
+            }
+            self.pipe.note_queued(gate.core.outstanding());
+        }
+        let wanted = self.count_frames(input);
+        let places = self.pipe.reserve(conn, wanted);
+        if places == 0 && wanted > 0 {
+            // What is outstanding ends with a transaction, and so with a call of the log.
+            self.metrics.request_throttle_wait_count.add(1);
+            return Ok(None);
+        }
+        let (run, end) = self.arrive(conn, input, places);
+        self.pipe.give_back(places - run.count);
+        match gate {
+            _ if run.count == 0 => {}
+            Some(gate) => self.prepare_here(gate, conn, &input[..run.bytes], run.count),
+            None => self.post(conn, &input[..run.bytes], run.count),
+        }
+        end.map(|()| Some(run.bytes))
+    }
+
+    /// How many whole frames are in `input`.
+    fn count_frames(&self, mut input: &[u8]) -> usize {
+        let mut count = 0;
+        while let Ok(Some(frame)) = first_frame(input, self.options.max_frame_bytes) {
+            input = &input[4 + frame.len()..];
+            count += 1;
+        }
+        count
+    }
+
+    /// Counts the requests in `input` as given to the pipeline, as many as the connection may have
+    /// under way, and at most `most`; and whether something is there that is none.
+    fn arrive(&self, conn: &Conn, input: &[u8], most: usize) -> (Run, Result<(), Hangup>) {
+        let now_ms = self.now_ms();
+        let mut run = Run::default();
+        let mut end = Ok(());
+        {
+            let mut state = conn.state.lock();
+            while run.count < most && state.may_read() {
+                match first_frame(&input[run.bytes..], self.options.max_frame_bytes) {
+                    Ok(Some(frame)) => {
+                        state.arrived(frame.len(), now_ms);
+                        note_request(&mut state.stats, frame);
+                        run.bytes += 4 + frame.len();
+                        run.count += 1;
+                    }
+                    Ok(None) => break,
+                    Err(hangup) => {
+                        end = Err(hangup);
+                        break;
+                    }
+                }
+            }
+        }
+        self.metrics.stats.packets_received.add(run.count as u64);
+        self.metrics.bytes_received_count.add(run.bytes as u64);
+        (run, end)
+    }
+
+    /// Leaves requests that have arrived for the pipeline's thread.
+    fn post(&self, conn: &Arc<Conn>, frames: &[u8], count: usize) {
+        let is_listed = {
+            let mut state = conn.state.lock();
+            state.inbox.frames.extend_from_slice(frames);
+            state.inbox.count += count;
+            std::mem::replace(&mut state.is_posted, true)
+        };
+        self.pipe.post(conn, frames.len(), is_listed);
+    }
+
+    /// The same, when answers can go out again that the client did not take.
+    pub(crate) fn post_again(&self, conn: &Arc<Conn>) {
+        {
+            let mut state = conn.state.lock();
+            let must = state.inbox.count > 0 && !state.is_posted && state.may_answer();
+            if !must {
+                return;
+            }
+            state.is_posted = true;
+        }
+        self.pipe.post(conn, 0, false);
+    }
+
+    fn prepare_here(
+        &self,
+        mut gate: MutexGuard<'_, Gate>,
+        conn: &Arc<Conn>,
+        frames: &[u8],
+        count: usize,
+    ) {
+        let tree = self.tree.read();
+        let done = self.feed(&mut gate, &tree, conn, frames, self.times());
+        self.pipe.taken(done.count, 0, gate.core.outstanding());
+        if done.count < count {
+            self.post(conn, &frames[done.bytes..], count - done.count);
+        }
+        let dirty = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        dispatch::flush(dirty);
+    }
+
+    /// Gives whole frames to the pipeline, as many as make a turn.
+    fn feed(&self, gate: &mut Gate, tree: &Tree, conn: &Conn, frames: &[u8], now: Times) -> Run {
+        let mut watches = SharedWatches(&self.watches);
+        let mut done = Run::default();
+        while gate.fx.bytes.len() < TURN_BYTES {
+            let rest = &frames[done.bytes..];
+            let Ok(Some(frame)) = first_frame(rest, self.options.max_frame_bytes) else { break };
+            done.bytes += 4 + frame.len();
+            done.count += 1;
+            if sasl::is_sasl(frame) {
+                let required = self.requires_sasl();
+                let failures = &self.metrics.stats.auth_failed_count;
+                sasl::step(&self.options.sasl, required, failures, gate, conn, frame);
+                continue;
+            }
+            let Gate { core, fx, .. } = &mut *gate;
+            core.submit(tree, &mut watches, now, conn.id, frame, fx);
+        }
+        done
+    }
+
+    /// Gives what was posted to the pipeline, as much as makes a turn.
+    fn take_mail(&self) -> Turn {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        let admits = self.admits();
+        self.follow_disk(&mut gate, admits, now.monotonic_ms);
+        if admits == Err(AppendError::Busy) {
+            return Turn::Blocked;
+        }
+        let tree = self.tree.read();
+        let mut mail = self.pipe.take_mail().into_iter();
+        let mut turn = Turn::Done;
+        while let Some(conn) = mail.next() {
+            if !self.open_inbox(&mut gate, &tree, &conn, now) {
+                self.pipe.put_back(std::iter::once(conn).chain(mail).collect());
+                turn = Turn::More;
+                break;
+            }
+        }
+        let dirty = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        dispatch::flush(dirty);
+        self.pipe.take_waiting().iter().for_each(|conn| conn.wake());
+        turn
+    }
+
+    /// Gives what is in a connection's inbox to the pipeline; false if the turn ended before.
+    fn open_inbox(&self, gate: &mut Gate, tree: &Tree, conn: &Arc<Conn>, now: Times) -> bool {
+        let Inbox { frames, count } = {
+            let mut state = conn.state.lock();
+            if state.phase == Phase::Live && !state.may_answer() {
+                // Its task posts it again when the client has taken some.
+                (state.is_posted, state.is_paused) = (false, true);
+                return true;
+            }
+            std::mem::take(&mut state.inbox)
+        };
+        let done = self.feed(gate, tree, conn, &frames, now);
+        self.pipe.taken(done.count, done.bytes, gate.core.outstanding());
+        let mut state = conn.state.lock();
+        if done.count < count {
+            // In front of what came meanwhile.
+            let newer = std::mem::take(&mut state.inbox);
+            state.inbox.frames = frames[done.bytes..].to_vec();
+            state.inbox.frames.extend_from_slice(&newer.frames);
+            state.inbox.count = count - done.count + newer.count;
+        }
+        let is_empty = state.inbox.count == 0;
+        if is_empty {
+            state.is_posted = false;
+        }
+        is_empty
+    }
+
+    /// The last words of a connection that ends count, as far as the log takes them: closeSession,
+    /// as a rule.
+    pub(super) fn hear_out(&self, gate: &mut Gate, conn: &Arc<Conn>) -> Vec<Arc<Conn>> {
+        let mut dirty = Vec::new();
+        while conn.state.lock().inbox.count > 0 {
+            if self.admits() == Err(AppendError::Busy) {
+                break;
+            }
+            let tree = self.tree.read();
+            self.open_inbox(gate, &tree, conn, self.times());
+            dirty.append(&mut self.dispatch(gate));
+            if !conn.state.lock().may_answer() {
+                break;
+            }
+        }
+        let left = std::mem::take(&mut conn.state.lock().inbox);
+        self.pipe.taken(left.count, left.frames.len(), gate.core.outstanding());
+        dirty
+    }
+
+    /// What the pipeline's thread does.
+    pub(super) fn run_pipe(&self) {
+        let mut is_blocked = false;
+        while let Some(Work { mut durable, mut has_mail }) = self.pipe.next(is_blocked) {
+            while has_mail || durable.is_some() {
+                if let Some(zxid) = durable
+                    && !self.logged_some(zxid)
+                {
+                    durable = None;
+                }
+                let turn = if has_mail { self.take_mail() } else { Turn::Done };
+                is_blocked = turn == Turn::Blocked;
+                // What is applied may make room; else a call of the log will.
+                has_mail = turn == Turn::More || is_blocked && durable.is_some();
+            }
+        }
+    }
+}
