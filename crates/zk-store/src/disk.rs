@@ -81,6 +81,9 @@ pub trait DiskFile: Send + Sync + Debug {
     /// written since the last success, and asking again proves nothing: the caller must give the
     /// file up.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Says that these bytes will be read soon. Nothing is waited for.
+    fn will_read(&self, _offset: u64, _len: u64) {}
 }
 
 /// Reads a small file whole; refuses one longer than `max_len` bytes.

@@ -38,7 +38,8 @@ const WHOLE_BATCH_BYTES: usize = 64 << 10;
 
 /// Where the batch at the beginning of `frames` ends.
 fn batch_end(frames: &[u8]) -> usize {
-    let wanted = (frames.len() / 2).max(WHOLE_BATCH_BYTES);
+    let is_whole = frames.len() <= WHOLE_BATCH_BYTES;
+    let wanted = if is_whole { frames.len() } else { frames.len() / 2 };
     let mut end = 0;
     while end < wanted {
         let Some(payload) = payload_at(frames, end) else { return frames.len() };

@@ -192,18 +192,6 @@ impl Engine {
         conn
     }
 
-    /// A connection has ended.
-    pub(crate) fn disconnect(&self, conn: &Arc<Conn>) {
-        let mut gate = self.gate.lock();
-        let dirty = self.hear_out(&mut gate, conn);
-        gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
-        gate.conns.remove(&conn.id);
-        drop(gate);
-        dispatch::flush(dirty);
-        self.pipe.forget(conn);
-        self.watches.lock().remove_connection(conn.id);
-    }
-
     /// Everything up to `zxid` is on disk. Called by the log, on the log's thread; nothing waits
     /// behind it in the log if it `is_last`.
     pub(crate) fn logged(&self, zxid: Zxid, is_last: bool) {

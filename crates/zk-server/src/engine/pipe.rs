@@ -123,7 +123,7 @@ impl Pipe {
     pub(super) fn give_back(&self, places: usize) {
         if places > 0 {
             self.state.lock().posted -= places;
-            self.take_waiting().iter().for_each(|conn| conn.wake());
+            self.wake_waiting();
         }
     }
 
@@ -137,10 +137,11 @@ impl Pipe {
         self.state.lock().waiting.push(conn.clone());
     }
 
-    /// So many more bytes of requests, which have their places, are in the inbox of `conn`; it
-    /// `is_listed` already, or not.
-    pub(super) fn post(&self, conn: &Arc<Conn>, bytes: usize, is_listed: bool) {
+    /// So many more bytes of requests are in the inbox of `conn`, which `is_listed` already or not;
+    /// `requests` of them have no places yet.
+    pub(super) fn post(&self, conn: &Arc<Conn>, requests: usize, bytes: usize, is_listed: bool) {
         let mut state = self.state.lock();
+        state.posted += requests;
         state.bytes += bytes;
         if !is_listed {
             state.mail.push(conn.clone());
@@ -176,18 +177,29 @@ impl Pipe {
         state.mail = mail;
     }
 
+    /// Whoever waits for room looks whether there is some.
+    pub(super) fn wake_waiting(&self) {
+        self.take_waiting().iter().for_each(|conn| conn.wake());
+    }
+
     /// All that wait for room.
     pub(super) fn take_waiting(&self) -> Vec<Arc<Conn>> {
         std::mem::take(&mut self.state.lock().waiting)
     }
 
     /// Connections that the server itself does not read cannot be heard: that is not their silence.
+    /// Mail that waits is looked at: the disk may have become full, or have space again.
     pub(super) fn hear_waiting(&self, now_ms: i64) {
-        hear(&self.state.lock().waiting, now_ms);
+        let mut state = self.state.lock();
+        hear(&state.waiting, now_ms);
+        if !state.mail.is_empty() {
+            state.is_nudged = true;
+            self.wake(state);
+        }
     }
 
-    /// A connection is gone.
-    pub(super) fn forget(&self, conn: &Conn) {
+    /// A connection waits no more.
+    pub(super) fn leave(&self, conn: &Conn) {
         self.state.lock().waiting.retain(|waiting| waiting.id != conn.id);
     }
 
@@ -205,6 +217,15 @@ impl Pipe {
         state.durable = Some(zxid);
         self.wake(state);
         true
+    }
+
+    /// What became durable since the thread looked.
+    pub(super) fn take_durable(&self) -> Option<Zxid> {
+        let durable = self.state.lock().durable.take();
+        if durable.is_some() {
+            self.news.notify_all();
+        }
+        durable
     }
 
     /// Makes the thread look again.

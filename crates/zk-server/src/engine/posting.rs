@@ -7,6 +7,7 @@ use super::{Engine, Gate, SharedWatches, dispatch, sasl};
 use crate::net::conn::{Conn, Inbox, Phase};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use zk_core::{TURN_BYTES, Times};
 use zk_store::group_commit::AppendError;
 use zk_tree::Tree;
@@ -104,28 +105,30 @@ impl Engine {
         (run, end)
     }
 
-    /// Leaves requests that have arrived for the pipeline's thread.
+    /// Leaves requests that have arrived, and have their places, for the pipeline's thread.
     fn post(&self, conn: &Arc<Conn>, frames: &[u8], count: usize) {
-        let is_listed = {
-            let mut state = conn.state.lock();
-            state.inbox.frames.extend_from_slice(frames);
-            state.inbox.count += count;
-            std::mem::replace(&mut state.is_posted, true)
+        let mut state = conn.state.lock();
+        // What waited for the client to read was not counted meanwhile.
+        let is_listed = std::mem::replace(&mut state.is_posted, true);
+        let (older, older_bytes) = match is_listed {
+            true => (0, 0),
+            false => (state.inbox.count, state.inbox.frames.len()),
         };
-        self.pipe.post(conn, frames.len(), is_listed);
+        state.inbox.frames.extend_from_slice(frames);
+        state.inbox.count += count;
+        // Under the connection's lock: nobody takes out what is not counted yet.
+        self.pipe.post(conn, older, older_bytes + frames.len(), is_listed);
     }
 
-    /// The same, when answers can go out again that the client did not take.
+    /// Posts what waited for the client to read, when answers can go out again.
     pub(crate) fn post_again(&self, conn: &Arc<Conn>) {
-        {
-            let mut state = conn.state.lock();
-            let must = state.inbox.count > 0 && !state.is_posted && state.may_answer();
-            if !must {
-                return;
-            }
-            state.is_posted = true;
+        let must = {
+            let state = conn.state.lock();
+            state.inbox.count > 0 && !state.is_posted && state.may_answer()
+        };
+        if must {
+            self.post(conn, &[], 0);
         }
-        self.pipe.post(conn, 0, false);
     }
 
     fn prepare_here(
@@ -145,6 +148,8 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
+        // Not all requests end with a transaction.
+        self.pipe.wake_waiting();
     }
 
     /// Gives whole frames to the pipeline, as many as make a turn.
@@ -174,7 +179,7 @@ impl Engine {
         let mut gate = self.gate.lock();
         let admits = self.admits();
         self.follow_disk(&mut gate, admits, now.monotonic_ms);
-        if admits == Err(AppendError::Busy) {
+        if matches!(admits, Err(AppendError::Busy | AppendError::Closed)) {
             return Turn::Blocked;
         }
         let tree = self.tree.read();
@@ -182,7 +187,7 @@ impl Engine {
         let mut turn = Turn::Done;
         while let Some(conn) = mail.next() {
             if !self.open_inbox(&mut gate, &tree, &conn, now) {
-                self.pipe.put_back(std::iter::once(conn).chain(mail).collect());
+                self.pipe.put_back(mail.chain([conn]).collect());
                 turn = Turn::More;
                 break;
             }
@@ -191,56 +196,91 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
-        self.pipe.take_waiting().iter().for_each(|conn| conn.wake());
+        self.pipe.wake_waiting();
         turn
     }
 
     /// Gives what is in a connection's inbox to the pipeline; false if the turn ended before.
     fn open_inbox(&self, gate: &mut Gate, tree: &Tree, conn: &Arc<Conn>, now: Times) -> bool {
-        let Inbox { frames, count } = {
+        loop {
             let mut state = conn.state.lock();
-            if state.phase == Phase::Live && !state.may_answer() {
-                // Its task posts it again when the client has taken some.
-                (state.is_posted, state.is_paused) = (false, true);
+            if state.inbox.count == 0 {
+                state.is_posted = false;
+                let is_gone = state.is_gone;
+                drop(state);
+                if is_gone {
+                    self.forget(gate, conn);
+                }
                 return true;
             }
-            std::mem::take(&mut state.inbox)
-        };
-        let done = self.feed(gate, tree, conn, &frames, now);
-        self.pipe.taken(done.count, done.bytes, gate.core.outstanding());
-        let mut state = conn.state.lock();
-        if done.count < count {
-            // In front of what came meanwhile.
-            let newer = std::mem::take(&mut state.inbox);
-            state.inbox.frames = frames[done.bytes..].to_vec();
-            state.inbox.frames.extend_from_slice(&newer.frames);
-            state.inbox.count = count - done.count + newer.count;
+            if state.phase == Phase::Live && !state.may_answer() && !state.is_gone {
+                // Its task posts it again when the client has taken some. Until then it must not
+                // take the place of others.
+                (state.is_posted, state.is_paused) = (false, true);
+                let (count, bytes) = (state.inbox.count, state.inbox.frames.len());
+                self.pipe.taken(count, bytes, gate.core.outstanding());
+                return true;
+            }
+            let Inbox { frames, count } = std::mem::take(&mut state.inbox);
+            drop(state);
+            let done = self.feed(gate, tree, conn, &frames, now);
+            self.pipe.taken(done.count, done.bytes, gate.core.outstanding());
+            if done.count < count {
+                // In front of what came meanwhile.
+                let mut state = conn.state.lock();
+                let newer = std::mem::take(&mut state.inbox);
+                state.inbox.frames = frames[done.bytes..].to_vec();
+                state.inbox.frames.extend_from_slice(&newer.frames);
+                state.inbox.count = count - done.count + newer.count;
+                return false;
+            }
         }
-        let is_empty = state.inbox.count == 0;
-        if is_empty {
-            state.is_posted = false;
-        }
-        is_empty
     }
 
-    /// The last words of a connection that ends count, as far as the log takes them: closeSession,
-    /// as a rule.
-    pub(super) fn hear_out(&self, gate: &mut Gate, conn: &Arc<Conn>) -> Vec<Arc<Conn>> {
+    /// A connection has ended. Its last words count: closeSession, as a rule. When the log takes
+    /// nothing for now they wait, and the end with them.
+    pub(crate) fn disconnect(&self, conn: &Arc<Conn>) {
+        let mut gate = self.gate.lock();
         let mut dirty = Vec::new();
-        while conn.state.lock().inbox.count > 0 {
-            if self.admits() == Err(AppendError::Busy) {
+        loop {
+            let admits = self.admits();
+            self.follow_disk(&mut gate, admits, self.now_ms());
+            let mut state = conn.state.lock();
+            if admits == Err(AppendError::Closed) {
+                let left = std::mem::take(&mut state.inbox);
+                if state.is_posted {
+                    self.pipe.taken(left.count, left.frames.len(), gate.core.outstanding());
+                }
+            }
+            if state.inbox.count == 0 {
+                drop(state);
+                self.forget(&mut gate, conn);
+                break;
+            }
+            state.is_gone = true;
+            drop(state);
+            self.post(conn, &[], 0);
+            if admits == Err(AppendError::Busy) {
                 break;
             }
             let tree = self.tree.read();
-            self.open_inbox(gate, &tree, conn, self.times());
-            dirty.append(&mut self.dispatch(gate));
-            if !conn.state.lock().may_answer() {
+            let is_over = self.open_inbox(&mut gate, &tree, conn, self.times());
+            dirty.append(&mut self.dispatch(&mut gate));
+            if is_over {
                 break;
             }
         }
-        let left = std::mem::take(&mut conn.state.lock().inbox);
-        self.pipe.taken(left.count, left.frames.len(), gate.core.outstanding());
-        dirty
+        drop(gate);
+        dispatch::flush(dirty);
+        self.pipe.leave(conn);
+        self.pipe.wake_waiting();
+    }
+
+    /// The pipeline has heard all of a connection that has ended.
+    fn forget(&self, gate: &mut Gate, conn: &Conn) {
+        gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
+        gate.conns.remove(&conn.id);
+        self.watches.lock().remove_connection(conn.id);
     }
 
     /// What the pipeline's thread does.
@@ -257,7 +297,11 @@ impl Engine {
                 is_blocked = turn == Turn::Blocked;
                 // What is applied may make room; else a call of the log will.
                 has_mail = turn == Turn::More || is_blocked && durable.is_some();
+                durable = durable.or_else(|| self.pipe.take_durable());
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,8 +111,10 @@ pub(crate) struct ConnState {
     pub(crate) is_dirty: bool,
     /// Whole frames that wait for the pipeline; they count as given to it.
     pub(crate) inbox: Inbox,
-    /// The pipeline knows that there is something in the inbox.
+    /// The pipeline knows that there is something in the inbox, and counts it.
     pub(crate) is_posted: bool,
+    /// Its socket is closed; what is in the inbox is all that will come.
+    pub(crate) is_gone: bool,
     waker: Option<Waker>,
 }
 
@@ -190,6 +192,7 @@ impl Conn {
                 is_dirty: false,
                 inbox: Inbox::default(),
                 is_posted: false,
+                is_gone: false,
                 waker: None,
             }),
             heard_ms: AtomicI64::new(now_ms),
@@ -208,10 +211,11 @@ impl Conn {
     }
 
     /// When its client was last heard. While the server itself does not read, because too much is
-    /// under way, silence says nothing.
+    /// under way, silence says nothing; it does when all that waits for the client to read.
     pub(crate) fn heard_ms(&self, now_ms: i64) -> i64 {
-        let is_full = self.state.lock().is_full();
-        if is_full { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
+        let state = self.state.lock();
+        let is_our_fault = state.is_full() && state.may_answer();
+        if is_our_fault { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
     }
 
     /// Ends the connection at once, unsent output and all.

@@ -1,11 +1,13 @@
-//! Serving one connection: one future that reads, hands over, writes, until the end.
+//! Serving one connection: one small future that reads, hands over, writes, until the end.
 
 use super::conn::{Conn, Phase};
+use super::seats::Seat;
+use super::welcome::Gatekeeper;
 use super::wire::Wire;
 use crate::engine::{Engine, Handled, Hangup, Next};
 use crate::tls::name_stranger;
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,23 +29,60 @@ thread_local! {
 
 /// The first bytes of a connection were nothing that is spoken here; a guess what they were.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stranger(pub(super) &'static str);
+struct Stranger(&'static str);
 
-/// Serves a connection to its end.
-pub(super) async fn serve(
-    engine: Arc<Engine>,
+/// The whole life of a connection. It is a task of its own, and small: what lets a connection in is
+/// many times larger, and an idle connection would keep its room.
+pub(super) struct Serving {
+    gatekeeper: Arc<Gatekeeper>,
     conn: Arc<Conn>,
-    mut wire: Wire,
-) -> Result<(), Stranger> {
-    let mut input = Input::default();
-    poll_fn(|cx| input.poll_serve(&engine, &conn, &mut wire, cx)).await;
-    let is_graceful = conn.state.lock().phase == Phase::Closing;
-    engine.disconnect(&conn);
-    if is_graceful {
-        // Boxed: the future of every idle connection would be as large as this rare one.
-        let _ = Box::pin(tokio::time::timeout(LINGER, wire.close(&conn))).await;
+    /// Until it is being closed.
+    wire: Option<Wire>,
+    input: Input,
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _seat: Seat,
+}
+
+impl Serving {
+    pub(super) fn new(
+        gatekeeper: Arc<Gatekeeper>,
+        conn: Arc<Conn>,
+        wire: Wire,
+        seat: Seat,
+    ) -> Serving {
+        let (wire, input) = (Some(wire), Input::default());
+        Serving { gatekeeper, conn, wire, input, closing: None, _seat: seat }
     }
-    input.stranger.map_or(Ok(()), Err)
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Serving { gatekeeper, conn, wire, input, closing, .. } = &mut *self;
+        if let Some(open) = wire {
+            ready!(input.poll_serve(&gatekeeper.engine, conn, open, cx));
+            let is_graceful = conn.state.lock().phase == Phase::Closing;
+            gatekeeper.engine.disconnect(conn);
+            if let Some(Stranger(name)) = input.stranger {
+                gatekeeper.tell(conn.peer, &format_args!("it speaks {name}"));
+            }
+            let open = wire.take().filter(|_| is_graceful);
+            *closing = open.map(|wire| {
+                let conn = conn.clone();
+                let close = async move { wire.close(&conn).await };
+                let close: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+                    // Who does not close meanwhile has had its time.
+                    let _ = tokio::time::timeout(LINGER, close).await;
+                });
+                close
+            });
+        }
+        match closing {
+            Some(closing) => closing.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
 }
 
 /// What has been read and not handled: the beginning of a frame, or frames that must wait.
@@ -102,8 +141,11 @@ impl Input {
             }
             match ready!(self.poll_input(engine, conn, wire, cx)) {
                 Ok(Next::Frame | Next::Turn) => {}
-                // The log wakes the task.
-                Ok(Next::Log) => return Poll::Pending,
+                // The log wakes the task. Reads in front of what waits may have been answered.
+                Ok(Next::Log) => match wire.poll_output(conn, cx) {
+                    Poll::Ready(Err(Hangup)) => return Poll::Ready(()),
+                    _ => return Poll::Pending,
+                },
                 Err(Hangup) => return Poll::Ready(()),
             }
         }

@@ -1,10 +1,9 @@
 //! From an accepted socket to a served connection: limits, TLS or plain text, certificates.
 
-use super::conn::Conn;
 use super::outbox::Outbox;
 use super::seats::Seats;
 use super::seldom::Seldom;
-use super::serve::{Stranger, serve};
+use super::serve::Serving;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
 use crate::tls::{Detected, Fault, TlsContext, detect, subject_dn};
@@ -53,7 +52,7 @@ pub(crate) struct Gatekeeper {
 }
 
 impl Gatekeeper {
-    /// Serves a new connection to its end.
+    /// Lets a new connection in, or not; once in, a task of its own serves it.
     pub(crate) async fn welcome(
         self: Arc<Self>,
         stream: std::net::TcpStream,
@@ -62,7 +61,7 @@ impl Gatekeeper {
         outbox: Arc<Outbox>,
     ) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
-        let Some(_seat) = self.seats.take(peer.ip()) else {
+        let Some(seat) = self.seats.take(peer.ip()) else {
             self.engine.metrics.connection_rejected.add(1);
             self.tell(peer, &"Too many connections, see maxClientCnxns, maxCnxns and ulimit -n");
             return;
@@ -88,7 +87,7 @@ impl Gatekeeper {
                 }
             }
         };
-        if is_tls {
+        let (conn, wire) = if is_tls {
             // Boxed: a handshake is large, and over soon.
             let shaken = Box::pin(self.handshake(stream, deadline)).await;
             let (stream, identities) = match shaken {
@@ -99,24 +98,18 @@ impl Gatekeeper {
                 }
             };
             let conn = self.engine.connect(peer, None, outbox, identities, true, deadline_ms);
-            self.serve(conn, Wire::Tls(Tls::new(stream))).await;
+            (conn, Wire::Tls(Tls::new(stream)))
         } else {
             let (read, write) = stream.into_split();
             let conn =
                 self.engine.connect(peer, Some(write), outbox, Vec::new(), false, deadline_ms);
-            self.serve(conn, Wire::Plain(read)).await;
-        }
-    }
-
-    async fn serve(&self, conn: Arc<Conn>, wire: Wire) {
-        let peer = conn.peer;
-        if let Err(Stranger(name)) = serve(self.engine.clone(), conn, wire).await {
-            self.tell(peer, &format_args!("it speaks {name}"));
-        }
+            (conn, Wire::Plain(read))
+        };
+        tokio::spawn(Serving::new(self, conn, wire, seat));
     }
 
     /// Says why a client was not let in.
-    fn tell(&self, peer: SocketAddr, why: &dyn Display) {
+    pub(super) fn tell(&self, peer: SocketAddr, why: &dyn Display) {
         if self.seldom.allows(self.engine.now_ms()) {
             tracing::warn!("the connection from {peer} was closed: {why}");
         }

@@ -1,8 +1,10 @@
 //! The operating system's files.
 
 use super::{Access, DirEntry, Disk, DiskFile};
+use rustix::fs::Advice;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -115,6 +117,11 @@ impl DiskFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        // Advice: without it a read takes its time.
+        let _ = rustix::fs::fadvise(self, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 }
 

@@ -1,0 +1,225 @@
+//! Requests that find somebody at the pipeline, step by step: the tests are its thread.
+
+use super::*;
+use crate::admin::Metrics;
+use crate::engine::{EngineOptions, SaslOptions, TxnLog};
+use crate::net::Outbox;
+use crate::net::conn::OUTPUT_HIGH_WATER;
+use parking_lot::Mutex;
+use zk_core::CoreOptions;
+use zk_proto::connect::ConnectRequest;
+use zk_proto::jute::put_frame;
+use zk_proto::request::{Request, RequestHeader, SetDataRequest};
+use zk_proto::response::ReplyHeader;
+use zk_proto::{Jute, Limits, Reader, SessionId, Zxid};
+use zk_session::password::Passwords;
+use zk_tree::{PrepareOptions, TreeOptions};
+
+/// A log that is a list, and takes what it is told to.
+#[derive(Default)]
+struct List {
+    zxids: Mutex<Vec<Zxid>>,
+    refuses: Mutex<Option<AppendError>>,
+}
+
+struct Appender(Arc<List>);
+
+impl TxnLog for Appender {
+    fn append(&self, txns: &mut dyn Iterator<Item = (Zxid, &[u8])>) -> Result<(), AppendError> {
+        self.0.zxids.lock().extend(txns.map(|(zxid, _)| zxid));
+        Ok(())
+    }
+
+    fn admits(&self) -> Result<(), AppendError> {
+        self.0.refuses.lock().map_or(Ok(()), Err)
+    }
+}
+
+struct World {
+    engine: Arc<Engine>,
+    log: Arc<List>,
+}
+
+impl World {
+    fn new(max_outstanding: usize) -> World {
+        let core = CoreOptions {
+            prepare: PrepareOptions::default(),
+            tick_ms: 2000,
+            min_session_timeout_ms: 4000,
+            max_session_timeout_ms: 40_000,
+            server_id: 1,
+            passwords: Passwords::apache(),
+            enforced_schemes: None,
+            max_response_bytes: 4 << 20,
+            limits: Limits::default(),
+            hash_seed: 1,
+        };
+        let options = EngineOptions {
+            core,
+            max_frame_bytes: 1 << 20,
+            max_outstanding,
+            max_unsent_bytes: 64 << 20,
+            handshake_deadline_ms: 5000,
+            sasl: SaslOptions::default(),
+        };
+        let log = Arc::<List>::default();
+        let appender = Box::new(Appender(log.clone()));
+        let tree = Tree::new(TreeOptions::default());
+        let engine = Engine::new(options, tree, Vec::new(), Arc::<Metrics>::default(), appender);
+        World { engine, log }
+    }
+
+    /// A connection with a session.
+    fn client(&self) -> Arc<Conn> {
+        let peer = "127.0.0.1:9".parse().unwrap();
+        let outbox = Arc::<Outbox>::default();
+        let conn = self.engine.connect(peer, None, outbox, Vec::new(), false, i64::MAX);
+        let connect = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: 0,
+            timeout_ms: 10_000,
+            session_id: SessionId::NONE,
+            password: None,
+            read_only: Some(false),
+        };
+        let mut frame = Vec::new();
+        put_frame(&mut frame, |out| connect.write(out));
+        self.engine.input(&conn, &frame).unwrap();
+        self.sync();
+        assert_eq!(conn.state.lock().phase, Phase::Live);
+        conn.state.lock().drop_output();
+        conn
+    }
+
+    /// Everything in the log is durable, and applied.
+    fn sync(&self) {
+        while self.engine.logged_some(self.engine.last_proposed()) {}
+    }
+
+    /// How much of `input` is read while somebody is at the pipeline.
+    fn post(&self, conn: &Arc<Conn>, input: &[u8]) -> Option<usize> {
+        let _gate = self.engine.gate.lock();
+        self.engine.submit(conn, input).unwrap()
+    }
+
+    fn logged(&self) -> usize {
+        self.log.zxids.lock().len()
+    }
+}
+
+fn request(xid: i32, request: &Request<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_frame(&mut frame, |out| {
+        RequestHeader { xid, op: request.opcode().code() }.write(out);
+        request.write(out);
+    });
+    frame
+}
+
+fn set(xid: i32, data: &[u8]) -> Vec<u8> {
+    let set = SetDataRequest { path: "/zookeeper/quota".into(), data: Some(data), version: -1 };
+    request(xid, &Request::SetData(set))
+}
+
+/// The xids of the answers, in order.
+fn answers(conn: &Conn) -> Vec<i32> {
+    let output = conn.state.lock().take_output();
+    let mut rest = &output[..];
+    let mut xids = Vec::new();
+    while let Ok(Some(frame)) = first_frame(rest, 1 << 20) {
+        let header = ReplyHeader::read(&mut Reader::new(frame)).unwrap();
+        assert_eq!(header.err, 0);
+        xids.push(header.xid);
+        rest = &rest[4 + frame.len()..];
+    }
+    xids
+}
+
+#[test]
+fn what_was_posted_goes_first_and_in_order() {
+    let world = World::new(1000);
+    let conn = world.client();
+    let frames = [set(1, b"a"), set(2, b"b")].concat();
+    assert_eq!(world.post(&conn, &frames), Some(frames.len()));
+    assert_eq!(world.engine.pipe.posted(), 2);
+    // Nobody is at the pipeline, but there is mail: this waits behind it.
+    let third = set(3, b"c");
+    assert_eq!(world.engine.submit(&conn, &third), Ok(Some(third.len())));
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    assert_eq!(world.engine.pipe.posted(), 0);
+    assert!(answers(&conn).is_empty(), "nothing is on the disk yet");
+    world.sync();
+    assert_eq!(answers(&conn), [1, 2, 3]);
+    // The way is free again.
+    world.engine.submit(&conn, &set(4, b"d")).unwrap();
+    assert!(world.engine.pipe.is_empty());
+    world.sync();
+    assert_eq!(answers(&conn), [4]);
+}
+
+#[test]
+fn a_client_that_does_not_read_takes_nobody_s_place() {
+    let world = World::new(1000);
+    let (deaf, other) = (world.client(), world.client());
+    let frames: Vec<u8> = (0..20).flat_map(|xid| set(xid, &[7; 200_000])).collect();
+    let read = world.post(&deaf, &frames).unwrap();
+    assert!(read > 2 << 20, "{read} bytes were read");
+    assert_eq!(world.post(&other, &set(1, b"a")), None, "there is no room");
+    deaf.state.lock().output().resize(OUTPUT_HIGH_WATER, 0);
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    assert_eq!(world.engine.pipe.posted(), 0);
+    assert!(world.post(&other, &set(1, b"a")).is_some());
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    world.sync();
+    assert_eq!(answers(&other), [1]);
+    // It reads again, and all of its requests are answered.
+    deaf.state.lock().drop_output();
+    world.engine.post_again(&deaf);
+    while world.engine.take_mail() != Turn::Done {}
+    world.sync();
+    let count = answers(&deaf).len();
+    assert!(count > 10 && world.engine.pipe.posted() == 0, "{count} answers");
+    assert_eq!(deaf.state.lock().in_flight, 0);
+}
+
+#[test]
+fn no_more_are_posted_than_there_are_places() {
+    let world = World::new(3);
+    let (first, second) = (world.client(), world.client());
+    let frames: Vec<u8> = (0..5).flat_map(|xid| set(xid, b"x")).collect();
+    assert_eq!(world.post(&first, &frames), Some(3 * set(0, b"x").len()));
+    assert_eq!(world.post(&second, &set(9, b"y")), None);
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    assert_eq!(world.post(&second, &set(9, b"y")), None, "they are under way");
+    world.sync();
+    assert!(world.post(&second, &set(9, b"y")).is_some());
+}
+
+#[test]
+fn last_words_wait_for_the_log_too() {
+    let world = World::new(1000);
+    let conn = world.client();
+    let before = world.logged();
+    *world.log.refuses.lock() = Some(AppendError::Busy);
+    world.post(&conn, &request(5, &Request::CloseSession)).unwrap();
+    assert_eq!(world.engine.take_mail(), Turn::Blocked);
+    world.engine.disconnect(&conn);
+    assert_eq!((world.logged(), world.engine.gate.lock().conns.len()), (before, 1));
+    *world.log.refuses.lock() = None;
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    world.sync();
+    assert_eq!(world.logged(), before + 1);
+    let gate = world.engine.gate.lock();
+    assert_eq!((gate.conns.len(), gate.core.sessions().len()), (0, 0));
+}
+
+#[test]
+fn last_words_are_dropped_when_the_log_is_closed() {
+    let world = World::new(1000);
+    let conn = world.client();
+    world.post(&conn, &set(1, b"a")).unwrap();
+    *world.log.refuses.lock() = Some(AppendError::Closed);
+    world.engine.disconnect(&conn);
+    assert_eq!(world.engine.gate.lock().conns.len(), 0);
+    assert_eq!(world.engine.pipe.posted(), 0);
+}
