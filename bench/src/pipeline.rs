@@ -128,6 +128,7 @@ impl Member {
             server_id: 1,
             passwords: Passwords::apache(),
             enforced_schemes: None,
+            max_sessions: usize::MAX,
             max_response_bytes: 4 << 20,
             limits: Limits { max_len: 1 << 20 },
             hash_seed: 1,

@@ -27,6 +27,7 @@ pub fn options() -> CoreOptions {
         server_id: 1,
         passwords: Passwords::apache(),
         enforced_schemes: None,
+        max_sessions: usize::MAX,
         max_response_bytes: MAX_RESPONSE_BYTES,
         limits: Limits { max_len: 2 * MAX_FRAME_BYTES },
         hash_seed: 1,

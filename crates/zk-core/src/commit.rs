@@ -94,6 +94,7 @@ impl Core {
         let session = entry.session();
         match (&entry.txn, answer) {
             (Txn::CreateSession(timeout_ms), Answer::Session { conn, read_only_byte }) => {
+                self.opening -= 1;
                 // Nobody may be there any more; then the session lives its time and expires.
                 let owner = self.conns.contains_key(&conn).then_some(conn);
                 self.sessions.open(session, *timeout_ms, owner, now_ms);

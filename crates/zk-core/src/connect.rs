@@ -66,6 +66,15 @@ impl Core {
         read_only_byte: bool,
         fx: &mut Effects,
     ) {
+        if self.sessions.len() + self.opening >= self.options.max_sessions {
+            self.counters.sessions_refused += 1;
+            if let Some(connection) = self.conns.get_mut(&conn) {
+                connection.state = ConnState::Closing;
+            }
+            // Without a word: there is none for it, and "expired" would be a lie (DESIGN R1).
+            return fx.close(conn);
+        }
+        self.opening += 1;
         let session = self.ids.next(|id| self.sessions.get(id).is_some());
         if let Some(connection) = self.conns.get_mut(&conn) {
             connection.session = session;

@@ -16,6 +16,8 @@ pub struct CoreOptions {
     pub max_session_timeout_ms: i32,
     /// The top byte of new session ids: myid, 1 when standalone.
     pub server_id: u8,
+    /// So many sessions at most; beyond them none opens. A session that is there is never touched.
+    pub max_sessions: usize,
     /// How session passwords are made (DESIGN R2).
     pub passwords: Passwords,
     /// `enforce.auth.schemes`, if it is enabled: a connection must have one of them.

@@ -34,6 +34,8 @@ pub struct Core {
     pub(crate) txns: Txns,
     /// Sessions that have expired and whose closeSession has not had its turn.
     expired: VecDeque<SessionId>,
+    /// Sessions whose createSession is not applied yet.
+    pub(crate) opening: usize,
     pub(crate) last_proposed: Zxid,
     pub(crate) committed: Zxid,
     pub(crate) counters: CoreCounters,
@@ -56,6 +58,8 @@ pub struct CoreCounters {
     pub connect_requests: u64,
     /// Renewals (`connection_revalidate_count`).
     pub renewals: u64,
+    /// New sessions that were refused, since there were as many as may be.
+    pub sessions_refused: u64,
     /// Auth packets that failed (`auth_failed_count`).
     pub auth_failures: u64,
 }
@@ -128,6 +132,7 @@ impl Core {
             queue: VecDeque::new(),
             txns: Txns::default(),
             expired: VecDeque::new(),
+            opening: 0,
             last_proposed: tree.last_zxid(),
             committed: tree.last_zxid(),
             counters: CoreCounters::default(),

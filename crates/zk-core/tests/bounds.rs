@@ -37,6 +37,7 @@ impl Member {
             server_id: 1,
             passwords: Passwords::apache(),
             enforced_schemes: None,
+            max_sessions: usize::MAX,
             max_response_bytes: max_len,
             limits: Limits { max_len },
             hash_seed: 1,

@@ -25,6 +25,7 @@ fn crowded() -> (Core, Tree) {
         server_id: 1,
         passwords: Passwords::apache(),
         enforced_schemes: None,
+        max_sessions: usize::MAX,
         max_response_bytes: 1 << 20,
         limits: Limits::default(),
         hash_seed: 1,

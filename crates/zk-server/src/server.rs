@@ -309,6 +309,7 @@ fn engine_options(
         server_id: config.server_id.map_or(1, |id| id as u8),
         passwords,
         enforced_schemes: (!enforced.is_empty()).then(|| enforced.clone()),
+        max_sessions: config.limits.sessions.map_or(usize::MAX, |n| n as usize),
         max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
         limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
         hash_seed,

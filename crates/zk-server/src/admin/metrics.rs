@@ -93,6 +93,8 @@ metrics! {
         restore_rate_limited_count,
         /// Connections closed because they opened no session in time.
         sessionless_connections_expired,
+        /// New sessions refused because there were `maxSessions` (ours).
+        sessions_refused,
         /// Snapshots by the admin server that failed.
         snapshot_error_count,
         /// Snapshots refused because the last one was too recent.

@@ -17,6 +17,8 @@ pub struct LimitSettings {
     /// `request_throttle_max_requests`: writes, and reads behind writes, that are under way; the
     /// connections of others are not read meanwhile. `None` is no limit.
     pub outstanding_requests: Option<u32>,
+    /// `maxSessions`, a key of ours: beyond so many no new one opens; `None` is no limit.
+    pub sessions: Option<u32>,
     /// `maxUnsentBytes`, a key of ours: when more than this waits for a client that does not read
     /// its events and answers, its connection is closed; `None` is no limit.
     pub unsent_bytes: Option<usize>,
@@ -33,6 +35,7 @@ impl LimitSettings {
             sessionless_timeout_ms: keys.num("nio.sessionlessCnxnTimeout", 10_000, 1..=u32::MAX),
             tls_handshakes: limit(keys, "netty.server.outstandingHandshake.limit", None),
             outstanding_requests: limit(keys, "request_throttle_max_requests", None),
+            sessions: limit(keys, "maxSessions", None),
             unsent_bytes: unsent_bytes(keys),
         }
     }

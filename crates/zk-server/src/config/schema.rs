@@ -282,6 +282,7 @@ pub const KEYS: &[Key] = &[
     // Ours.
     f("sessionPassword"),
     f("sessionPasswordFile"),
+    f("maxSessions"),
     f("maxUnsentBytes"),
 ];
 

@@ -40,6 +40,8 @@ fn findings(text: &str, overrides: &[Override], options: Options) -> String {
 #[test]
 fn what_may_wait_for_a_client_has_a_least_value() {
     assert_eq!(ok("maxUnsentBytes=5000000\n").limits.unsent_bytes, Some(5_000_000));
+    assert_eq!(ok("maxSessions=7\n").limits.sessions, Some(7));
+    assert_eq!(ok("maxSessions=0\n").limits.sessions, None);
     assert_eq!(ok("maxUnsentBytes=0\n").limits.unsent_bytes, None);
     let low = loaded("maxUnsentBytes=1000\n");
     assert_eq!(low.config.limits.unsent_bytes, Some(1 << 20));

@@ -372,6 +372,8 @@ impl Engine {
         metrics.connection_request_count.add(now.connect_requests - before.connect_requests);
         metrics.connection_revalidate_count.add(now.renewals - before.renewals);
         metrics.stale_sessions_expired.add(now.sessions_expired - before.sessions_expired);
+        let refused = now.sessions_refused - before.sessions_refused;
+        metrics.sessions_refused.add(refused);
         metrics.digest_mismatches_count.add(now.digest_mismatches - before.digest_mismatches);
         metrics.stats.auth_failed_count.add(now.auth_failures - before.auth_failures);
     }

@@ -2,6 +2,7 @@
 //! pipeline.
 
 use super::{Engine, Gate, SharedWatches, dispatch};
+use crate::net::Seldom;
 use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ pub(crate) enum Next {
     /// There are whole frames, and too much waits for the disk; the connection is woken.
     Log,
 }
+
+static FULL: Seldom = Seldom::new();
 
 /// With a full disk nobody new can be let in. ZooKeeper has no words for "not now": the client is
 /// made to wait for space so long, which also keeps it from coming back too fast, and then loses
@@ -181,11 +184,20 @@ impl Engine {
         }
         let tree = self.tree.read();
         let Gate { core, fx, .. } = &mut *gate;
+        let refused = core.counters().sessions_refused;
         core.handshake(&tree, now, conn.id, frame, fx);
+        let is_refused = core.counters().sessions_refused > refused;
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
+        if is_refused && FULL.allows(now.monotonic_ms) {
+            let most = self.options.core.max_sessions;
+            tracing::warn!(
+                "a new session for {} was refused: there are {most}, see maxSessions",
+                conn.peer
+            );
+        }
         true
     }
 

@@ -35,6 +35,21 @@ fn the_deadline_of_the_handshake_is_absolute() {
 }
 
 #[test]
+fn sessions_are_bounded_and_those_that_are_there_go_on() {
+    let member = Member::start("maxSessions=2\n");
+    let (mut first, second) = (member.client(), member.client());
+    let refused = Client::handshake(open(member.addr()), 10_000);
+    assert!(refused.is_err(), "a third session opened");
+    assert!(member.word("mntr").contains("zk_sessions_refused\t1\n"));
+    assert_eq!(first.create("/first", b"").unwrap(), 0);
+    // A session that closes makes room.
+    let mut second = second;
+    assert_eq!(second.call(&Request::CloseSession).unwrap().err, 0);
+    wait_until("there is room again", || Client::handshake(open(member.addr()), 10_000).is_ok());
+    assert!(first.get("/first").is_ok());
+}
+
+#[test]
 fn connections_of_an_address_are_bounded() {
     let member = Member::start("maxClientCnxns=2\n");
     let first = member.client();

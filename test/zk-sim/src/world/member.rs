@@ -86,6 +86,7 @@ fn core_options(settings: &Settings) -> CoreOptions {
         server_id: 1,
         passwords: Passwords::apache(),
         enforced_schemes: settings.terms.enforces_digest.then(|| vec!["digest".into()]),
+        max_sessions: usize::MAX,
         max_response_bytes: settings.terms.max_response_bytes,
         limits: Limits::default(),
         hash_seed: settings.hash_seed,

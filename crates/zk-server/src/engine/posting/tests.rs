@@ -50,6 +50,7 @@ impl World {
             server_id: 1,
             passwords: Passwords::apache(),
             enforced_schemes: None,
+            max_sessions: usize::MAX,
             max_response_bytes: 4 << 20,
             limits: Limits::default(),
             hash_seed: 1,
