@@ -159,7 +159,8 @@ impl Tree {
             -1 => above.cversion.wrapping_add(1),
             given => given,
         };
-        if let Some(existing) = self.child(parent, name) {
+        let hash = self.child_hash(parent, name);
+        if let Some(existing) = self.child(parent, name, hash) {
             self.before_change(existing);
             self.set_acl_list(existing, body.acl.as_bytes());
             if raise_on_replay {
@@ -177,7 +178,7 @@ impl Tree {
             pzxid: zxid,
             ..StatPersisted::default()
         };
-        self.attach(parent, &body.path, name, body.data, body.acl.as_bytes(), &stat);
+        self.attach(parent, &body.path, (name, hash), body.data, body.acl.as_bytes(), &stat);
         self.quota_delta(&body.path, 1, body.data.map_or(0, <[u8]>::len) as i64);
         if self.quotas.is_stats_path(&body.path) {
             self.recompute_quota_stats(&body.path);
@@ -219,7 +220,8 @@ impl Tree {
         let (parent_path, name) = path::split(path).ok_or(ErrorCode::BadArguments)?;
         let parent = self.find(parent_path).ok_or(ErrorCode::NoNode)?;
         self.raise_parent(parent, parent_path, None, zxid.0);
-        let id = self.child(parent, name).ok_or(ErrorCode::NoNode)?;
+        let hash = self.child_hash(parent, name);
+        let id = self.child(parent, name, hash).ok_or(ErrorCode::NoNode)?;
         // Only a damaged log can say so: prepare refuses to delete a znode with children.
         if self.arena[id].num_children() > 0 {
             return Err(ErrorCode::NotEmpty);

@@ -59,7 +59,7 @@ impl Index {
         self.shards[Index::shard(hash)]
             .find(Index::spread(hash), |&id| {
                 let node = &arena[id];
-                node.hash == hash && node.parent == parent && node.name() == name
+                arena.hash(id) == hash && node.parent == parent && node.name() == name
             })
             .copied()
     }
@@ -70,11 +70,11 @@ impl Index {
     pub(crate) fn find(&self, arena: &Arena, path: &str) -> Option<NodeId> {
         let path = path.as_bytes();
         let rest = path.strip_prefix(b"/")?;
-        let root = arena[NodeId::ROOT].hash;
+        let root = arena.hash(NodeId::ROOT);
         let hash = rest.split(|&b| b == b'/').fold(root, |hash, name| self.hash(hash, name));
         self.shards[Index::shard(hash)]
             .find(Index::spread(hash), |&id| {
-                arena[id].hash == hash && Index::has_path(arena, id, path)
+                arena.hash(id) == hash && Index::has_path(arena, id, path)
             })
             .copied()
     }
@@ -91,9 +91,9 @@ impl Index {
     }
 
     pub(crate) fn insert(&mut self, arena: &Arena, id: NodeId) {
-        let hash = arena[id].hash;
+        let hash = arena.hash(id);
         self.shards[Index::shard(hash)]
-            .insert_unique(Index::spread(hash), id, |&other| Index::spread(arena[other].hash));
+            .insert_unique(Index::spread(hash), id, |&other| Index::spread(arena.hash(other)));
     }
 
     /// Adds znodes of one shard, given with their hashes; the first that is there already is
@@ -105,12 +105,12 @@ impl Index {
         nodes: &[(u32, NodeId)],
     ) -> Option<NodeId> {
         let table = &mut self.shards[shard];
-        let rehash = |&other: &NodeId| Index::spread(arena[other].hash);
+        let rehash = |&other: &NodeId| Index::spread(arena.hash(other));
         table.reserve(nodes.len(), rehash);
         for &(hash, id) in nodes {
             let is_same = |&other: &NodeId| {
                 let (old, new) = (&arena[other], &arena[id]);
-                old.hash == hash && old.parent == new.parent && old.name() == new.name()
+                arena.hash(other) == hash && old.parent == new.parent && old.name() == new.name()
             };
             match table.entry(Index::spread(hash), is_same, rehash) {
                 Entry::Occupied(_) => return Some(id),
@@ -121,7 +121,7 @@ impl Index {
     }
 
     pub(crate) fn remove(&mut self, arena: &Arena, id: NodeId) {
-        let hash = arena[id].hash;
+        let hash = arena.hash(id);
         let shard = &mut self.shards[Index::shard(hash)];
         if let Ok(entry) = shard.find_entry(Index::spread(hash), |&other| other == id) {
             entry.remove();

@@ -58,8 +58,8 @@ impl TreeLoader {
             return Ok(false);
         };
         let Some(parent) = self.parent(parent_path)? else { return Ok(false) };
-        let id = self.tree.attach_unindexed(parent, path, name, data, acl, &stat);
-        let hash = self.tree.arena[id].hash;
+        let hash = self.tree.child_hash(parent, name);
+        let id = self.tree.attach_unindexed(parent, path, (name, hash), data, acl, &stat);
         self.waiting[Index::shard(hash)].push((hash, id));
         self.path.clear();
         self.path.push_str(path);

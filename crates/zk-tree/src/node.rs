@@ -42,8 +42,6 @@ pub(crate) struct Node {
     /// adding or removing a child costs the same whatever their number.
     pub(crate) next: NodeId,
     pub(crate) prev: NodeId,
-    /// Hash of the path, see [`crate::index`].
-    pub(crate) hash: u32,
     /// This znode's summand of the tree digest.
     pub(crate) crc: u32,
     /// The last snapshot that holds this znode, see [`crate::snapshot`].
@@ -64,7 +62,6 @@ impl Node {
             acl: crate::AclId::OPEN,
             next: NodeId::NONE,
             prev: NodeId::NONE,
-            hash: 0,
             crc: 0,
             snapshot: 0,
         };
@@ -200,6 +197,9 @@ impl Payload {
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     chunks: Vec<Vec<Node>>,
+    /// Hashes of the paths, see [`crate::index`]: close together, since the index looks at those of
+    /// many znodes in no order when it grows.
+    hashes: Vec<u32>,
     free: Vec<NodeId>,
     len: usize,
 }
@@ -213,12 +213,15 @@ impl Arena {
         self.len
     }
 
-    pub(crate) fn insert(&mut self, node: Node) -> NodeId {
+    /// Takes a znode in; `hash` is that of its path.
+    pub(crate) fn insert(&mut self, node: Node, hash: u32) -> NodeId {
         self.len += 1;
         if let Some(id) = self.free.pop() {
             self[id] = node;
+            self.hashes[id.0 as usize] = hash;
             return id;
         }
+        self.hashes.push(hash);
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(node),
             _ => {
@@ -229,6 +232,12 @@ impl Arena {
         }
         let last = self.chunks.last().map_or(0, Vec::len);
         NodeId((((self.chunks.len() - 1) << CHUNK_BITS) + last - 1) as u32)
+    }
+
+    /// The hash of a znode's path.
+    #[inline]
+    pub(crate) fn hash(&self, id: NodeId) -> u32 {
+        self.hashes[id.0 as usize]
     }
 
     /// Makes all znodes look as if no snapshot ever had them.
@@ -283,9 +292,11 @@ mod tests {
     fn slots_are_used_again() {
         let mut arena = Arena::default();
         let node = |name: &str| Node::new(name, None, &StatPersisted::default());
-        let ids: Vec<_> = (0..CHUNK + 3).map(|i| arena.insert(node(&i.to_string()))).collect();
+        let ids: Vec<_> =
+            (0..CHUNK + 3).map(|i| arena.insert(node(&i.to_string()), i as u32)).collect();
         arena.remove(ids[5]);
-        assert_eq!(arena.insert(node("again")), ids[5]);
+        assert_eq!(arena.insert(node("again"), 77), ids[5]);
+        assert_eq!((arena.hash(ids[5]), arena.hash(ids[CHUNK + 2])), (77, CHUNK as u32 + 2));
         assert_eq!(arena[ids[CHUNK + 2]].name(), (CHUNK + 2).to_string().as_bytes());
         assert_eq!(arena.len(), CHUNK + 3);
     }

@@ -69,7 +69,8 @@ impl Tree {
             if let Some((parent, name)) = path::split(path)
                 && let Some(parent) = tree.find(parent)
             {
-                tree.attach(parent, path, name, Some(b""), acl, &stat);
+                let hash = tree.child_hash(parent, name);
+                tree.attach(parent, path, (name, hash), Some(b""), acl, &stat);
             }
         }
         tree
@@ -79,7 +80,7 @@ impl Tree {
     #[must_use]
     pub(crate) fn without_nodes(options: TreeOptions) -> Tree {
         let mut arena = Arena::default();
-        let root = arena.insert(Node::new("", Some(b""), &StatPersisted::default()));
+        let root = arena.insert(Node::new("", Some(b""), &StatPersisted::default()), 0);
         debug_assert_eq!(root, NodeId::ROOT);
         arena[root].crc = digest::node_crc("/", Some(b""), &StatPersisted::default());
         let digest = u64::from(arena[root].crc);
@@ -125,8 +126,13 @@ impl Tree {
         self.index.find(&self.arena, path)
     }
 
-    pub(crate) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
-        let hash = self.index.hash(self.arena[parent].hash, name.as_bytes());
+    /// The hash of a child that is there or not.
+    pub(crate) fn child_hash(&self, parent: NodeId, name: &str) -> u32 {
+        self.index.hash(self.arena.hash(parent), name.as_bytes())
+    }
+
+    /// A child, by its name and hash.
+    pub(crate) fn child(&self, parent: NodeId, name: &str, hash: u32) -> Option<NodeId> {
         self.index.child(&self.arena, parent, name.as_bytes(), hash)
     }
 
@@ -166,12 +172,12 @@ impl Tree {
         &mut self,
         parent: NodeId,
         path: &str,
-        name: &str,
+        (name, hash): (&str, u32),
         data: Option<&[u8]>,
         acl: &[u8],
         stat: &StatPersisted,
     ) -> NodeId {
-        let id = self.attach_unindexed(parent, path, name, data, acl, stat);
+        let id = self.attach_unindexed(parent, path, (name, hash), data, acl, stat);
         self.index.insert(&self.arena, id);
         id
     }
@@ -181,7 +187,7 @@ impl Tree {
         &mut self,
         parent: NodeId,
         path: &str,
-        name: &str,
+        (name, hash): (&str, u32),
         data: Option<&[u8]>,
         acl: &[u8],
         stat: &StatPersisted,
@@ -189,14 +195,13 @@ impl Tree {
         let mut node = Node::new(name, data, stat);
         node.parent = parent;
         node.acl = self.acls.intern(acl);
-        node.hash = self.index.hash(self.arena[parent].hash, name.as_bytes());
         node.crc = digest::node_crc(path, data, stat);
         node.snapshot = self.snapshot_generation;
         let first = self.arena[parent].first_child();
         node.next = first;
         self.digest = digest::replace(self.digest, 0, node.crc);
         self.data_bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
-        let id = self.arena.insert(node);
+        let id = self.arena.insert(node, hash);
         if first != NodeId::NONE {
             self.arena[first].prev = id;
         }
