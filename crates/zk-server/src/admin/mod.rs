@@ -38,7 +38,7 @@ pub use word::{FourLetterWord, UnknownWord, Whitelist};
 
 /// The version that clients and tools see: the Apache version that we behave as, since tools
 /// compare it, then ours.
-pub const VERSION: &str = concat!("3.9.5-zkfleet-", env!("CARGO_PKG_VERSION"));
+pub const VERSION: &str = concat!("3.9.4-zkfleet-", env!("CARGO_PKG_VERSION"));
 
 /// When the binary was built, as the build says in `ZKFLEET_BUILD_DATE`.
 const BUILD_DATE: Option<&str> = option_env!("ZKFLEET_BUILD_DATE");
