@@ -3,7 +3,7 @@
 
 use crate::effects::Effects;
 use crate::pipeline::{Answer, ConnState, Connection, Core, Work};
-use crate::read::WatchAccess;
+use crate::read::{WatchAccess, visits_many};
 use hashbrown::HashMap;
 use zk_proto::request::MultiHeader;
 use zk_proto::response::{MultiResult, ReplyHeader};
@@ -43,6 +43,9 @@ impl Core {
                 }
                 Some(Work::Request { conn, identities, frame }) => {
                     self.read_now(tree, watches, conn, &identities, &frame, fx);
+                    if visits_many(&frame) {
+                        break;
+                    }
                 }
                 Some(Work::Refused { conn, xid, code }) => {
                     fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});

@@ -29,4 +29,4 @@ mod txns;
 pub use effects::{Effect, Effects, Span};
 pub use options::{Admission, CoreOptions, Times};
 pub use pipeline::{Core, CoreCounters, TURN_BYTES};
-pub use read::{Reader, WatchAccess};
+pub use read::{Reader, WatchAccess, visits_many};

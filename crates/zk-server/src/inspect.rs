@@ -72,7 +72,7 @@ fn facts(conn: &Conn) -> ConnectionFacts {
         max_latency_ms: latency.max.into(),
     });
     ConnectionFacts {
-        peer: conn.peer,
+        peer: conn.line.peer,
         interest_ops: u8::from(state.phase != Phase::Connecting),
         outstanding: state.in_flight.into(),
         received,
@@ -136,7 +136,7 @@ impl Inspect for Member {
     fn connections(&self, secure: bool) -> Vec<ConnectionFacts> {
         self.conns()
             .iter()
-            .filter(|conn| conn.is_secure == secure)
+            .filter(|conn| conn.line.is_secure == secure)
             .map(|conn| facts(conn))
             .collect()
     }
@@ -178,7 +178,7 @@ impl Inspect for Member {
             let at = conn.heard_ms.load(Ordering::Relaxed) + i64::from(state.timeout_ms);
             due.entry(at - now.monotonic_ms + now.wall_ms)
                 .or_default()
-                .push((conn.peer, state.session));
+                .push((conn.line.peer, state.session));
         }
         due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
     }

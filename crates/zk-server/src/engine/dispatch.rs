@@ -141,7 +141,7 @@ impl Engine {
         tracing::warn!(
             "the connection from {} with session 0x{:x} was closed: {waiting} bytes wait for a \
              client that does not read, see maxUnsentBytes",
-            conn.peer,
+            conn.line.peer,
             state.session.0
         );
     }
@@ -205,7 +205,7 @@ pub(super) fn flush(dirty: Vec<Arc<Conn>>) {
         if here {
             conn.deliver();
         } else {
-            conn.outbox.clone().push(conn);
+            conn.line.outbox.clone().push(conn);
         }
     }
 }

@@ -24,16 +24,13 @@ pub(crate) use sasl::SaslOptions;
 use pipe::Pipe;
 
 use crate::admin::{Inspect, Metrics};
-use crate::net::Outbox;
-use crate::net::conn::{Conn, NO_DEADLINE};
+use crate::net::conn::{Conn, Line, NO_DEADLINE};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::net::tcp::OwnedWriteHalf;
 use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
 use zk_store::group_commit::AppendError;
@@ -165,13 +162,11 @@ impl Engine {
     /// session.
     pub(crate) fn connect(
         &self,
-        peer: SocketAddr,
-        socket: Option<OwnedWriteHalf>,
-        outbox: Arc<Outbox>,
+        line: Line,
         identities: Vec<Identity>,
-        is_secure: bool,
         deadline_ms: i64,
     ) -> Arc<Conn> {
+        let peer = line.peer;
         let now = self.times();
         let mut gate = self.gate.lock();
         if !identities.iter().any(|identity| identity.scheme == "x509") {
@@ -185,8 +180,7 @@ impl Engine {
         gate.next_conn += 1;
         let identities = gate.core.connected(id, Some(peer.ip()), identities);
         let admitted = gate.core.is_admitted(&identities);
-        let conn =
-            Conn::new(id, peer, socket, outbox, identities, admitted, is_secure, now, deadline_ms);
+        let conn = Conn::new(id, line, identities, admitted, now, deadline_ms);
         let conn = Arc::new(conn);
         gate.conns.insert(id, conn.clone());
         conn

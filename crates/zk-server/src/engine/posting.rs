@@ -2,13 +2,13 @@
 //! [`super::pipe`]).
 
 use super::pipe::Work;
-use super::requests::{Hangup, first_frame, note_request};
+use super::requests::{Hangup, first_frame, is_plain_read, note_request};
 use super::{Engine, Gate, SharedWatches, dispatch, sasl};
 use crate::net::conn::{Conn, Inbox, Phase};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use zk_core::{TURN_BYTES, Times};
+use zk_core::{TURN_BYTES, Times, visits_many};
 use zk_store::group_commit::AppendError;
 use zk_tree::Tree;
 
@@ -139,7 +139,7 @@ impl Engine {
         count: usize,
     ) {
         let tree = self.tree.read();
-        let done = self.feed(&mut gate, &tree, conn, frames, self.times());
+        let done = self.feed(&mut gate, &tree, conn, frames, false, self.times());
         self.pipe.taken(done.count, 0, gate.core.outstanding());
         if done.count < count {
             self.post(conn, &frames[done.bytes..], count - done.count);
@@ -152,15 +152,29 @@ impl Engine {
         self.pipe.wake_waiting();
     }
 
-    /// Gives whole frames to the pipeline, as many as make a turn.
-    fn feed(&self, gate: &mut Gate, tree: &Tree, conn: &Conn, frames: &[u8], now: Times) -> Run {
+    /// Gives whole frames to the pipeline, as many as make a turn. Of a client that is gone nobody
+    /// waits for what it wanted to read.
+    fn feed(
+        &self,
+        gate: &mut Gate,
+        tree: &Tree,
+        conn: &Conn,
+        frames: &[u8],
+        is_gone: bool,
+        now: Times,
+    ) -> Run {
         let mut watches = SharedWatches(&self.watches);
         let mut done = Run::default();
-        while gate.fx.bytes.len() < TURN_BYTES {
+        let mut is_over = false;
+        while gate.fx.bytes.len() < TURN_BYTES && !is_over {
             let rest = &frames[done.bytes..];
             let Ok(Some(frame)) = first_frame(rest, self.options.max_frame_bytes) else { break };
             done.bytes += 4 + frame.len();
             done.count += 1;
+            if is_gone && is_plain_read(frame) {
+                continue;
+            }
+            is_over = visits_many(frame);
             if sasl::is_sasl(frame) {
                 let required = self.requires_sasl();
                 let failures = &self.metrics.stats.auth_failed_count;
@@ -179,8 +193,15 @@ impl Engine {
         let mut gate = self.gate.lock();
         let admits = self.admits();
         self.follow_disk(&mut gate, admits, now.monotonic_ms);
-        if matches!(admits, Err(AppendError::Busy | AppendError::Closed)) {
-            return Turn::Blocked;
+        match admits {
+            Err(AppendError::Busy) => return Turn::Blocked,
+            Err(AppendError::Closed) => {
+                for conn in self.pipe.take_mail() {
+                    self.drop_inbox(&mut gate, &conn);
+                }
+                return Turn::Done;
+            }
+            _ => {}
         }
         let tree = self.tree.read();
         let mut mail = self.pipe.take_mail().into_iter();
@@ -222,8 +243,9 @@ impl Engine {
                 return true;
             }
             let Inbox { frames, count } = std::mem::take(&mut state.inbox);
+            let is_gone = state.is_gone;
             drop(state);
-            let done = self.feed(gate, tree, conn, &frames, now);
+            let done = self.feed(gate, tree, conn, &frames, is_gone, now);
             self.pipe.taken(done.count, done.bytes, gate.core.outstanding());
             if done.count < count {
                 // In front of what came meanwhile.
@@ -237,43 +259,38 @@ impl Engine {
         }
     }
 
-    /// A connection has ended. Its last words count: closeSession, as a rule. When the log takes
-    /// nothing for now they wait, and the end with them.
+    /// A connection has ended. Its last words count, closeSession as a rule, and its end comes
+    /// behind them.
     pub(crate) fn disconnect(&self, conn: &Arc<Conn>) {
-        let mut gate = self.gate.lock();
-        let mut dirty = Vec::new();
-        loop {
-            let admits = self.admits();
-            self.follow_disk(&mut gate, admits, self.now_ms());
-            let mut state = conn.state.lock();
-            if admits == Err(AppendError::Closed) {
-                let left = std::mem::take(&mut state.inbox);
-                if state.is_posted {
-                    self.pipe.taken(left.count, left.frames.len(), gate.core.outstanding());
-                }
-            }
-            if state.inbox.count == 0 {
-                drop(state);
-                self.forget(&mut gate, conn);
-                break;
-            }
-            state.is_gone = true;
-            drop(state);
-            self.post(conn, &[], 0);
-            if admits == Err(AppendError::Busy) {
-                break;
-            }
-            let tree = self.tree.read();
-            let is_over = self.open_inbox(&mut gate, &tree, conn, self.times());
-            dirty.append(&mut self.dispatch(&mut gate));
-            if is_over {
-                break;
-            }
-        }
-        drop(gate);
-        dispatch::flush(dirty);
         self.pipe.leave(conn);
-        self.pipe.wake_waiting();
+        let mut gate = self.gate.lock();
+        let has_last_words = {
+            let mut state = conn.state.lock();
+            state.is_gone = true;
+            state.inbox.count > 0
+        };
+        if !has_last_words {
+            return self.forget(&mut gate, conn);
+        }
+        conn.shut();
+        if self.admits() == Err(AppendError::Closed) {
+            return self.drop_inbox(&mut gate, conn);
+        }
+        self.post(conn, &[], 0);
+    }
+
+    /// Nothing can be logged any more: what a connection posted is as if it had never been sent.
+    fn drop_inbox(&self, gate: &mut Gate, conn: &Arc<Conn>) {
+        let mut state = conn.state.lock();
+        let left = std::mem::take(&mut state.inbox);
+        if std::mem::take(&mut state.is_posted) {
+            self.pipe.taken(left.count, left.frames.len(), gate.core.outstanding());
+        }
+        let is_gone = state.is_gone;
+        drop(state);
+        if is_gone {
+            self.forget(gate, conn);
+        }
     }
 
     /// The pipeline has heard all of a connection that has ended.

@@ -7,7 +7,7 @@ use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use zk_core::Reader;
+use zk_core::{Reader, visits_many};
 use zk_proto::OpCode;
 use zk_store::group_commit::AppendError;
 
@@ -55,7 +55,7 @@ pub(super) fn first_frame(input: &[u8], max_bytes: usize) -> Result<Option<&[u8]
 }
 
 /// Operations that need only the tree, and no order among sessions.
-fn is_plain_read(frame: &[u8]) -> bool {
+pub(super) fn is_plain_read(frame: &[u8]) -> bool {
     let Some(op) = frame.get(4..8).and_then(|op| op.first_chunk::<4>()) else { return false };
     matches!(
         OpCode::from_code(i32::from_be_bytes(*op)),
@@ -76,16 +76,6 @@ fn is_plain_read(frame: &[u8]) -> bool {
                 | OpCode::GetAllChildrenNumber
                 | OpCode::WhoAmI
         )
-    )
-}
-
-/// Reads that look at any number of znodes for an answer of any size: the tree's lock is given back
-/// after each.
-fn visits_many(frame: &[u8]) -> bool {
-    let op = frame.get(4..8).and_then(|op| op.first_chunk::<4>());
-    matches!(
-        op.and_then(|op| OpCode::from_code(i32::from_be_bytes(*op))),
-        Some(OpCode::GetAllChildrenNumber | OpCode::GetEphemerals | OpCode::MultiRead)
     )
 }
 
@@ -195,7 +185,7 @@ impl Engine {
             let most = self.options.core.max_sessions;
             tracing::warn!(
                 "a new session for {} was refused: there are {most}, see maxSessions",
-                conn.peer
+                conn.line.peer
             );
         }
         true

@@ -76,7 +76,7 @@ pub(super) fn step(
             auth_failures.add(1);
             // The pipeline waits meanwhile, and strangers can cause it.
             if TOLD.allows(conn.heard_ms.load(Ordering::Relaxed)) {
-                tracing::warn!(peer = %conn.peer, "SASL authentication failed: {error}");
+                tracing::warn!(peer = %conn.line.peer, "SASL authentication failed: {error}");
             }
             let (code, close) = match (required, options.allow_failed) {
                 (true, _) => (ErrorCode::SessionClosedRequireSaslAuth, true),

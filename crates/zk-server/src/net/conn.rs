@@ -4,6 +4,7 @@
 //! allocated when there is some.
 
 use super::outbox::Outbox;
+use super::seats::Seat;
 use crate::tls::sasl::DigestMd5;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -23,11 +24,7 @@ pub(crate) const OUTPUT_HIGH_WATER: usize = 1 << 20;
 /// A connection.
 pub(crate) struct Conn {
     pub(crate) id: ConnId,
-    pub(crate) peer: SocketAddr,
-    /// The socket, when other threads may write to it; a TLS stream is written by its task alone.
-    pub(crate) socket: Option<OwnedWriteHalf>,
-    /// The way to the thread that serves it.
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) line: Line,
     pub(crate) state: Mutex<ConnState>,
     /// When it last sent something, ms of the engine's monotonic clock.
     pub(crate) heard_ms: AtomicI64,
@@ -35,6 +32,17 @@ pub(crate) struct Conn {
     pub(crate) deadline_ms: AtomicI64,
     /// When it connected, ms since the Unix epoch.
     pub(crate) established_ms: i64,
+}
+
+/// What a connection comes with: its socket and what belongs to that.
+pub(crate) struct Line {
+    pub(crate) peer: SocketAddr,
+    /// The socket, when other threads may write to it; a TLS stream is written by its task alone.
+    pub(crate) socket: Option<OwnedWriteHalf>,
+    /// Free again when the socket is closed.
+    pub(crate) _seat: Option<Seat>,
+    /// The way to the thread that serves it.
+    pub(crate) outbox: Arc<Outbox>,
     /// Whether it came through TLS.
     pub(crate) is_secure: bool,
 }
@@ -152,27 +160,18 @@ pub(crate) enum Flush {
 }
 
 impl Conn {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all that is known of a connection when it comes"
-    )]
     pub(crate) fn new(
         id: ConnId,
-        peer: SocketAddr,
-        socket: Option<OwnedWriteHalf>,
-        outbox: Arc<Outbox>,
+        line: Line,
         identities: Arc<[Identity]>,
         admitted: bool,
-        is_secure: bool,
         now: Times,
         deadline_ms: i64,
     ) -> Conn {
         let (now_ms, established_ms) = (now.monotonic_ms, now.wall_ms);
         Conn {
             id,
-            peer,
-            socket,
-            outbox,
+            line,
             state: Mutex::new(ConnState {
                 output: Vec::new(),
                 sent: 0,
@@ -198,7 +197,6 @@ impl Conn {
             heard_ms: AtomicI64::new(now_ms),
             deadline_ms: AtomicI64::new(deadline_ms),
             established_ms,
-            is_secure,
         }
     }
 
@@ -224,9 +222,17 @@ impl Conn {
         self.wake();
     }
 
+    /// Ends the socket, though it may not be closed yet.
+    pub(crate) fn shut(&self) {
+        if let Some(socket) = &self.line.socket {
+            // Its other end may have done so before.
+            let _ = socket2::SockRef::from(socket.as_ref()).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
     /// Says that nothing more will be written; false if that cannot be said.
     pub(crate) fn shutdown_write(&self) -> bool {
-        let Some(socket) = &self.socket else { return false };
+        let Some(socket) = &self.line.socket else { return false };
         socket2::SockRef::from(socket.as_ref()).shutdown(std::net::Shutdown::Write).is_ok()
     }
 
@@ -245,7 +251,7 @@ impl Conn {
 
     /// Writes what there is, from whatever thread. No lock is held over the system call.
     pub(crate) fn flush(&self) -> Flush {
-        let Some(socket) = &self.socket else {
+        let Some(socket) = &self.line.socket else {
             self.wake();
             return Flush::Done;
         };

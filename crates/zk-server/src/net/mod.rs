@@ -10,6 +10,7 @@ mod welcome;
 mod wire;
 mod workers;
 
+#[cfg(test)]
 pub(crate) use outbox::Outbox;
 pub(crate) use seats::Seats;
 pub(crate) use seldom::Seldom;

@@ -1,7 +1,6 @@
 //! Serving one connection: one small future that reads, hands over, writes, until the end.
 
 use super::conn::{Conn, Phase};
-use super::seats::Seat;
 use super::welcome::Gatekeeper;
 use super::wire::Wire;
 use crate::engine::{Engine, Handled, Hangup, Next};
@@ -40,18 +39,12 @@ pub(super) struct Serving {
     wire: Option<Wire>,
     input: Input,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _seat: Seat,
 }
 
 impl Serving {
-    pub(super) fn new(
-        gatekeeper: Arc<Gatekeeper>,
-        conn: Arc<Conn>,
-        wire: Wire,
-        seat: Seat,
-    ) -> Serving {
+    pub(super) fn new(gatekeeper: Arc<Gatekeeper>, conn: Arc<Conn>, wire: Wire) -> Serving {
         let (wire, input) = (Some(wire), Input::default());
-        Serving { gatekeeper, conn, wire, input, closing: None, _seat: seat }
+        Serving { gatekeeper, conn, wire, input, closing: None }
     }
 }
 
@@ -65,7 +58,7 @@ impl Future for Serving {
             let is_graceful = conn.state.lock().phase == Phase::Closing;
             gatekeeper.engine.disconnect(conn);
             if let Some(Stranger(name)) = input.stranger {
-                gatekeeper.tell(conn.peer, &format_args!("it speaks {name}"));
+                gatekeeper.tell(conn.line.peer, &format_args!("it speaks {name}"));
             }
             let open = wire.take().filter(|_| is_graceful);
             *closing = open.map(|wire| {

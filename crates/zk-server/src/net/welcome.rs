@@ -1,5 +1,6 @@
 //! From an accepted socket to a served connection: limits, TLS or plain text, certificates.
 
+use super::conn::Line;
 use super::outbox::Outbox;
 use super::seats::Seats;
 use super::seldom::Seldom;
@@ -87,6 +88,7 @@ impl Gatekeeper {
                 }
             }
         };
+        let line = |socket, is_secure| Line { peer, socket, _seat: Some(seat), outbox, is_secure };
         let (conn, wire) = if is_tls {
             // Boxed: a handshake is large, and over soon.
             let shaken = Box::pin(self.handshake(stream, deadline)).await;
@@ -97,15 +99,14 @@ impl Gatekeeper {
                     return self.tell(peer, &why);
                 }
             };
-            let conn = self.engine.connect(peer, None, outbox, identities, true, deadline_ms);
+            let conn = self.engine.connect(line(None, true), identities, deadline_ms);
             (conn, Wire::Tls(Tls::new(stream)))
         } else {
             let (read, write) = stream.into_split();
-            let conn =
-                self.engine.connect(peer, Some(write), outbox, Vec::new(), false, deadline_ms);
+            let conn = self.engine.connect(line(Some(write), false), Vec::new(), deadline_ms);
             (conn, Wire::Plain(read))
         };
-        tokio::spawn(Serving::new(self, conn, wire, seat));
+        tokio::spawn(Serving::new(self, conn, wire));
     }
 
     /// Says why a client was not let in.

@@ -116,7 +116,7 @@ impl Wire {
             if !conn.state.lock().has_output() {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(socket) = &conn.socket {
+            if let Some(socket) = &conn.line.socket {
                 // A client that does not read is not read either.
                 let _ = ready!(socket.as_ref().poll_write_ready(cx));
             }

@@ -4,7 +4,7 @@ use super::*;
 use crate::admin::Metrics;
 use crate::engine::{EngineOptions, SaslOptions, TxnLog};
 use crate::net::Outbox;
-use crate::net::conn::OUTPUT_HIGH_WATER;
+use crate::net::conn::{Line, OUTPUT_HIGH_WATER};
 use parking_lot::Mutex;
 use zk_core::CoreOptions;
 use zk_proto::connect::ConnectRequest;
@@ -74,7 +74,8 @@ impl World {
     fn client(&self) -> Arc<Conn> {
         let peer = "127.0.0.1:9".parse().unwrap();
         let outbox = Arc::<Outbox>::default();
-        let conn = self.engine.connect(peer, None, outbox, Vec::new(), false, i64::MAX);
+        let line = Line { peer, socket: None, _seat: None, outbox, is_secure: false };
+        let conn = self.engine.connect(line, Vec::new(), i64::MAX);
         let connect = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: 0,
