@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use zk_core::{Admission, Core, CoreOptions, Effect, Effects, Times};
 use zk_proto::connect::ConnectRequest;
 use zk_proto::request::{CreateMode, Request, VersionedPath};
-use zk_proto::{Jute, Limits, SessionId, Zxid};
-use zk_session::password::Passwords;
-use zk_tree::{ConnId, PrepareOptions, Tree, TreeOptions, Watches};
+use zk_proto::{Jute, SessionId, Zxid};
+use zk_tree::{ConnId, Tree, TreeOptions, Watches};
 
 use crate::loads::keyed;
 use crate::{client, wire};
@@ -120,19 +119,7 @@ fn path_of(number: usize) -> String {
 
 impl Member {
     fn new() -> Member {
-        let options = CoreOptions {
-            prepare: PrepareOptions::default(),
-            tick_ms: 2000,
-            min_session_timeout_ms: 4000,
-            max_session_timeout_ms: 40_000,
-            server_id: 1,
-            passwords: Passwords::apache(),
-            enforced_schemes: None,
-            max_sessions: usize::MAX,
-            max_response_bytes: 4 << 20,
-            limits: Limits { max_len: 1 << 20 },
-            hash_seed: 1,
-        };
+        let options = CoreOptions::default();
         let tree = Tree::new(TreeOptions::default());
         let now = Times { monotonic_ms: 0, wall_ms: 0 };
         let mut core = Core::new(options, &tree, Vec::new(), now);

@@ -2,7 +2,6 @@
 
 use zk_core::{CoreOptions, Times};
 use zk_proto::Limits;
-use zk_session::password::Passwords;
 use zk_tree::PrepareOptions;
 
 /// The longest frame that a connection would take, in bytes.
@@ -21,16 +20,9 @@ pub fn options() -> CoreOptions {
     prepare.auth.super_digest = prepare.auth.digest.id(b"super:p");
     CoreOptions {
         prepare,
-        tick_ms: 2000,
-        min_session_timeout_ms: 4000,
-        max_session_timeout_ms: 40_000,
-        server_id: 1,
-        passwords: Passwords::apache(),
-        enforced_schemes: None,
-        max_sessions: usize::MAX,
         max_response_bytes: MAX_RESPONSE_BYTES,
         limits: Limits { max_len: 2 * MAX_FRAME_BYTES },
-        hash_seed: 1,
+        ..CoreOptions::default()
     }
 }
 

@@ -30,6 +30,26 @@ pub struct CoreOptions {
     pub hash_seed: u64,
 }
 
+/// A member that sets nothing: Apache's limits, and none where it has none. Its hashes can be
+/// foreseen: a server must draw a seed.
+impl Default for CoreOptions {
+    fn default() -> CoreOptions {
+        CoreOptions {
+            prepare: PrepareOptions::default(),
+            tick_ms: 2000,
+            min_session_timeout_ms: 4000,
+            max_session_timeout_ms: 40_000,
+            server_id: 1,
+            max_sessions: usize::MAX,
+            passwords: Passwords::apache(),
+            enforced_schemes: None,
+            max_response_bytes: 4 * zk_proto::Limits::DEFAULT_MAX_BUFFER,
+            limits: zk_proto::Limits::default(),
+            hash_seed: 1,
+        }
+    }
+}
+
 /// The most identities of one connection: each is looked at for every ACL.
 pub(crate) const MAX_IDENTITIES: usize = 64;
 

@@ -11,7 +11,6 @@ use zk_proto::request::{
 use zk_proto::response::ReplyHeader;
 use zk_proto::txn::TxnEntry;
 use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader, SessionId};
-use zk_session::password::Passwords;
 use zk_tree::{ConnId, PrepareOptions, Tree, TreeOptions, Watches};
 
 const CONN: ConnId = ConnId(1);
@@ -31,16 +30,9 @@ impl Member {
     fn new(max_len: usize) -> Member {
         let options = CoreOptions {
             prepare: PrepareOptions { max_multi_bytes: 4 * max_len, ..PrepareOptions::default() },
-            tick_ms: 2000,
-            min_session_timeout_ms: 4000,
-            max_session_timeout_ms: 40_000,
-            server_id: 1,
-            passwords: Passwords::apache(),
-            enforced_schemes: None,
-            max_sessions: usize::MAX,
             max_response_bytes: max_len,
             limits: Limits { max_len },
-            hash_seed: 1,
+            ..CoreOptions::default()
         };
         let tree = Tree::new(TreeOptions::default());
         let core = Core::new(options, &tree, Vec::new(), NOW);

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use zk_core::{Admission, Core, CoreOptions, Effect, Effects, TURN_BYTES, Times};
 use zk_proto::txn::TxnEntry;
 use zk_proto::{Jute, Limits, Reader, SessionId};
-use zk_session::password::Passwords;
-use zk_tree::{PrepareOptions, Tree, TreeOptions};
+use zk_tree::{Tree, TreeOptions};
 
 const SESSIONS: i64 = 20_000;
 
@@ -17,19 +16,7 @@ fn at(ms: i64) -> Times {
 
 /// A member that has recovered many sessions.
 fn crowded() -> (Core, Tree) {
-    let options = CoreOptions {
-        prepare: PrepareOptions::default(),
-        tick_ms: 2000,
-        min_session_timeout_ms: 4000,
-        max_session_timeout_ms: 40_000,
-        server_id: 1,
-        passwords: Passwords::apache(),
-        enforced_schemes: None,
-        max_sessions: usize::MAX,
-        max_response_bytes: 1 << 20,
-        limits: Limits::default(),
-        hash_seed: 1,
-    };
+    let options = CoreOptions::default();
     let tree = Tree::new(TreeOptions::default());
     let sessions = (1..=SESSIONS).map(|id| (SessionId(id), 4000));
     (Core::new(options, &tree, sessions, at(0)), tree)

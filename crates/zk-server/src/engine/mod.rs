@@ -208,9 +208,7 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
-        let waiting = self.pipe.take_waiting();
-        hear(&waiting, now_ms);
-        waiting.iter().for_each(|conn| conn.wake());
+        self.pipe.wake_waiting(now_ms);
         more
     }
 
@@ -266,9 +264,7 @@ impl Engine {
 
     /// Whoever waited for the log sees what is possible now.
     fn go_on(&self, now_ms: i64) {
-        let waiting = self.pipe.take_waiting();
-        hear(&waiting, now_ms);
-        waiting.iter().for_each(|conn| conn.wake());
+        self.pipe.wake_waiting(now_ms);
         self.pipe.nudge();
     }
 

@@ -120,10 +120,10 @@ impl Pipe {
     }
 
     /// Places that were kept and not needed; whoever found none looks again.
-    pub(super) fn give_back(&self, places: usize) {
+    pub(super) fn give_back(&self, places: usize, now_ms: i64) {
         if places > 0 {
             self.state.lock().posted -= places;
-            self.wake_waiting();
+            self.wake_waiting(now_ms);
         }
     }
 
@@ -177,14 +177,11 @@ impl Pipe {
         state.mail = mail;
     }
 
-    /// Whoever waits for room looks whether there is some.
-    pub(super) fn wake_waiting(&self) {
-        self.take_waiting().iter().for_each(|conn| conn.wake());
-    }
-
-    /// All that wait for room.
-    pub(super) fn take_waiting(&self) -> Vec<Arc<Conn>> {
-        std::mem::take(&mut self.state.lock().waiting)
+    /// Whoever waits for room looks whether there is some; up to now it could not be heard.
+    pub(super) fn wake_waiting(&self, now_ms: i64) {
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        hear(&waiting, now_ms);
+        waiting.iter().for_each(|conn| conn.wake());
     }
 
     /// Connections that the server itself does not read cannot be heard: that is not their silence.

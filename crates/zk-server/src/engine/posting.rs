@@ -57,7 +57,7 @@ impl Engine {
             return Ok(None);
         }
         let (run, end) = self.arrive(conn, input, places);
-        self.pipe.give_back(places - run.count);
+        self.pipe.give_back(places - run.count, self.now_ms());
         match gate {
             _ if run.count == 0 => {}
             Some(gate) => self.prepare_here(gate, conn, &input[..run.bytes], run.count),
@@ -139,7 +139,8 @@ impl Engine {
         count: usize,
     ) {
         let tree = self.tree.read();
-        let done = self.feed(&mut gate, &tree, conn, frames, false, self.times());
+        let now = self.times();
+        let done = self.feed(&mut gate, &tree, conn, frames, false, now);
         self.pipe.taken(done.count, 0, gate.core.outstanding());
         if done.count < count {
             self.post(conn, &frames[done.bytes..], count - done.count);
@@ -149,7 +150,7 @@ impl Engine {
         drop(gate);
         dispatch::flush(dirty);
         // Not all requests end with a transaction.
-        self.pipe.wake_waiting();
+        self.pipe.wake_waiting(now.monotonic_ms);
     }
 
     /// Gives whole frames to the pipeline, as many as make a turn. Of a client that is gone nobody
@@ -217,7 +218,7 @@ impl Engine {
         drop(tree);
         drop(gate);
         dispatch::flush(dirty);
-        self.pipe.wake_waiting();
+        self.pipe.wake_waiting(now.monotonic_ms);
         turn
     }
 

@@ -11,9 +11,8 @@ use zk_proto::connect::ConnectRequest;
 use zk_proto::jute::put_frame;
 use zk_proto::request::{Request, RequestHeader, SetDataRequest};
 use zk_proto::response::ReplyHeader;
-use zk_proto::{Jute, Limits, Reader, SessionId, Zxid};
-use zk_session::password::Passwords;
-use zk_tree::{PrepareOptions, TreeOptions};
+use zk_proto::{Jute, Reader, SessionId, Zxid};
+use zk_tree::TreeOptions;
 
 /// A log that is a list, and takes what it is told to.
 #[derive(Default)]
@@ -42,21 +41,8 @@ struct World {
 
 impl World {
     fn new(max_outstanding: usize) -> World {
-        let core = CoreOptions {
-            prepare: PrepareOptions::default(),
-            tick_ms: 2000,
-            min_session_timeout_ms: 4000,
-            max_session_timeout_ms: 40_000,
-            server_id: 1,
-            passwords: Passwords::apache(),
-            enforced_schemes: None,
-            max_sessions: usize::MAX,
-            max_response_bytes: 4 << 20,
-            limits: Limits::default(),
-            hash_seed: 1,
-        };
         let options = EngineOptions {
-            core,
+            core: CoreOptions::default(),
             max_frame_bytes: 1 << 20,
             max_outstanding,
             max_unsent_bytes: 64 << 20,
