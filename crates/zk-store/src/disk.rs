@@ -3,12 +3,14 @@
 //! Everything in this crate reads and writes through [`Disk`], so that tests can lose, tear,
 //! reorder and refuse what a real disk would (see [`crate::sim`]).
 
+mod aligned;
 mod real;
 
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
+pub(crate) use aligned::Aligned;
 pub use real::RealDisk;
 
 /// How a file is opened.
@@ -84,6 +86,10 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Says that these bytes will be read soon. Nothing is waited for.
     fn will_read(&self, _offset: u64, _len: u64) {}
+
+    /// Lets the disk begin with what was written there, before somebody asks for its durability.
+    /// Nothing is waited for.
+    fn begin_write(&self, _offset: u64, _len: u64) {}
 }
 
 /// Reads a small file whole; refuses one longer than `max_len` bytes.

@@ -1,5 +1,6 @@
 //! The transaction log (disk-formats 3): reading it strictly, writing it safely, cutting it.
 
+mod blocks;
 mod current;
 mod end;
 mod frame;

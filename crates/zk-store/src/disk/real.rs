@@ -1,7 +1,7 @@
 //! The operating system's files.
 
-use super::{Access, DirEntry, Disk, DiskFile};
-use rustix::fs::Advice;
+use super::{Access, DIRECT_ALIGN, DirEntry, Disk, DiskFile};
+use rustix::fs::{Advice, AtFlags, StatxFlags};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::num::NonZeroU64;
@@ -28,8 +28,9 @@ impl Disk for RealDisk {
                 options.write(true).create(true).truncate(true);
                 let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
                 match options.clone().custom_flags(direct).open(path) {
-                    Ok(file) => return Ok(Box::new(file)),
-                    // tmpfs, for one.
+                    Ok(file) if fits(&file) => return Ok(Box::new(file)),
+                    Ok(_) => {}
+                    // A file system that has no such thing.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                     Err(error) => return Err(error),
                 }
@@ -93,6 +94,19 @@ impl Disk for RealDisk {
     }
 }
 
+/// Whether [`DIRECT_ALIGN`] is enough for a file that was opened for direct writes. A kernel that
+/// cannot tell (before 6.1) is trusted: there blocks were never larger than a page.
+fn fits(file: &File) -> bool {
+    let wanted = StatxFlags::DIOALIGN;
+    match rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, wanted) {
+        Ok(stat) if stat.stx_mask & wanted.bits() != 0 => {
+            let fits = |align: u32| (1..=DIRECT_ALIGN as u32).contains(&align);
+            fits(stat.stx_dio_mem_align) && fits(stat.stx_dio_offset_align)
+        }
+        _ => true,
+    }
+}
+
 impl DiskFile for File {
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
@@ -122,6 +136,11 @@ impl DiskFile for File {
     fn will_read(&self, offset: u64, len: u64) {
         // Advice: without it a read takes its time.
         let _ = rustix::fs::fadvise(self, offset, NonZeroU64::new(len), Advice::WillNeed);
+    }
+
+    fn begin_write(&self, offset: u64, len: u64) {
+        // Linux starts to write out what is not needed; it keeps what is not written yet.
+        let _ = rustix::fs::fadvise(self, offset, NonZeroU64::new(len), Advice::DontNeed);
     }
 }
 

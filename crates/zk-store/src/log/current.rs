@@ -7,9 +7,10 @@
 //!
 //! `marked <= durable <= written <= zeroed_to <= told_to <= zeros_to <= extent - SLOTS_LEN`
 
+use super::blocks::Blocks;
 use super::frame::{FRAME_HEAD, HEADER_LEN};
-use super::mark::{Mark, SLOTS_LEN};
-use crate::disk::{Access, Disk, DiskFile};
+use super::mark::{Mark, SLOT_LEN, SLOT_STRIDE, SLOTS_LEN};
+use crate::disk::{Access, Aligned, DIRECT_ALIGN, Disk, DiskFile};
 use crate::error::{Doing, FileError};
 use crate::names::Name;
 use std::io;
@@ -25,7 +26,7 @@ const ZERO_STEP_MIN: u64 = 64 << 10;
 pub(super) const ZERO_STEP_MAX: u64 = 1 << 20;
 /// Below this a file would hold next to nothing, and each new one costs several syncs.
 const EXTENT_MIN: u64 = 128 << 10;
-const BLOCK: u64 = 4096;
+const BLOCK: u64 = DIRECT_ALIGN as u64;
 
 /// Where something ends: offset, and zxid and checksum of the record before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +39,11 @@ pub(super) struct Position {
 /// The log file that is being written.
 #[derive(Debug)]
 pub(super) struct Current {
+    /// Written in whole blocks, past the page cache.
     file: Box<dyn DiskFile>,
+    blocks: Blocks,
+    /// The same file, through the page cache: a mark must not be waited for.
+    marks: Box<dyn DiskFile>,
     path: PathBuf,
     pub(super) name: Zxid,
     extent: u64,
@@ -73,7 +78,9 @@ impl Current {
         let (temp, path) = (dir.join(TEMP_NAME), dir.join(Name::Log(name).to_string()));
         let begin = Position { end: HEADER_LEN, zxid: Zxid::ZERO, checksum: 0 };
         let mut current = Current {
-            file: disk.open(&temp, Access::Create).doing("create", &temp)?,
+            file: disk.open(&temp, Access::CreateDirect).doing("create", &temp)?,
+            blocks: Blocks::new(),
+            marks: disk.open(&temp, Access::Write).doing("open", &temp)?,
             path,
             name,
             extent,
@@ -83,13 +90,13 @@ impl Current {
             sequence: 0,
             zeroed_to,
             told_to: zeroed_to,
-            zeros_to: zeroed_to,
+            zeros_to: 0,
         };
-        let mut head = FileHeader { magic: txn::MAGIC, version: txn::VERSION, dbid: 0 }.to_bytes();
-        head.resize(zeroed_to as usize, 0);
-        let file = &current.file;
-        file.write_at(&head, 0).doing("begin", &temp)?;
-        file.write_at(&[0; SLOTS_LEN as usize], extent - SLOTS_LEN).doing("extend", &temp)?;
+        current.write_zeros(zeroed_to)?;
+        let head = FileHeader { magic: txn::MAGIC, version: txn::VERSION, dbid: 0 }.to_bytes();
+        current.blocks.append(&*current.file, 0, &head).doing("begin", &temp)?;
+        let no_marks = [0; SLOTS_LEN as usize];
+        current.marks.write_at(&no_marks, extent - SLOTS_LEN).doing("extend", &temp)?;
         current.write_mark()?;
         current.sync()?;
         disk.rename(&temp, &current.path).doing("name", &current.path)?;
@@ -106,7 +113,8 @@ impl Current {
     ) -> Result<(), FileError> {
         let end = self.written.end + frames.len() as u64;
         debug_assert!(end + FRAME_HEAD as u64 <= self.zeroed_to, "zeros end the log");
-        self.file.write_at(frames, self.written.end).doing("append to", &self.path)?;
+        let Current { file, blocks, written, .. } = self;
+        blocks.append(&**file, written.end, frames).doing("append to", &self.path)?;
         self.written = Position { end, zxid, checksum };
         Ok(())
     }
@@ -140,7 +148,13 @@ impl Current {
             checksum,
             zeroed_to: self.zeros_to,
         };
-        self.file.write_at(&mark.to_bytes(), mark.offset(self.extent)).doing("mark", &self.path)?;
+        // As a whole block: nothing must be read for it.
+        let mut block = [0; SLOT_STRIDE as usize];
+        block[..SLOT_LEN].copy_from_slice(&mark.to_bytes());
+        let offset = mark.offset(self.extent);
+        self.marks.write_at(&block, offset).doing("mark", &self.path)?;
+        // It is on its way while the records are written, and their sync waits for both.
+        self.marks.begin_write(offset, SLOT_STRIDE);
         // Only now: after a failure the same slot is written again, and the other one stays whole.
         self.sequence += 1;
         (self.marked, self.told_to) = (self.durable, self.zeros_to);
@@ -187,7 +201,7 @@ impl Current {
     fn write_zeros(&mut self, to: u64) -> Result<(), FileError> {
         let to = to.next_multiple_of(BLOCK).min(self.extent - SLOTS_LEN);
         if to > self.zeros_to {
-            let zeros = vec![0; (to - self.zeros_to) as usize];
+            let zeros = Aligned::new((to - self.zeros_to) as usize);
             self.file.write_at(&zeros, self.zeros_to).doing("extend", &self.path)?;
             self.zeros_to = to;
         }

@@ -14,7 +14,7 @@ const MAGIC: [u8; 8] = *b"zkfmark1";
 /// Bytes of a slot; far below the smallest unit that a disk writes whole.
 pub(crate) const SLOT_LEN: usize = 64;
 /// Slots lie in different blocks, so that one torn block cannot take both.
-const SLOT_STRIDE: u64 = 4096;
+pub(super) const SLOT_STRIDE: u64 = 4096;
 /// The room of both slots at the end of the file, in bytes.
 pub(crate) const SLOTS_LEN: u64 = 2 * SLOT_STRIDE;
 

@@ -212,16 +212,16 @@ impl LogWriter {
     ) -> Result<Option<Committed>, FileError> {
         let Some(sealed) = seal_frames(frames) else { return Ok(None) };
         let bytes = frames.len();
-        // Up to here a full disk leaves nothing that a second attempt would not write over.
-        self.with_reserve(|writer| writer.write(&sealed, frames))?;
-        let Some(current) = &mut self.current else { return Ok(None) };
-        if is_marked {
+        if is_marked && let Some(current) = &mut self.current {
             match current.write_mark() {
                 // A file system that copies what is overwritten; the mark can wait.
                 Err(error) if error.is_disk_full() => self.disk_full = true,
                 result => result?,
             }
         }
+        // Up to here a full disk leaves nothing that a second attempt would not write over.
+        self.with_reserve(|writer| writer.write(&sealed, frames))?;
+        let Some(current) = &mut self.current else { return Ok(None) };
         let mut sync = Duration::ZERO;
         if self.options.force_sync {
             let begin = Instant::now();

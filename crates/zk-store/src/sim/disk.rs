@@ -2,7 +2,7 @@
 
 use super::inode::Inode;
 use super::{DirChange, ENOSPC, Op, SimDisk, State, split};
-use crate::disk::{Access, DirEntry, Disk, DiskFile};
+use crate::disk::{Access, DIRECT_ALIGN, DirEntry, Disk, DiskFile};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,8 @@ impl Disk for SimDisk {
             (Err(_), Access::Create | Access::CreateDirect) => state.link_new(path)?,
             (Err(error), _) => return Err(error),
         };
-        Ok(Box::new(SimFile { disk: self.clone(), inode, locks: None }))
+        let is_direct = access == Access::CreateDirect;
+        Ok(Box::new(SimFile { disk: self.clone(), inode, locks: None, is_direct }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -90,7 +91,12 @@ impl Disk for SimDisk {
             Ok(inode) => inode,
             Err(_) => state.link_new(path)?,
         };
-        Ok(Box::new(SimFile { disk: self.clone(), inode, locks: Some(path.to_path_buf()) }))
+        Ok(Box::new(SimFile {
+            disk: self.clone(),
+            inode,
+            locks: Some(path.to_path_buf()),
+            is_direct: false,
+        }))
     }
 }
 
@@ -99,6 +105,7 @@ struct SimFile {
     disk: SimDisk,
     inode: u64,
     locks: Option<PathBuf>,
+    is_direct: bool,
 }
 
 impl SimFile {
@@ -142,6 +149,10 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let is_aligned = |n: u64| n.is_multiple_of(DIRECT_ALIGN as u64);
+        if self.is_direct && !(is_aligned(offset) && is_aligned(bytes.len() as u64)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let half = &bytes[..bytes.len() / 2];
         self.with(
             Op::Write,

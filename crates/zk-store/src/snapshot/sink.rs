@@ -4,7 +4,7 @@
 //! behind them. So it goes there in small pieces, each at once; how many a second is its driver's
 //! choice.
 
-use crate::disk::{Access, DIRECT_ALIGN, Disk, DiskFile};
+use crate::disk::{Access, Aligned, DIRECT_ALIGN, Disk, DiskFile};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -14,9 +14,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// A file in the making.
 pub(super) struct Sink {
     file: Box<dyn DiskFile>,
-    /// Of `PIECE_BYTES` from `start` on, which is aligned.
-    buffer: Vec<u8>,
-    start: usize,
+    buffer: Aligned,
     /// Bytes in the buffer.
     filled: usize,
     /// Bytes in the file.
@@ -26,17 +24,14 @@ pub(super) struct Sink {
 impl Sink {
     pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Sink> {
         let file = disk.open(path, Access::CreateDirect)?;
-        let buffer = vec![0; PIECE_BYTES + DIRECT_ALIGN];
-        // The vector is never made longer, so its bytes stay where they are.
-        let start = buffer.as_ptr().align_offset(DIRECT_ALIGN);
-        Ok(Sink { file, buffer, start, filled: 0, at: 0 })
+        Ok(Sink { file, buffer: Aligned::new(PIECE_BYTES), filled: 0, at: 0 })
     }
 
     /// Makes all of it durable; the file's length.
     pub(super) fn finish(mut self) -> io::Result<u64> {
-        let (len, end) = (self.at + self.filled as u64, self.start + self.filled);
+        let len = self.at + self.filled as u64;
         let padded = self.filled.next_multiple_of(DIRECT_ALIGN);
-        self.buffer[end..self.start + padded].fill(0);
+        self.buffer[self.filled..padded].fill(0);
         self.put(padded)?;
         self.file.set_len(len)?;
         self.file.sync_data()?;
@@ -44,7 +39,7 @@ impl Sink {
     }
 
     fn put(&mut self, len: usize) -> io::Result<()> {
-        self.file.write_at(&self.buffer[self.start..self.start + len], self.at)?;
+        self.file.write_at(&self.buffer[..len], self.at)?;
         self.at += len as u64;
         self.filled = 0;
         Ok(())
@@ -54,8 +49,7 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(PIECE_BYTES - self.filled);
-        let to = self.start + self.filled;
-        self.buffer[to..to + taken].copy_from_slice(&bytes[..taken]);
+        self.buffer[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
         self.filled += taken;
         if self.filled == PIECE_BYTES {
             self.put(PIECE_BYTES)?;
