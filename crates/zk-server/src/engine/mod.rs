@@ -200,8 +200,11 @@ impl Engine {
         let mut tree = self.tree.write();
         let Gate { core, fx, .. } = &mut *gate;
         let now_ms = self.now_ms();
-        let mut watches = SharedWatches(&self.watches);
-        let more = core.logged(&mut tree, &mut watches, now_ms, zxid, APPLY_TURN, fx);
+        // Nobody waits for the watches now: who looks at them has the tree.
+        let more = {
+            let mut watches = self.watches.lock();
+            core.logged(&mut tree, &mut *watches, now_ms, zxid, APPLY_TURN, fx)
+        };
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
         let dirty = self.dispatch(&mut gate);
         self.pipe.note_queued(gate.core.outstanding());

@@ -12,6 +12,10 @@ use zk_core::{TURN_BYTES, Times, visits_many};
 use zk_store::group_commit::AppendError;
 use zk_tree::Tree;
 
+/// So many requests are prepared by the thread that read them, if it can, although others are under
+/// way: to wake the pipeline's thread would cost more. That one has at hand what it needs for many.
+const FEW: usize = 4;
+
 /// Requests at the beginning of some input.
 #[derive(Clone, Copy, Default)]
 struct Run {
@@ -34,8 +38,12 @@ impl Engine {
     /// Gives the requests in `input` to the pipeline; how many bytes of them, or `None` when too
     /// much waits for the disk: then the connection is woken.
     pub(super) fn submit(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Option<usize>, Hangup> {
+        let wanted = self.count_frames(input);
         // What is posted goes first, and whoever has its inbox open holds the pipeline.
-        let mut gate = self.gate.try_lock().filter(|_| self.pipe.is_empty());
+        let mut gate = self.gate.try_lock().filter(|gate| {
+            let is_little = wanted <= FEW || gate.core.outstanding() == 0;
+            is_little && self.pipe.is_empty()
+        });
         if let Some(gate) = &mut gate {
             let admits = self.admits();
             self.follow_disk(gate, admits, self.now_ms());
@@ -49,7 +57,6 @@ impl Engine {
             }
             self.pipe.note_queued(gate.core.outstanding());
         }
-        let wanted = self.count_frames(input);
         let places = self.pipe.reserve(conn, wanted);
         if places == 0 && wanted > 0 {
             // What is outstanding ends with a transaction, and so with a call of the log.
