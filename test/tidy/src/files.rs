@@ -55,7 +55,8 @@ fn walk(dir: &Path, below: &str, files: &mut Vec<TextFile>) -> io::Result<()> {
             if !is_hidden && !MADE.contains(&path.as_str()) {
                 walk(&entry.path(), &format!("{path}/"), files)?;
             }
-        } else if kind.is_file() && !name.ends_with(".log") {
+        // In a second work tree .git is a file, and names a path.
+        } else if kind.is_file() && name != ".git" && !name.ends_with(".log") {
             match fs::read(entry.path()) {
                 // Another program may clean up meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
