@@ -43,7 +43,7 @@ impl Engine {
     /// Java system properties; ours has none and reads the same names from its `zoo.cfg`.
     pub fn command(self, cfg: &Path, properties: &[(String, String)]) -> Result<Command, Error> {
         if self == Engine::Ours {
-            let mut command = Command::new(our_binary()?);
+            let mut command = zkfleet()?;
             command.arg("server").arg(cfg);
             return Ok(command);
         }
@@ -71,6 +71,11 @@ impl Engine {
             _ => Err(missing(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
         }
     }
+}
+
+/// Our binary, to be given a command.
+pub fn zkfleet() -> Result<Command, Error> {
+    Ok(Command::new(our_binary()?))
 }
 
 fn foreign() -> PathBuf {

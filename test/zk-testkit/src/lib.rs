@@ -20,7 +20,7 @@ mod word;
 
 pub use client::{Client, Created, Reply};
 pub use connection::{Connection, Incoming};
-pub use engine::{Engine, apache_or_skip};
+pub use engine::{Engine, apache_or_skip, zkfleet};
 pub use error::Error;
 pub use server::{Server, ServerConfig};
 pub use word::four_letter_word;

@@ -69,6 +69,13 @@ impl Server {
         self.run()
     }
 
+    /// Starts another engine on the same directory and port: files cross over.
+    pub fn restart_as(&mut self, engine: Engine) -> Result<(), Error> {
+        self.kill()?;
+        self.config.engine = engine;
+        self.run()
+    }
+
     fn run(&mut self) -> Result<(), Error> {
         let cfg = self.write_config()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
@@ -147,10 +154,10 @@ impl Server {
         self.child.as_ref().map(Child::id)
     }
 
-    /// The file with everything the process printed.
+    /// The file with everything this engine's processes printed.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
-        self.dir.path().join("server.log")
+        self.dir.path().join(format!("server-{}.log", self.config.engine))
     }
 
     /// The last lines of what the process printed.
