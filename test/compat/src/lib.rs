@@ -17,7 +17,8 @@
 //! - `ZKFLEET_BLESS=1` writes the golden files anew from Apache 3.9.4,
 //! - `ZKFLEET_REQUIRE_APACHE=1` fails where an Apache is missing,
 //! - `ZKFLEET_RANDOM_PROGRAMS=N` runs N random programs, from `ZKFLEET_RANDOM_SEED`,
-//! - `ZKFLEET_KILL_ROUNDS=N` kills the server N times.
+//! - `ZKFLEET_KILL_ROUNDS=N` kills the server N times,
+//! - `ZKFLEET_CROSSINGS=all` moves directories between servers in all ways, not in a few.
 
 pub mod allowed;
 pub mod compare;

@@ -1,0 +1,9 @@
+//! What is on the disk belongs to every engine: trees, sessions and digests outlive a change of the
+//! server, in both directions.
+
+mod crossing;
+mod digest;
+mod journey;
+mod picture;
+mod tools;
+mod workload;
