@@ -126,6 +126,29 @@ fn a_damaged_payload_ends_history_before_it() {
     assert!(matches!(report(&disk).apache, Apache::Refuses { .. }));
 }
 
+/// Nothing stands behind the damage; the list knows that something did.
+#[test]
+fn a_loss_at_the_end_is_told() {
+    let disk = SimDisk::new(512);
+    let mut server = Server::simulated(&disk).unwrap();
+    for i in 0..5 {
+        server.create().unwrap();
+        if i == 1 {
+            server.snapshot(SnapshotOptions::default()).unwrap();
+        }
+    }
+    server.log.close().unwrap();
+    let torn = damage(&disk, |bytes, frames| bytes[frames[4].0 + 30] ^= 1);
+    let (repaired, _) = repair(&torn);
+    assert_eq!(repaired.last, Zxid(4));
+    assert!(repaired.to_string().contains("LOST: everything from"), "{repaired}");
+    let (whole, _) = repair(&disk.fork());
+    assert_eq!((whole.last, whole.cut), (Zxid(5), None));
+    disk.remove(&path("log.1")).unwrap();
+    let (repaired, _) = repair(&disk);
+    assert!(repaired.cut.unwrap().2.contains("the log is missing"));
+}
+
 #[test]
 fn damage_that_a_snapshot_covers_loses_nothing() {
     let disk = SimDisk::new(512);

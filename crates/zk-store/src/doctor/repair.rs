@@ -15,7 +15,8 @@ use crate::log::{
 use crate::manifest::{Manifest, SNAPSHOTS, Seal};
 use crate::names::{Compression, Name};
 use crate::recover::{
-    Inventory, LogEntry, RecoverError, RecoverOptions, is_beginning, recover, successor,
+    Inventory, LogEntry, LogFault, RecoverError, RecoverOptions, Recovered, is_beginning, recover,
+    successor,
 };
 use crate::restore::Restore;
 use crate::session_rule;
@@ -166,6 +167,10 @@ pub fn repair_copy<R: Restore>(
     let Repair { writer, fixes, cut, last, .. } = repair;
     writer.close()?;
     let last = last.unwrap_or(base).max(base);
+    let cut = match cut {
+        Some(cut) => Some(cut),
+        None => unhealed(recover(&**disk, from, options, restore), last)?,
+    };
     match recover(&**disk, to, options, restore) {
         Ok(recovered) if recovered.last == last => {}
         Ok(recovered) => {
@@ -174,6 +179,27 @@ pub fn repair_copy<R: Restore>(
         Err(error) => return Err(RepairError::NotSound(error)),
     }
     Ok(Repaired { snapshot: base, last, fixes, cut })
+}
+
+/// What the original lost, if the copy has it neither: the log, the byte, and why. Marks and lists know
+/// of transactions that left no other trace.
+fn unhealed(
+    original: Result<Recovered, RecoverError>,
+    last: Zxid,
+) -> Result<Option<(PathBuf, u64, String)>, RepairError> {
+    Ok(match original {
+        Err(RecoverError::File(error)) => return Err(error.into()),
+        Err(RecoverError::Log(fault)) => {
+            let LogFault { file, offset, why, loss, .. } = *fault;
+            let is_lost = loss.lost_to.map_or(last <= loss.safe, |to| last < to);
+            is_lost.then(|| (file, offset, why.to_string()))
+        }
+        Err(RecoverError::MissingLog { file, loss }) => {
+            let is_lost = loss.lost_to.is_none_or(|to| last < to);
+            is_lost.then(|| (file, 0, "the log is missing".to_owned()))
+        }
+        _ => None,
+    })
 }
 
 /// Copies the newest whole snapshot; writes an empty one where the logs begin at the beginning.

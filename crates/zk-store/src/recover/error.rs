@@ -84,7 +84,7 @@ pub enum RecoverError {
     },
 }
 
-const ADVICE: &str = "`zkfleet doctor DIR` shows what can be saved";
+const ADVICE: &str = "`zkfleet doctor DIR --repair-to NEW` writes what can be saved to a copy";
 
 /// Where a log fails, why, and what that costs.
 #[derive(Debug, thiserror::Error)]
