@@ -8,7 +8,24 @@ mod shell;
 mod snapshot;
 mod text;
 
+use std::io;
 use std::process::ExitCode;
+
+/// Exit code of the commands that look at files: something in them is lost or damaged.
+const DAMAGED: u8 = 1;
+/// Exit code of the same commands: they cannot be looked at, or the output cannot be written.
+const UNREADABLE: u8 = 2;
+
+/// What became of output. That nobody reads on, as behind a pipe, is no failure.
+fn told(written: io::Result<()>) -> Result<(), ExitCode> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("the output cannot be written: {error}");
+            Err(ExitCode::from(UNREADABLE))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// What can be done.
 #[derive(clap::Subcommand)]

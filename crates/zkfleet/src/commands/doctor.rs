@@ -1,5 +1,7 @@
 //! `zkfleet doctor DIR`: what a data directory holds, and whether it can be trusted.
 
+use super::{DAMAGED, UNREADABLE, told};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,10 +12,17 @@ use zk_store::doctor::{examine, repair_copy};
 use zk_store::recover::RecoverOptions;
 use zk_tree::TreeOptions;
 
-/// Checks a data directory without changing it: files, damages, up to which zxid it is safe, what
-/// Apache ZooKeeper would do with it. Exit code 0: a server starts from it and nothing is lost;
-/// 1: something is damaged; 2: it cannot be looked at.
+const EXIT_CODES: &str = "\
+Changes nothing. Says too what Apache ZooKeeper would do with the directory.
+
+Exit codes:
+  0  a server starts from it and nothing is lost (with --repair-to: nothing is lost in the copy)
+  1  something is lost or damaged
+  2  it cannot be looked at, or there is no copy";
+
+/// Arguments of `zkfleet doctor`.
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The dataDir (the directory that holds version-2)
     #[arg(value_name = "DIR")]
@@ -31,9 +40,6 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
-
-const DAMAGED: u8 = 1;
-const UNREADABLE: u8 = 2;
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
@@ -54,10 +60,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(UNREADABLE);
         }
     };
-    if args.json {
-        println!("{}", report.to_json());
-    } else {
-        print!("{report}");
+    let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_string() };
+    if let Err(code) = told(io::stdout().write_all(text.as_bytes())) {
+        return code;
     }
     let verdict = if report.state.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) };
     let Some(to) = &args.repair_to else { return verdict };

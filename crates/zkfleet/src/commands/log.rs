@@ -1,6 +1,6 @@
 //! `zkfleet log FILE...`: the transactions of log files, as text or JSON, one a line.
 
-use super::text;
+use super::{DAMAGED, UNREADABLE, text, told};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,15 @@ use zk_store::disk::RealDisk;
 use zk_store::log::{LogReader, OpenLog, Step};
 use zk_store::names::Name;
 
-/// Prints the transactions of log files in order. Exit code 1 if a file is damaged; what is whole
-/// is printed first.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every file is whole
+  1  a file is damaged; what is whole in front of that was printed
+  2  a file is no log or cannot be read";
+
+/// Arguments of `zkfleet log`.
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Files named log.<zxid>
     #[arg(value_name = "FILE", required = true)]
@@ -41,45 +47,54 @@ fn zxid(text: &str) -> Result<Zxid, String> {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut whole = true;
+    let mut worst = 0;
     for file in &args.files {
-        match print(args, file, &mut out) {
-            Ok(()) => {}
-            Err(Stop::Output) => return ExitCode::SUCCESS,
-            Err(Stop::File(why)) => {
-                let _ = out.flush();
-                eprintln!("{}: {why}", file.display());
-                whole = false;
-            }
+        let (code, why) = match print(args, file, &mut out) {
+            Ok(()) => continue,
+            Err(Stop::Output(error)) => return told(Err(error)).err().unwrap_or(ExitCode::SUCCESS),
+            Err(Stop::Damaged(why)) => (DAMAGED, why),
+            Err(Stop::Unreadable(why)) => (UNREADABLE, why),
+        };
+        if let Err(code) = told(out.flush()) {
+            return code;
         }
+        eprintln!("{}: {why}", file.display());
+        worst = worst.max(code);
     }
-    let _ = out.flush();
-    if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    told(out.flush()).err().unwrap_or(ExitCode::from(worst))
 }
 
 enum Stop {
-    /// Nobody reads any more.
-    Output,
+    /// The output takes no more.
+    Output(io::Error),
     /// The file is not as it should be.
-    File(String),
+    Damaged(String),
+    /// It is no log, or the disk refuses.
+    Unreadable(String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Unreadable(error.to_string())
+    }
 }
 
 fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
-    let fail = |why: &dyn std::fmt::Display| Stop::File(why.to_string());
+    let damaged = |why: &dyn std::fmt::Display| Stop::Damaged(why.to_string());
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Name::Log(first) = Name::parse(name) else {
-        return Err(fail(&"not a log: its name must be log.<first zxid in hexadecimal>"));
+        let why = "not a log: its name must be log.<first zxid in hexadecimal>";
+        return Err(Stop::Unreadable(why.to_owned()));
     };
-    let opened = LogReader::open(&RealDisk, file, first).map_err(|error| fail(&error))?;
-    let mut reader = match opened {
+    let mut reader = match LogReader::open(&RealDisk, file, first)? {
         OpenLog::Log(reader) => reader,
-        OpenLog::Damaged(damage) => return Err(fail(&damage)),
+        OpenLog::Damaged(damage) => return Err(damaged(&damage)),
     };
     loop {
-        match reader.step().map_err(|error| fail(&error))? {
+        match reader.step()? {
             Step::End => return Ok(()),
             Step::Damage(damage) => {
-                return Err(fail(&format!("at byte {}: {damage}", reader.position())));
+                return Err(damaged(&format!("at byte {}: {damage}", reader.position())));
             }
             Step::Record(record) => {
                 if args.to.is_some_and(|to| record.zxid > to) {
@@ -88,14 +103,15 @@ fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
                 if args.from.is_some_and(|from| record.zxid < from) {
                     continue;
                 }
-                let entry =
-                    record.entry().map_err(|error| fail(&format!("{}: {error}", record.zxid)))?;
+                let entry = record
+                    .entry()
+                    .map_err(|error| damaged(&format!("{}: {error}", record.zxid)))?;
                 let line = if args.json {
                     json_line(&entry, args.secrets)
                 } else {
                     text_line(&entry, args.secrets)
                 };
-                writeln!(out, "{line}").map_err(|_| Stop::Output)?;
+                writeln!(out, "{line}").map_err(Stop::Output)?;
             }
         }
     }

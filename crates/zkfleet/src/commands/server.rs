@@ -13,8 +13,18 @@ use zk_server::config::{self, Options, Override};
 use zk_store::disk::RealDisk;
 use zk_store::recover::Accept;
 
+const EXIT_CODES: &str = "\
+Exit codes, Apache ZooKeeper's:
+   0  stopped as told, and everything is on disk
+   1  the data is damaged or incomplete, or a port cannot be used
+   2  the configuration or the command line is wrong
+   3  the data directory is missing, not writable, in use, or holds what does not belong there
+   4  the admin server cannot start
+  10  the disk refused to read or to write";
+
 /// Runs one ZooKeeper server from a zoo.cfg.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The configuration, as Apache ZooKeeper reads it.
     #[arg(value_name = "ZOO.CFG")]

@@ -1,8 +1,9 @@
 //! `zkfleet snapshot FILE`: the tree of a snapshot file, as text or JSON, one znode a line.
 
-use super::text;
+use super::{DAMAGED, UNREADABLE, text, told};
 use serde_json::json;
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,11 +15,17 @@ use zk_store::Restore;
 use zk_store::disk::RealDisk;
 use zk_store::names::Name;
 use zk_store::recover::RecoverOptions;
-use zk_store::snapshot::read_snapshot;
+use zk_store::snapshot::{SnapshotError, read_snapshot};
 
-/// Prints the tree of a snapshot in the order of the file, parents before children. Exit code 1 if
-/// the file is damaged; what stands before the damage is printed first.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the file is whole
+  1  it is damaged; what stands in front of the damage was printed
+  2  it is no snapshot or cannot be read";
+
+/// Arguments of `zkfleet snapshot`.
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// A file named snapshot.<zxid>, also with .gz or .snappy
     #[arg(value_name = "FILE")]
@@ -44,14 +51,21 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             "{}: not a snapshot: its name must be snapshot.<zxid in hexadecimal>",
             args.file.display()
         );
-        return ExitCode::FAILURE;
+        return ExitCode::from(UNREADABLE);
     };
-    let mut printer =
-        Printer { args, out: BufWriter::new(io::stdout().lock()), acls: HashMap::new() };
+    let out = BufWriter::new(io::stdout().lock());
+    let mut printer = Printer { args, out, acls: HashMap::new(), written: Ok(()) };
     // Whatever jute.maxbuffer it was written with.
     let options = RecoverOptions::default().read;
     let read = read_snapshot(&RealDisk, &args.file, (zxid, compression), &options, &mut printer);
-    let _ = printer.out.flush();
+    let Printer { mut out, written, .. } = printer;
+    let is_cut_off = written.is_err();
+    match told(written.and_then(|()| out.flush())) {
+        Err(code) => return code,
+        // Nobody reads on, so the end of the file is not known.
+        Ok(()) if is_cut_off => return ExitCode::SUCCESS,
+        Ok(()) => {}
+    }
     match read {
         Ok(info) => {
             eprintln!(
@@ -66,7 +80,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            ExitCode::from(match error {
+                SnapshotError::File(_) => UNREADABLE,
+                SnapshotError::Damaged { .. } => DAMAGED,
+            })
         }
     }
 }
@@ -75,9 +92,20 @@ struct Printer<'a, W> {
     args: &'a Args,
     out: W,
     acls: HashMap<i64, Box<[u8]>>,
+    /// The first failure of the output; the reader of the file would call it a damage.
+    written: io::Result<()>,
 }
 
 impl<W: Write> Printer<'_, W> {
+    /// A line; an error ends the reading.
+    fn line(&mut self, line: fmt::Arguments<'_>) -> io::Result<()> {
+        writeln!(self.out, "{line}").map_err(|error| {
+            let kind = error.kind();
+            self.written = Err(error);
+            kind.into()
+        })
+    }
+
     fn acl_text(&self, id: i64) -> String {
         let bytes = match id {
             OPEN_ACL_ID => Some(AclBytes::OPEN),
@@ -98,9 +126,9 @@ impl<W: Write> Restore for Printer<'_, W> {
         if self.args.json {
             let line =
                 json!({ "session": text::hex(session.id), "timeout_ms": session.timeout_ms });
-            return writeln!(self.out, "{line}");
+            return self.line(format_args!("{line}"));
         }
-        writeln!(self.out, "session 0x{:x} timeout {} ms", session.id, session.timeout_ms)
+        self.line(format_args!("session 0x{:x} timeout {} ms", session.id, session.timeout_ms))
     }
 
     fn acl(&mut self, acl: AclRecord<'_>) -> io::Result<()> {
@@ -131,19 +159,19 @@ impl<W: Write> Restore for Printer<'_, W> {
                 "aversion": aversion, "ephemeral_owner": text::hex(ephemeral_owner),
                 "data": text::data_json(node.data), "acl": self.acl_text(node.acl_id),
             });
-            return writeln!(self.out, "{line}");
+            return self.line(format_args!("{line}"));
         }
         let length = node.data.map_or(0, <[u8]>::len);
-        write!(
-            self.out,
+        let shown = if self.args.data {
+            format!(" acl {} data {}", self.acl_text(node.acl_id), text::data(node.data))
+        } else {
+            String::new()
+        };
+        self.line(format_args!(
             "{path} czxid 0x{czxid:x} mzxid 0x{mzxid:x} pzxid 0x{pzxid:x} version {version} cversion {cversion} \
-             aversion {aversion} owner 0x{ephemeral_owner:x} mtime {} length {length}",
+             aversion {aversion} owner 0x{ephemeral_owner:x} mtime {} length {length}{shown}",
             text::time(mtime)
-        )?;
-        if self.args.data {
-            write!(self.out, " acl {} data {}", self.acl_text(node.acl_id), text::data(node.data))?;
-        }
-        writeln!(self.out)
+        ))
     }
 
     fn snapshot_done(&mut self, _: Zxid) -> io::Result<()> {

@@ -1,0 +1,129 @@
+//! `zkfleet doctor --repair-to`: what is saved, whether it is told what is not, and that the copy
+//! serves.
+
+use std::fs;
+
+use serde_json::Value;
+use zk_testkit::{Client, Engine, Server, ServerConfig, apache_or_skip};
+
+use crate::place::{Place, Said, copy, run};
+
+/// Repairs to a new place, which must be whole then; the original must be as it was.
+fn repair(place: &Place) -> (Said, Value) {
+    let (before, to) = (place.bytes(), place.beside("copy"));
+    let said = run(&["doctor", "--json", "--repair-to", &to, &place.arg()]);
+    assert!(place.bytes() == before, "the original has changed");
+    let [_] = &said.json()[..] else { panic!("{}", said.out) };
+    let after = run(&["doctor", "--json", &to]);
+    assert_eq!(after.code, Some(0), "{}", after.out);
+    (said, after.json().remove(0))
+}
+
+/// The last transaction of a whole directory.
+fn last(place: &Place) -> Value {
+    run(&["doctor", "--json", &place.arg()]).json().remove(0)["state"]["last"].clone()
+}
+
+#[test]
+fn nothing_is_lost_where_a_record_is_whole() {
+    let place = Place::ours();
+    let wanted = last(&place);
+    place.change_log(|bytes, at| bytes[at[2] + 8..at[2] + 12].fill(0));
+    let (said, after) = repair(&place);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("its frame was damaged, the record is whole"), "{}", said.err);
+    assert!(!said.err.contains("LOST"), "{}", said.err);
+    assert_eq!(after["state"]["last"], wanted);
+    assert_eq!(after["apache"]["last"], wanted);
+}
+
+#[test]
+fn what_is_lost_is_told() {
+    type Damage = fn(&Place);
+    let damages: [(&str, Damage); 4] = [
+        ("checksum", |place| place.change_log(|bytes, at| bytes[at[3] + 40] ^= 1)),
+        ("checksum", |place| {
+            // The last record, which the mark vouches for.
+            place.change_log(|bytes, at| {
+                let end = at[at.len() - 1];
+                bytes[end - 8..end].fill(0);
+            });
+        }),
+        ("the log ends here, but it was durable", |place| {
+            place.change_log(|bytes, at| {
+                let [.., begin, end] = at else { panic!("two records at least") };
+                bytes[*begin..*end].fill(0);
+            });
+        }),
+        ("the log is missing", |place| fs::remove_file(place.newest("log.")).unwrap()),
+    ];
+    for (why, damage) in damages {
+        let place = Place::ours();
+        let whole = last(&place);
+        damage(&place);
+        let (said, after) = repair(&place);
+        assert_eq!(said.code, Some(1), "{why}: {}", said.err);
+        let told = said.err.lines().find(|line| line.starts_with("LOST: everything from "));
+        assert!(told.is_some_and(|line| line.contains(why)), "{why}: {}", said.err);
+        let up_to = after["state"]["last"].as_str().unwrap();
+        assert!(said.err.contains(&format!("the copy is whole up to {up_to}")), "{}", said.err);
+        assert_ne!(after["state"]["last"], whole);
+    }
+}
+
+#[test]
+fn a_whole_directory_is_copied_whole() {
+    for place in [Place::ours(), Place::apaches("apache-3.8.0")] {
+        let (said, after) = repair(&place);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert_eq!(after["state"]["last"], last(&place));
+    }
+}
+
+#[test]
+fn nothing_is_written_over() {
+    let place = Place::ours();
+    let other = Place::apaches("apache-3.9.4");
+    let before = (place.bytes(), other.bytes());
+    for to in [place.arg(), other.arg()] {
+        let said = run(&["doctor", "--repair-to", &to, &place.arg()]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        assert!(said.err.contains("give a new directory for the repaired copy"), "{}", said.err);
+    }
+    let files = |place: &Place| place.bytes();
+    let is_same = |before: &std::collections::BTreeMap<_, _>, place: &Place| {
+        // Looking into a target takes its lock.
+        let mut after = files(place);
+        after.retain(|path, _| before.contains_key(path) || !path.ends_with("zkfleet.lock"));
+        after == *before
+    };
+    assert!(is_same(&before.0, &place) && is_same(&before.1, &other));
+    // Nothing to build on: no snapshot, and a log that does not begin at the beginning.
+    for snapshot in place.files("snapshot.") {
+        fs::remove_file(snapshot).unwrap();
+    }
+    fs::remove_file(place.dir().join("version-2/log.1")).unwrap();
+    let said = run(&["doctor", "--repair-to", &place.beside("copy"), &place.arg()]);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("nothing to build on"), "{}", said.err);
+}
+
+#[test]
+fn servers_start_on_the_copy() {
+    let place = Place::ours();
+    place.change_log(|bytes, at| bytes[at[at.len() - 2] + 8] = 0x7f);
+    let (said, _) = repair(&place);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let mut server = Server::start(ServerConfig::new(Engine::Ours)).unwrap();
+    server.kill().unwrap();
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    copy(place.beside("copy").as_ref(), &server.data_dir());
+    for engine in [Engine::Ours, Engine::Apache39, Engine::Apache38] {
+        if engine.is_apache() && !apache_or_skip(engine) {
+            continue;
+        }
+        server.restart_as(engine).unwrap();
+        let mut client = Client::connect(server.addr(), 10_000).unwrap();
+        assert_eq!(client.get_data("/n").unwrap().0, Some(b"5".to_vec()), "{engine}");
+    }
+}
