@@ -33,7 +33,7 @@ pub enum StartError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A listener cannot be opened.
-    #[error("cannot listen on {address}: {source}; is another server running there?")]
+    #[error("cannot listen on {address}: {source}; {}", advice(source))]
     Listen {
         /// Where.
         address: HostPort,
@@ -45,6 +45,17 @@ pub enum StartError {
         "cannot open the admin server on {address}: {source}; set admin.serverPort or admin.enableServer=false"
     )]
     Admin {
+        /// Where.
+        address: HostPort,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The listener of the Prometheus provider cannot be opened.
+    #[error(
+        "cannot serve metrics on {address}: {source}; set metricsProvider.httpPort, or leave \
+         metricsProvider.className out"
+    )]
+    Metrics {
         /// Where.
         address: HostPort,
         /// Why not.
@@ -72,13 +83,22 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// What to do when there can be no listener.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "is another server running there?",
+        io::ErrorKind::PermissionDenied => "take a port from 1024 on, or give the right to bind it",
+        _ => "the address must be one of this machine's",
+    }
+}
+
 impl StartError {
     /// What the process should exit with.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Storage(error) => error.exit_code(),
-            StartError::Admin { .. } => 4,
+            StartError::Admin { .. } | StartError::Metrics { .. } => 4,
             StartError::Secret { .. }
             | StartError::Password(_)
             | StartError::Tls(_)
@@ -370,19 +390,19 @@ fn open_admin(
     let settings = config.service.admin.clone().unwrap_or_default();
     let server = AdminServer::new(settings, inspect.clone());
     let open = |address: &HostPort| {
-        let bind = || {
-            let listener = TcpListener::bind(address.resolve()?)?;
-            listener.set_nonblocking(true)?;
-            let _entered = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)
-        };
-        bind().map_err(|source| StartError::Admin { address: address.clone(), source })
+        let listener = TcpListener::bind(address.resolve()?)?;
+        listener.set_nonblocking(true)?;
+        let _entered = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)
     };
     if let Some(admin) = &config.service.admin {
-        runtime.spawn(server.clone().serve(open(&admin.address)?));
+        let address = admin.address.clone();
+        let listener = open(&address).map_err(|source| StartError::Admin { address, source })?;
+        runtime.spawn(server.clone().serve(listener));
     }
-    if let Some(metrics) = &config.service.metrics {
-        runtime.spawn(server.serve_metrics(open(metrics)?));
+    if let Some(address) = config.service.metrics.clone() {
+        let listener = open(&address).map_err(|source| StartError::Metrics { address, source })?;
+        runtime.spawn(server.serve_metrics(listener));
     }
     Ok(())
 }

@@ -25,10 +25,14 @@ pub struct DataDirs {
 #[non_exhaustive]
 pub enum LayoutError {
     /// The disk refused.
-    #[error(transparent)]
+    #[error("{0}; it must be a directory in which the server may write")]
     File(#[from] FileError),
     /// It is not there and must not be made (`datadir.autocreate=false`).
-    #[error("{} does not exist, and zookeeper.datadir.autocreate=false forbids to make it", .0.display())]
+    #[error(
+        "{} does not exist, and zookeeper.datadir.autocreate=false forbids to make it; is its disk \
+         mounted? Else make it, or correct the configuration",
+        .0.display()
+    )]
     Missing(PathBuf),
     /// Snapshots where only logs belong: dataDir and dataLogDir are swapped (ZOOKEEPER-2967).
     #[error("{} is the dataLogDir but holds {name}; move snapshots to the dataDir or correct the configuration", .dir.display())]
@@ -47,7 +51,12 @@ pub enum LayoutError {
         name: String,
     },
     /// Another server uses it.
-    #[error("{} is in use by another server: {} is locked", .0.display(), LOCK)]
+    #[error(
+        "{} is in use by another server: {} is locked; stop that one, or give this one a directory \
+         of its own",
+        .0.display(),
+        LOCK
+    )]
     InUse(PathBuf),
 }
 

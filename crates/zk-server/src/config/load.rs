@@ -89,10 +89,12 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 }
 
 fn my_id(path: &Path, problems: &mut Problems) -> Option<i64> {
-    // A standalone server needs no such file; one that exists and cannot be read is a problem.
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    // A standalone server needs no such file; one that exists and cannot be read is a problem. That
+    // dataDir is no directory is found, and said better, when it is opened.
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return None,
         Err(error) => {
             problems.error(&Origin::Nowhere, format!("{}: {error}", path.display()));
             return None;
