@@ -1,0 +1,351 @@
+//! `zkfleet server` used wrongly: it ends at once, with the exit code that `--help` tells, and its
+//! last words say what failed, where, and what to do.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use zk_testkit::{Client, Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word};
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(5);
+/// Who has no rights anywhere.
+const NOBODY: u32 = 65_534;
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Gone already, if the test passes.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where a server is to start and cannot.
+struct Place {
+    dir: TempDir,
+    binary: PathBuf,
+    is_nobody: bool,
+}
+
+impl Place {
+    fn new() -> Place {
+        let binary = env!("CARGO_BIN_EXE_zkfleet").into();
+        Place { dir: TempDir::new().unwrap(), binary, is_nobody: false }
+    }
+
+    /// As `new`, but file modes hold for the server, also where this test is root.
+    fn without_rights() -> Place {
+        let mut place = Place::new();
+        place.is_nobody = fs::metadata("/proc/self").unwrap().uid() == 0;
+        fs::set_permissions(place.dir.path(), Permissions::from_mode(0o755)).unwrap();
+        if place.is_nobody {
+            // The folder of the build may be closed to nobody.
+            let copy = place.path("zkfleet");
+            fs::copy(&place.binary, &copy).unwrap();
+            place.binary = copy;
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A configuration that works, with these lines behind it.
+    fn config(&self, lines: &str) -> PathBuf {
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let text = format!(
+            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+             admin.enableServer=false\npreAllocSize=256\n{lines}",
+            self.path("data").display()
+        );
+        fs::write(self.path("zoo.cfg"), text).unwrap();
+        self.path("zoo.cfg")
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(&self.binary);
+        command.arg("server").args(arguments).stdout(Stdio::null());
+        command.stderr(File::create(self.path("log")).unwrap()).current_dir(&self.dir);
+        if self.is_nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match command.spawn() {
+                Ok(child) => return Running(child),
+                // A process that another test starts right now holds the copy open for a moment.
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    assert!(Instant::now() < deadline, "{error}");
+                    std::thread::sleep(POLL);
+                }
+                Err(error) => panic!("{}: {error}", self.binary.display()),
+            }
+        }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// The exit code; it must end by itself.
+    fn ended(&self, running: &mut Running) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = running.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.said());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// With a configuration that has these lines, it must end so.
+    #[track_caller]
+    fn refuses(&self, lines: &str, code: i32, wanted: &[&str]) {
+        let config = self.config(lines);
+        self.refuses_with(&[config.to_str().unwrap()], code, wanted);
+    }
+
+    #[track_caller]
+    fn refuses_with(&self, arguments: &[&str], code: i32, wanted: &[&str]) {
+        let ended = self.ended(&mut self.spawn(arguments));
+        let said = self.said();
+        assert_eq!(ended, Some(code), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("serving clients"), "{said}");
+        for words in wanted {
+            assert!(said.contains(words), "no {words:?} in:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn the_command_line() {
+    let place = Place::new();
+    let config = place.config("").display().to_string();
+    for (arguments, wanted) in [
+        (vec![], "<ZOO.CFG>"),
+        (vec![&*config, "another"], "unexpected argument 'another'"),
+        (vec!["--frobnicate", &config], "unexpected argument '--frobnicate'"),
+        (vec!["--accept", "everything", &config], "everything"),
+        (vec!["--log-format", "xml", &config], "[possible values: text, json]"),
+    ] {
+        place.refuses_with(&arguments, 2, &[wanted]);
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read() {
+    let place = Place::without_rights();
+    for (name, why) in [("nowhere.cfg", "No such file"), (".", "Is a directory")] {
+        let path = place.path(name).display().to_string();
+        let wanted = [&*format!("cannot read {path}"), why, "check the path and its permissions"];
+        place.refuses_with(&[&path], 2, &wanted);
+    }
+    let config = place.config("");
+    fs::set_permissions(&config, Permissions::from_mode(0o000)).unwrap();
+    place.refuses_with(&[config.to_str().unwrap()], 2, &["cannot read", "Permission denied"]);
+}
+
+#[test]
+fn a_configuration_with_mistakes_is_told_all_of_them() {
+    let place = Place::new();
+    place.refuses(
+        "tickTime=soon\nclientPort=99999\nskipACL=yes\ntickTimme=3\n",
+        2,
+        &[
+            "zoo.cfg:6: error: tickTime = soon: it must be a whole number",
+            "zoo.cfg:7: error: clientPort = 99999",
+            "zoo.cfg:8: error: skipACL = yes",
+            "start with --unsafe",
+            "zoo.cfg:9: warning: tickTimme",
+            "tickTime",
+        ],
+    );
+    let empty = place.path("empty.cfg");
+    fs::write(&empty, "").unwrap();
+    let wanted = ["dataDir is not set; name", "neither clientPort nor secureClientPort is set"];
+    place.refuses_with(&[empty.to_str().unwrap()], 2, &wanted);
+    fs::write(&empty, b"\xff\xfe\0\x01").unwrap();
+    place.refuses_with(&[empty.to_str().unwrap()], 2, &wanted);
+    let secret = place.path("no-secret").display().to_string();
+    place.refuses(
+        &format!("sessionPassword=hmac\nsessionPasswordFile={secret}\n"),
+        2,
+        &["cannot read the session secret", &secret, "see sessionPasswordFile"],
+    );
+}
+
+#[test]
+fn a_port_in_use_and_an_address_of_nobody() {
+    let place = Place::new();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let at = format!("127.0.0.1:{port}: Address already in use");
+    place.refuses(
+        &format!("clientPort={port}\n"),
+        1,
+        &[&format!("cannot listen on {at}"), "is another server running there?"],
+    );
+    place.refuses(
+        &format!(
+            "admin.enableServer=true\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={port}\n"
+        ),
+        4,
+        &[&format!("cannot open the admin server on {at}"), "set admin.serverPort or admin.enable"],
+    );
+    place.refuses(
+        &format!(
+            "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.\
+             PrometheusMetricsProvider\nmetricsProvider.httpHost=127.0.0.1\n\
+             metricsProvider.httpPort={port}\n"
+        ),
+        4,
+        &[&format!("cannot serve metrics on {at}"), "set metricsProvider.httpPort"],
+    );
+    // An address for documentation, which no machine has.
+    place.refuses(
+        "clientPortAddress=192.0.2.1\n",
+        1,
+        &["cannot listen on 192.0.2.1:", "the address must be one of this machine's"],
+    );
+}
+
+#[test]
+fn a_directory_that_another_server_has() {
+    let first = Server::start(ServerConfig::new(Engine::Ours)).unwrap();
+    let dir = first.data_dir().display().to_string();
+    let place = Place::new();
+    place.refuses(
+        &format!("dataDir={dir}\n"),
+        3,
+        &[&format!("{dir} is in use by another server"), "stop that one, or give this one"],
+    );
+    // As a log directory, too.
+    place.refuses(&format!("dataLogDir={dir}\n"), 3, &[&dir, "is in use by another server"]);
+    assert_eq!(four_letter_word(first.addr(), b"ruok", PATIENCE).unwrap(), b"imok");
+}
+
+#[test]
+fn a_directory_that_is_none() {
+    let place = Place::new();
+    let file = place.path("file");
+    fs::write(&file, "").unwrap();
+    for dir in [file.clone(), file.join("below")] {
+        let dir = dir.display();
+        let wanted = [&*format!("{dir}/version-2"), "Not a directory", "it must be a directory"];
+        place.refuses(&format!("dataDir={dir}\n"), 3, &wanted);
+        place.refuses(&format!("dataLogDir={dir}\n"), 3, &wanted);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written() {
+    let place = Place::without_rights();
+    let data = place.path("data");
+    fs::create_dir_all(data.join("version-2")).unwrap();
+    for path in [&data, &data.join("version-2")] {
+        fs::set_permissions(path, Permissions::from_mode(0o555)).unwrap();
+    }
+    let wanted = ["Permission denied", "in which the server may write", data.to_str().unwrap()];
+    place.refuses("", 3, &wanted);
+    fs::remove_dir(data.join("version-2")).unwrap();
+    place.refuses("", 3, &wanted);
+}
+
+#[test]
+fn a_disk_that_is_not_mounted() {
+    let place = Place::new();
+    let (data, log) = (place.path("data"), place.path("log-disk"));
+    let closed = "datadir.autocreate=false\n";
+    let wanted = |dir: &Path| {
+        format!(
+            "{}/version-2 does not exist, and zookeeper.datadir.autocreate=false",
+            dir.display()
+        )
+    };
+    place.refuses(closed, 3, &[&wanted(&data), "is its disk mounted?"]);
+    fs::create_dir_all(data.join("version-2")).unwrap();
+    let lines = format!("{closed}dataLogDir={}\n", log.display());
+    place.refuses(&lines, 3, &[&wanted(&log), "is its disk mounted?"]);
+}
+
+#[test]
+fn directories_that_are_swapped() {
+    let place = Place::new();
+    let (data, log) = (place.path("data/version-2"), place.path("logs/version-2"));
+    let lines = format!("dataLogDir={}\n", place.path("logs").display());
+    for (dir, name, advice) in [
+        (&data, "log.1", "move logs to the dataLogDir"),
+        (&log, "snapshot.0", "move snapshots to the dataDir"),
+    ] {
+        fs::create_dir_all(dir).unwrap();
+        fs::write(dir.join(name), "").unwrap();
+        place.refuses(&lines, 3, &[dir.to_str().unwrap(), &format!("holds {name}"), advice]);
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+}
+
+/// It serves until it has something to write; then no client is told anything.
+#[test]
+fn a_disk_that_refuses() {
+    let place = Place::new();
+    let log = place.path("data/version-2/log.1");
+    fs::create_dir_all(&log).unwrap();
+    let config = place.config("");
+    let mut running = place.spawn(&[config.to_str().unwrap()]);
+    let deadline = Instant::now() + PATIENCE;
+    while !place.said().contains("serving clients") {
+        assert!(Instant::now() < deadline, "{}", place.said());
+        std::thread::sleep(POLL);
+    }
+    let text = fs::read_to_string(&config).unwrap();
+    let port = text.lines().find_map(|line| line.strip_prefix("clientPort=")).unwrap();
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().unwrap()));
+    let session = Client::connect(addr, 10_000);
+    assert!(matches!(session, Err(Error::Closed)), "{session:?}");
+    assert_eq!(place.ended(&mut running), Some(10));
+    let said = place.said();
+    assert!(said.contains("ERROR") && said.contains(log.to_str().unwrap()), "{said}");
+}
+
+/// All there is on disk, and 0.
+#[test]
+fn told_to_stop() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start(ServerConfig::new(Engine::Ours)).unwrap();
+        let pid = server.pid().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match server.exit_status().unwrap() {
+                Some(status) => break status,
+                None => std::thread::sleep(POLL),
+            }
+            assert!(Instant::now() < deadline, "SIG{signal}: {}", server.log_tail(20));
+        };
+        assert_eq!(status.code(), Some(0), "SIG{signal}: {}", server.log_tail(20));
+    }
+}
+
+#[test]
+fn every_exit_code_is_told() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_zkfleet")).args(["server", "--help"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, codes) = text.split_once("Exit codes").unwrap();
+    for code in [0, 1, 2, 3, 4, 10] {
+        let told = |line: &str| line.trim_start().starts_with(&format!("{code}  "));
+        assert!(codes.lines().any(told), "{code}: {codes}");
+    }
+}
