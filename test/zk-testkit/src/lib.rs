@@ -15,6 +15,7 @@ mod connection;
 mod engine;
 mod error;
 pub mod history;
+mod http;
 mod server;
 mod word;
 
@@ -22,6 +23,7 @@ pub use client::{Client, Created, Reply};
 pub use connection::{Connection, Incoming};
 pub use engine::{Engine, apache_or_skip, zkfleet};
 pub use error::Error;
+pub use http::{HttpAnswer, http};
 pub use server::{Server, ServerConfig};
 pub use word::four_letter_word;
 
