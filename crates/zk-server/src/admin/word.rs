@@ -98,7 +98,7 @@ impl FromStr for FourLetterWord {
     }
 }
 
-/// Which words are answered; the default is Apache's, `srvr` alone.
+/// Which words are answered; the default is Apache's, `srvr` alone, which no list takes away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Whitelist(u32);
 

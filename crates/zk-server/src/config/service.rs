@@ -50,9 +50,10 @@ impl ServiceSettings {
 }
 
 fn whitelist(keys: &mut Keys) -> Whitelist {
-    let Some(value) = keys.get("4lw.commands.whitelist") else { return Whitelist::default() };
+    // srvr is answered whatever the list says, as in Apache: zkServer.sh asks with it.
+    let mut whitelist = Whitelist::default();
+    let Some(value) = keys.get("4lw.commands.whitelist") else { return whitelist };
     let words = value.text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let mut whitelist = Whitelist::empty();
     for word in words {
         match word.parse::<FourLetterWord>() {
             Ok(word) => whitelist.allow(word),

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::admin::FourLetterWord;
+use crate::admin::{FourLetterWord, Whitelist};
 use zk_tree::auth::DigestScheme;
 
 const MINIMAL: &str = "dataDir=/data\nclientPort=2181\n";
@@ -312,7 +312,11 @@ fn required_schemes_must_be_had() {
 fn the_whitelist_names_words_or_everything() {
     let list = ok("4lw.commands.whitelist=mntr, ruok , *nope\n").service.four_letter_words;
     assert!(list.allows(FourLetterWord::Mntr) && list.allows(FourLetterWord::Ruok));
-    assert!(!list.allows(FourLetterWord::Srvr));
+    assert!(!list.allows(FourLetterWord::Stat));
+    // Apache 3.9.4 answers srvr whatever the list says.
+    assert!(list.allows(FourLetterWord::Srvr));
+    let none = ok("4lw.commands.whitelist=\n").service.four_letter_words;
+    assert_eq!(none, Whitelist::default());
     let all = ok("4lw.commands.whitelist=*\n").service.four_letter_words;
     assert!(FourLetterWord::ALL.iter().all(|word| all.allows(*word)));
 }
