@@ -54,11 +54,13 @@ pub enum Mutant {
     EagerReaper,
     /// A connection that must be closed stays open.
     LostClose,
+    /// The change of the password rule forgets the sessions that are alive.
+    ForgottenLegacy,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 23] = [
+    pub const ALL: [Mutant; 24] = [
         Mutant::ReplyBeforeSync,
         Mutant::EventAfterReply,
         Mutant::LostEvent,
@@ -82,6 +84,7 @@ impl Mutant {
         Mutant::ForgottenZnode,
         Mutant::EagerReaper,
         Mutant::LostClose,
+        Mutant::ForgottenLegacy,
     ];
 }
 
@@ -170,6 +173,7 @@ impl Settings {
                 max_timeout_ms: 20 * tick_ms as i32,
                 enforces_digest: rng.chance(100),
                 max_response_bytes: *rng.pick(&[120, 1 << 20, 1 << 20]),
+                keyed_from: None,
             },
             close_session_txn: rng.chance(800),
             digest: rng.chance(900),
@@ -183,5 +187,10 @@ impl Settings {
             forgets_time: rng.chance(150),
             loves_watches: rng.chance(400),
         }
+    }
+
+    /// The rest of it, from a stream of its own.
+    pub fn draw_more(&mut self, rng: &mut Rng) {
+        self.terms.keyed_from = *rng.pick(&[None, None, None, Some(0), Some(1), Some(2)]);
     }
 }

@@ -43,7 +43,15 @@ const ALONE: [(&str, &[Mutant]); 19] = [
     ("W2 unique events", &[Mutant::DoubledEvent, Mutant::ForeignEvent]),
     ("W3 reliable events", &[Mutant::LostEvent, Mutant::EventAfterReply]),
     ("W4 no foreign path", &[Mutant::ForeignEvent]),
-    ("S1 session", &[Mutant::ImmortalSession, Mutant::DeafServer, Mutant::ForgottenSession]),
+    (
+        "S1 session",
+        &[
+            Mutant::ImmortalSession,
+            Mutant::DeafServer,
+            Mutant::ForgottenSession,
+            Mutant::ForgottenLegacy,
+        ],
+    ),
     ("S2 ephemeral", &[Mutant::ForgottenSession]),
     ("S3 sequence", &[Mutant::SwappedReplies]),
     ("S4 reaping", &[Mutant::EagerReaper]),

@@ -7,6 +7,7 @@
 
 pub mod acl;
 pub mod digest;
+pub mod password;
 mod quota;
 pub mod read;
 pub mod state;

@@ -150,6 +150,7 @@ impl Oracle {
         self.conns.clear();
         self.input = Input::None;
         self.is_read_only = false;
+        self.starts += 1;
         let heard_ms = self.now.monotonic_ms;
         let view =
             |timeout_ms: i32| SessionView { timeout_ms: timeout_ms.into(), heard_ms, owner: None };

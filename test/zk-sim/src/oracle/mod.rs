@@ -16,7 +16,7 @@ use crate::model::state::State;
 use crate::model::watch::Event;
 use crate::model::write::{Rules, Step};
 use crate::record::{Conn, Now, Record};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use zk_proto::response::ReplyHeader;
 use zk_proto::txn::TxnHeader;
@@ -36,6 +36,8 @@ pub struct Terms {
     pub enforces_digest: bool,
     /// The longest answer to a multiRead in bytes.
     pub max_response_bytes: usize,
+    /// From which start on, counted from 0, `sessionPassword=hmac` holds; `None` for never.
+    pub keyed_from: Option<u32>,
 }
 
 /// Why a transaction came to be.
@@ -174,6 +176,10 @@ pub struct Oracle {
     pub now: Now,
     /// Whether the member refuses writes.
     pub is_read_only: bool,
+    /// How often it has started.
+    starts: u32,
+    /// Sessions that were opened under the keyed rule of passwords.
+    keyed: BTreeSet<i64>,
     /// What the latest record meant.
     pub fact: Fact,
     /// Events that were settled by the latest record.
@@ -211,6 +217,8 @@ impl Oracle {
             completed: 0,
             now: Now { monotonic_ms: 0, wall_ms: 0 },
             is_read_only: false,
+            starts: 0,
+            keyed: BTreeSet::new(),
             fact: Fact::Plain,
             settled: Vec::new(),
             wires: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use super::{Asked, Expected, Fact, Input, Oracle, Phase};
 use crate::model::wire::Bytes;
-use crate::model::{acl::Id, code};
+use crate::model::{acl::Id, code, password};
 use crate::record::Conn;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -69,12 +69,12 @@ impl Oracle {
         let (low, high) = (self.terms.min_timeout_ms, self.terms.max_timeout_ms);
         let timeout_ms = request.timeout_ms.max(low).min(high);
         let session = request.session_id.0;
-        let password_fits =
-            request.password == Some(&zk_proto::password::apache(SessionId(session)));
+        let password_fits = request.password == Some(&self.password(session));
         let is_renewal = session != 0;
         let lives = password_fits
             && self.has_session(session, self.applied)
             && self.has_session(session, self.proposed);
+        let password = self.password(session);
         let Some(view) = self.conns.get_mut(&conn) else { return };
         view.timeout_ms = timeout_ms;
         view.has_read_only_byte = request.read_only.is_some();
@@ -90,9 +90,17 @@ impl Oracle {
             return self.end(conn, "its session is gone");
         }
         view.session = session;
-        let password = zk_proto::password::apache(SessionId(session));
         view.handshake = Some(response(timeout_ms, session, &password, view.has_read_only_byte));
         self.renewed(conn, session, timeout_ms);
+    }
+
+    /// What its client must know: a session keeps the password with which it was opened.
+    fn password(&self, session: i64) -> [u8; 16] {
+        if self.keyed.contains(&session) {
+            password::keyed(session)
+        } else {
+            zk_proto::password::apache(SessionId(session))
+        }
     }
 
     /// The session moves here; whoever had it is cut off.
@@ -111,8 +119,14 @@ impl Oracle {
 
     /// The handshake of a new session has its transaction: now the answer is known.
     pub(super) fn opening(&mut self, conn: Conn, session: i64, zxid: i64) {
+        let starts = self.starts.saturating_sub(1);
+        if self.terms.keyed_from.is_some_and(|from| from <= starts) {
+            self.keyed.insert(session);
+        } else {
+            self.keyed.remove(&session);
+        }
+        let password = self.password(session);
         if let Some(view) = self.conns.get_mut(&conn) {
-            let password = zk_proto::password::apache(SessionId(session));
             view.session = session;
             view.opened = Some(zxid);
             view.handshake =

@@ -3,15 +3,17 @@
 
 use super::{Found, Loading, Refused, Storage};
 use crate::rng::Rng;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use zk_proto::SessionId;
 use zk_proto::snapshot::SessionRecord;
+use zk_session::password::Passwords;
 use zk_store::Compression;
 use zk_store::data_dir::{DataDirs, DirLock};
 use zk_store::log::{LogOptions, LogWriter, put_frame};
 use zk_store::purge::purge;
 use zk_store::recover::{RecoverOptions, recover};
+use zk_store::session_rule;
 use zk_store::sim::{EIO, SimDisk};
 use zk_store::snapshot::{ReadOptions, SnapshotOptions, SnapshotWriter, read_snapshot};
 use zk_tree::{SnapshotHead, TreeOptions};
@@ -178,5 +180,16 @@ impl Storage for Files {
             .map_err(refused)?;
         self.open = Some(Open { writer, taking: None, _lock: lock });
         Ok(loading.found())
+    }
+
+    fn settle_passwords(
+        &mut self,
+        wanted: Passwords,
+        live: &BTreeSet<SessionId>,
+    ) -> Result<Passwords, Refused> {
+        let before = session_rule::load(&self.disk, &self.dirs).map_err(refused)?;
+        let settled = wanted.after(before.as_ref(), live).map_err(refused)?;
+        session_rule::store(&self.disk, &self.dirs, settled.legacy()).map_err(refused)?;
+        Ok(settled)
     }
 }

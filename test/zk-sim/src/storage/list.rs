@@ -3,11 +3,12 @@
 
 use super::{Found, Loading, Refused, Storage};
 use crate::rng::Rng;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use zk_proto::acl::AclBytes;
 use zk_proto::snapshot::{AclRecord, NodeRecord, SessionRecord};
 use zk_proto::txn::TxnEntry;
 use zk_proto::{Jute, Reader, SessionId, Zxid};
+use zk_session::password::Passwords;
 use zk_store::Restore;
 use zk_tree::{SnapshotHead, TreeOptions};
 
@@ -29,6 +30,8 @@ pub(crate) struct List {
     log: Vec<(i64, Vec<u8>)>,
     snapshots: Vec<Snapshot>,
     taking: Option<Snapshot>,
+    /// Sessions that the keyed rule of passwords excepts, if it holds.
+    legacy: Option<BTreeSet<SessionId>>,
     /// So many calls work before all others fail.
     calls_left: Option<usize>,
 }
@@ -42,6 +45,7 @@ impl List {
             log: Vec::new(),
             snapshots: Vec::new(),
             taking: None,
+            legacy: None,
             calls_left: None,
         }
     }
@@ -169,5 +173,16 @@ impl Storage for List {
         }
         self.call()?;
         Ok(loading.found())
+    }
+
+    fn settle_passwords(
+        &mut self,
+        wanted: Passwords,
+        live: &BTreeSet<SessionId>,
+    ) -> Result<Passwords, Refused> {
+        let settled = wanted.after(self.legacy.as_ref(), live);
+        let settled = settled.map_err(|error| Refused(error.to_string()))?;
+        self.legacy = settled.legacy().cloned();
+        Ok(settled)
     }
 }

@@ -10,8 +10,10 @@ pub(crate) use list::List;
 pub(crate) use loading::{Loading, picture};
 
 use crate::rng::Rng;
+use std::collections::BTreeSet;
 use std::fmt;
 use zk_proto::SessionId;
+use zk_session::password::Passwords;
 use zk_tree::{SnapshotHead, Tree};
 
 /// A tree and its sessions, as storage gives them back.
@@ -73,4 +75,11 @@ pub(crate) trait Storage: fmt::Debug {
 
     /// Finds the state again.
     fn recover(&mut self) -> Result<Found, Refused>;
+
+    /// The rule of session passwords that holds from now on, kept for later starts.
+    fn settle_passwords(
+        &mut self,
+        wanted: Passwords,
+        live: &BTreeSet<SessionId>,
+    ) -> Result<Passwords, Refused>;
 }

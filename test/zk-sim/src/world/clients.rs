@@ -61,6 +61,10 @@ impl World {
         let mut last_zxid_seen = client.last_zxid;
         if !self.is_calm && rng.chance(self.settings.odds.nonsense) {
             match rng.below(3) {
+                // What anybody can compute from a public id.
+                0 if self.settings.terms.keyed_from.is_some() => {
+                    password = zk_proto::password::apache(SessionId(held.id)).to_vec();
+                }
                 0 => password[0] ^= 1,
                 1 => password.clear(),
                 _ => last_zxid_seen += 1 << 20,

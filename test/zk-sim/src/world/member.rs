@@ -71,7 +71,7 @@ pub(super) fn auth_options() -> AuthOptions {
     AuthOptions { super_digest: Some(SUPER_DIGEST.into()), ..AuthOptions::default() }
 }
 
-fn core_options(settings: &Settings) -> CoreOptions {
+fn core_options(settings: &Settings, passwords: Passwords) -> CoreOptions {
     CoreOptions {
         prepare: PrepareOptions {
             auth: auth_options(),
@@ -84,7 +84,7 @@ fn core_options(settings: &Settings) -> CoreOptions {
         min_session_timeout_ms: settings.terms.min_timeout_ms,
         max_session_timeout_ms: settings.terms.max_timeout_ms,
         server_id: 1,
-        passwords: Passwords::apache(),
+        passwords,
         enforced_schemes: settings.terms.enforces_digest.then(|| vec!["digest".into()]),
         max_sessions: usize::MAX,
         max_response_bytes: settings.terms.max_response_bytes,
@@ -94,8 +94,14 @@ fn core_options(settings: &Settings) -> CoreOptions {
 }
 
 impl Member {
-    pub(super) fn new(settings: &Settings, found: Found, now: Times) -> Member {
-        let core = Core::new(core_options(settings), &found.tree, found.sessions, now);
+    pub(super) fn new(
+        settings: &Settings,
+        found: Found,
+        passwords: Passwords,
+        now: Times,
+    ) -> Member {
+        let options = core_options(settings, passwords);
+        let core = Core::new(options, &found.tree, found.sessions, now);
         Member {
             core,
             tree: found.tree,

@@ -12,19 +12,21 @@ mod snapshots;
 mod workload;
 
 use crate::invariants::{Judge, Violation};
+use crate::model::password::SECRET;
 use crate::record::{Now, Record};
 use crate::rng::Rng;
 use crate::settings::{Mutant, Odds, Settings};
-use crate::storage::{Files, List, Storage, picture};
+use crate::storage::{Files, Found, List, Refused, Storage, picture};
 use app::App;
 use client::Client;
 use member::{Member, tree_options};
 use net::Net;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use workload::Workload;
 use zk_proto::SessionId;
+use zk_session::password::Passwords;
 
 /// Why a run ended before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,8 @@ struct World {
     now: Now,
     storage: Box<dyn Storage>,
     member: Option<Member>,
+    /// How often it has started.
+    starts: u32,
     net: Net,
     clients: Vec<Client>,
     apps: Vec<App>,
@@ -124,6 +128,10 @@ struct World {
 /// When the worlds begin, in ms since the Unix epoch.
 const FIRST_WALL_MS: i64 = 1_700_000_000_000;
 
+/// Makes another stream of a seed, for what came into these worlds later: the first one goes on as
+/// it was, and seeds that found something keep their meaning.
+const MORE: u64 = 0x6d6f_7265;
+
 /// What never happens any more when the faults are over.
 const CALM: Odds = Odds {
     crash: 0,
@@ -140,7 +148,8 @@ const CALM: Odds = Odds {
 impl World {
     fn new(seed: u64, options: RunOptions) -> World {
         let mut rng = Rng::new(seed);
-        let settings = Settings::draw(&mut rng);
+        let mut settings = Settings::draw(&mut rng);
+        settings.draw_more(&mut Rng::new(seed ^ MORE));
         let storage: Box<dyn Storage> = match settings.has_files {
             true => Box::new(Files::new(tree_options(&settings), &mut rng)),
             false => Box::new(List::new(tree_options(&settings))),
@@ -149,6 +158,7 @@ impl World {
             now: Now { monotonic_ms: 0, wall_ms: FIRST_WALL_MS + rng.between(0, 1 << 30) },
             storage,
             member: None,
+            starts: 0,
             net: Net::default(),
             clients: (0..settings.clients).map(Client::new).collect(),
             apps: (0..settings.apps).map(|n| App::new(n, rng.draw(), 0)).collect(),
@@ -216,13 +226,27 @@ impl World {
     }
 
     /// Storage refused: the process ends, unless nobody had harmed it.
-    fn refused(&mut self, refused: &crate::storage::Refused) -> Result<(), Stop> {
+    fn refused(&mut self, refused: &Refused) -> Result<(), Stop> {
         if !self.storage.is_harmed() {
             return Err(self.fail("Z5 durability", format!("storage refuses: {refused}")));
         }
         self.mark("crash by storage");
         self.emit(Record::Noted(refused.to_string()))?;
         self.crash()
+    }
+
+    /// The rule of session passwords for the next start.
+    fn passwords(&mut self, found: &Found) -> Result<Passwords, Refused> {
+        let keyed = || Passwords::hmac(SECRET, []).expect("the secret is long enough");
+        let is_keyed = self.settings.terms.keyed_from.is_some_and(|from| from <= self.starts);
+        let live = found.sessions.iter().map(|(id, _)| *id).collect();
+        let wanted = if is_keyed { keyed() } else { Passwords::apache() };
+        let settled = self.storage.settle_passwords(wanted, &live)?;
+        let keep = settled.legacy().map_or(0, BTreeSet::len);
+        if keep > 0 {
+            self.mark("sessions keep their passwords");
+        }
+        Ok(if self.mutant == Some(Mutant::ForgottenLegacy) && keep > 0 { keyed() } else { settled })
     }
 
     /// Starts the process; the disk may fail it on the way.
@@ -237,6 +261,13 @@ impl World {
                 return self.refused(&refused);
             }
         };
+        let passwords = match self.passwords(&found) {
+            Ok(passwords) => passwords,
+            Err(refused) => {
+                self.mark("crash in recovery");
+                return self.refused(&refused);
+            }
+        };
         if let Some(mutant) = self.mutant {
             mutate::found(mutant, &mut found, &mut self.undead);
         }
@@ -246,7 +277,8 @@ impl World {
             self.now.wall_ms = FIRST_WALL_MS;
         }
         let picture = Rc::new(picture(&found.tree, &found.sessions));
-        self.member = Some(Member::new(&self.settings, found, self.times()));
+        self.member = Some(Member::new(&self.settings, found, passwords, self.times()));
+        self.starts += 1;
         self.mark("start");
         self.emit(Record::Started { now: self.now, picture })
     }
