@@ -56,11 +56,13 @@ pub enum Mutant {
     LostClose,
     /// The change of the password rule forgets the sessions that are alive.
     ForgottenLegacy,
+    /// What a full disk refused counts as written.
+    FullDiskIsIgnored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 24] = [
+    pub const ALL: [Mutant; 25] = [
         Mutant::ReplyBeforeSync,
         Mutant::EventAfterReply,
         Mutant::LostEvent,
@@ -85,6 +87,7 @@ impl Mutant {
         Mutant::EagerReaper,
         Mutant::LostClose,
         Mutant::ForgottenLegacy,
+        Mutant::FullDiskIsIgnored,
     ];
 }
 
@@ -138,6 +141,9 @@ pub struct Settings {
     pub forgets_time: bool,
     /// Watches are preferred by clients.
     pub loves_watches: bool,
+    /// Bytes that the log keeps back for a disk that is really full; `None` if a full disk is only
+    /// said to be.
+    pub reserve_bytes: Option<u64>,
 }
 
 impl Settings {
@@ -186,11 +192,16 @@ impl Settings {
             weights,
             forgets_time: rng.chance(150),
             loves_watches: rng.chance(400),
+            reserve_bytes: None,
         }
     }
 
     /// The rest of it, from a stream of its own.
     pub fn draw_more(&mut self, rng: &mut Rng) {
         self.terms.keyed_from = *rng.pick(&[None, None, None, Some(0), Some(1), Some(2)]);
+        if self.has_files && rng.chance(400) {
+            self.reserve_bytes = Some(*rng.pick(&[0, 8 << 10, 64 << 10]));
+            self.odds.fill = *rng.pick(&[4, 10]);
+        }
     }
 }

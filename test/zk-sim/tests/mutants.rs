@@ -31,7 +31,7 @@ fn every_planted_fault_is_noticed() {
 /// By each invariant alone: faults that it must notice.
 const ALONE: [(&str, &[Mutant]); 19] = [
     ("Z3 local primary order", &[Mutant::DoubledRequest]),
-    ("Z5 durability", &[Mutant::ReplyBeforeSync, Mutant::LostWrite]),
+    ("Z5 durability", &[Mutant::ReplyBeforeSync, Mutant::LostWrite, Mutant::FullDiskIsIgnored]),
     ("Z8 tree digest", &[Mutant::DoubleApply, Mutant::MisnamedSnapshot, Mutant::RewoundCounter]),
     ("C1 linearizable writes", &[Mutant::ReplyBeforeSync]),
     ("C2 model equality", &[Mutant::SwappedReplies, Mutant::TornMulti, Mutant::RewoundCounter]),

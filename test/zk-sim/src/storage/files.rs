@@ -10,7 +10,7 @@ use zk_proto::snapshot::SessionRecord;
 use zk_session::password::Passwords;
 use zk_store::Compression;
 use zk_store::data_dir::{DataDirs, DirLock};
-use zk_store::log::{LogOptions, LogWriter, put_frame};
+use zk_store::log::{LogError, LogOptions, LogWriter, put_frame};
 use zk_store::purge::purge;
 use zk_store::recover::{RecoverOptions, recover};
 use zk_store::session_rule;
@@ -20,6 +20,8 @@ use zk_tree::{SnapshotHead, TreeOptions};
 
 /// How far ahead a fault may lie, in calls to the disk.
 const FAULT_WITHIN: usize = 40;
+/// Less than so many sectors are left on a disk that gets full.
+const SECTORS_LEFT: usize = 24;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,8 +32,15 @@ pub(crate) struct Files {
     disk: SimDisk,
     dirs: DataDirs,
     open: Option<Open>,
+    reserve_bytes: u64,
     queue: VecDeque<(i64, Vec<u8>)>,
+    /// Frames that the log could not take when its disk was full, and how many. They go first.
+    refused: (Vec<u8>, usize),
+    /// A new file was due then.
+    must_roll: bool,
     is_harmed: bool,
+    /// The disk has little room.
+    is_limited: bool,
 }
 
 /// What a running process has open.
@@ -48,7 +57,7 @@ fn refused(error: impl std::error::Error) -> Refused {
 
 impl Files {
     /// An empty disk of a random kind.
-    pub(crate) fn new(options: TreeOptions, rng: &mut Rng) -> Files {
+    pub(crate) fn new(options: TreeOptions, reserve_bytes: u64, rng: &mut Rng) -> Files {
         Files {
             options,
             compression: *rng.pick(&[Compression::None, Compression::Gzip, Compression::Snappy]),
@@ -57,13 +66,29 @@ impl Files {
             disk: SimDisk::new(*rng.pick(&[512, 4096])),
             dirs: DataDirs::new("/data", rng.chance(300).then(|| "/log".into())),
             open: None,
+            reserve_bytes,
             queue: VecDeque::new(),
+            refused: (Vec::new(), 0),
+            must_roll: false,
             is_harmed: false,
+            is_limited: false,
         }
     }
 
     fn open(&mut self) -> Result<&mut Open, Refused> {
         self.open.as_mut().ok_or_else(|| Refused("nothing is open".into()))
+    }
+
+    /// Whether the log could do something; not if its disk is full.
+    fn with_space(
+        &mut self,
+        act: impl FnOnce(&mut LogWriter) -> Result<(), LogError>,
+    ) -> Result<bool, Refused> {
+        match act(&mut self.open()?.writer) {
+            Ok(()) => Ok(true),
+            Err(LogError::DiskFull(_)) => Ok(false),
+            Err(error) => Err(refused(error)),
+        }
     }
 }
 
@@ -73,17 +98,29 @@ impl Storage for Files {
     }
 
     fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.refused.1
     }
 
     fn commit(&mut self, most: usize) -> Result<Option<i64>, Refused> {
-        let count = most.min(self.queue.len());
-        let mut frames = Vec::new();
-        for (_, txn) in self.queue.drain(..count) {
-            put_frame(&mut frames, &txn);
+        if self.must_roll && !self.with_space(LogWriter::roll)? {
+            return Ok(None);
         }
-        let committed = self.open()?.writer.commit(&mut frames).map_err(refused)?;
-        Ok(committed.map(|committed| committed.zxid.0))
+        self.must_roll = false;
+        let (mut frames, mut count) = std::mem::take(&mut self.refused);
+        if count == 0 {
+            count = most.min(self.queue.len());
+            for (_, txn) in self.queue.drain(..count) {
+                put_frame(&mut frames, &txn);
+            }
+        }
+        match self.open()?.writer.commit(&mut frames) {
+            Ok(committed) => Ok(committed.map(|committed| committed.zxid.0)),
+            Err(LogError::DiskFull(_)) => {
+                self.refused = (frames, count);
+                Ok(None)
+            }
+            Err(error) => Err(refused(error)),
+        }
     }
 
     fn tend(&mut self, rng: &mut Rng) -> Result<(), Refused> {
@@ -94,13 +131,16 @@ impl Storage for Files {
                 .map(|_| ())
                 .map_err(refused);
         }
-        let writer = &mut self.open()?.writer;
-        match choice {
-            0 => writer.roll(),
-            1 => writer.complete_mark().map(|_| ()),
-            _ => writer.zero_ahead(),
+        if self.is_full() {
+            // As group commit does: it is tried again and again, and fails as long as it must.
+            let _ = self.open()?.writer.refill();
         }
-        .map_err(refused)
+        match choice {
+            0 => self.must_roll |= !self.with_space(LogWriter::roll)?,
+            1 => _ = self.with_space(|writer| writer.complete_mark().map(|_| ()))?,
+            _ => self.open()?.writer.zero_ahead().map_err(refused)?,
+        }
+        Ok(())
     }
 
     fn begin_snapshot(
@@ -139,6 +179,28 @@ impl Storage for Files {
         Ok(loading.found())
     }
 
+    fn fill(&mut self, rng: &mut Rng) -> String {
+        let sectors = rng.below(SECTORS_LEFT) as u64;
+        self.disk.set_free_sectors(Some(sectors));
+        self.is_limited = true;
+        format!("the disk has {sectors} sectors left")
+    }
+
+    fn make_space(&mut self) {
+        self.disk.set_free_sectors(None);
+        self.is_limited = false;
+        if self.is_full()
+            && let Some(open) = &mut self.open
+        {
+            // If it cannot be set aside now, the next calls try again.
+            let _ = open.writer.refill();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.writer.is_disk_full())
+    }
+
     fn harm(&mut self, rng: &mut Rng) -> String {
         self.is_harmed = true;
         let call = rng.below(FAULT_WITHIN) as u64;
@@ -151,8 +213,9 @@ impl Storage for Files {
         }
     }
 
+    /// Snapshots and lists need room, too; a server that cannot write them may end.
     fn is_harmed(&self) -> bool {
-        self.is_harmed
+        self.is_harmed || self.is_limited
     }
 
     fn crash(&mut self, rng: &mut Rng) -> &'static str {
@@ -163,7 +226,11 @@ impl Storage for Files {
         };
         self.open = None;
         self.queue.clear();
+        self.refused = (Vec::new(), 0);
+        self.must_roll = false;
         self.is_harmed = false;
+        self.is_limited = false;
+        self.disk.set_free_sectors(None);
         if is_killed { "the process is killed" } else { "the power is lost" }
     }
 
@@ -174,8 +241,9 @@ impl Storage for Files {
         let recovered = recover(&*disk, &self.dirs, &RecoverOptions::default(), &mut loading)
             .map_err(refused)?;
         let manifest = recovered.settle(&*disk, &self.dirs).map_err(refused)?;
+        let reserve_bytes = self.reserve_bytes;
         let options =
-            LogOptions { extent_bytes: self.extent_bytes, force_sync: true, reserve_bytes: 0 };
+            LogOptions { extent_bytes: self.extent_bytes, force_sync: true, reserve_bytes };
         let writer = LogWriter::new(disk, self.dirs.logs(), options, recovered.last, manifest)
             .map_err(refused)?;
         self.open = Some(Open { writer, taking: None, _lock: lock });

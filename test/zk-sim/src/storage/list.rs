@@ -139,6 +139,16 @@ impl Storage for List {
         Ok(found)
     }
 
+    fn fill(&mut self, _: &mut Rng) -> String {
+        "a list is never full".into()
+    }
+
+    fn make_space(&mut self) {}
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn harm(&mut self, rng: &mut Rng) -> String {
         let left = rng.below(8);
         self.calls_left = Some(left);

@@ -63,6 +63,15 @@ pub(crate) trait Storage: fmt::Debug {
     /// Ends it and puts it on disk; what loading it gives.
     fn finish_snapshot(&mut self) -> Result<Found, Refused>;
 
+    /// Leaves the disk little room; how little.
+    fn fill(&mut self, rng: &mut Rng) -> String;
+
+    /// The disk has room again.
+    fn make_space(&mut self);
+
+    /// Whether the log takes nothing new, because its disk is full.
+    fn is_full(&self) -> bool;
+
     /// Something will go wrong at one of the next calls; what it will be.
     fn harm(&mut self, rng: &mut Rng) -> String;
 

@@ -281,7 +281,7 @@ impl World {
 
     /// Looks for sessions to expire.
     pub(super) fn tick(&mut self) -> Result<(), Stop> {
-        if self.member.is_none() {
+        if self.member.is_none() || self.follow_disk()? {
             return Ok(());
         }
         self.emit(Record::Ticked { now: self.now })?;
@@ -305,6 +305,9 @@ impl World {
         let wall_ms = self.now.wall_ms;
         // Containers that nobody used stay, unless a fault is planted.
         let never_used_ms = i64::from(self.mutant == Some(Mutant::EagerReaper));
+        if self.follow_disk()? {
+            return Ok(());
+        }
         if let Some(path) = self.due.pop() {
             self.emit(Record::Reaped { path: path.clone(), now: self.now })?;
             return self.drive(|m, now, fx| m.core.reap(&m.tree, now, &path, never_used_ms, fx));
@@ -317,6 +320,34 @@ impl World {
 
     /// The log's disk is full, or has space again.
     pub(super) fn fill(&mut self, is_full: bool) -> Result<(), Stop> {
+        if self.settings.reserve_bytes.is_none() {
+            return self.admit(is_full);
+        }
+        if is_full {
+            let what = self.storage.fill(&mut self.rng);
+            self.emit(Record::Noted(what))?;
+        } else {
+            self.storage.make_space();
+        }
+        self.follow_disk().map(|_| ())
+    }
+
+    /// The member looks what its log says before it lets the pipeline make transactions; whether it
+    /// takes none.
+    pub(super) fn follow_disk(&mut self) -> Result<bool, Stop> {
+        if self.settings.reserve_bytes.is_none() {
+            return Ok(false);
+        }
+        let is_full = self.storage.is_full();
+        if is_full {
+            self.mark("the disk is full");
+        }
+        self.admit(is_full)?;
+        Ok(is_full)
+    }
+
+    /// The pipeline is told whether writes are taken.
+    fn admit(&mut self, is_full: bool) -> Result<(), Stop> {
         let Some(member) = &mut self.member else { return Ok(()) };
         if (member.core.admission() == Admission::ReadOnly) == is_full {
             return Ok(());

@@ -14,6 +14,7 @@ use zk_tree::ConnId;
 impl World {
     /// The member reads the next frame of a connection, or sees its end.
     pub(super) fn read(&mut self, conn: Conn) -> Result<(), Stop> {
+        self.follow_disk()?;
         let Some(serving) = self.member.as_mut().and_then(|m| m.conns.get_mut(&conn)) else {
             return Ok(());
         };

@@ -33,12 +33,15 @@ impl World {
                 }
                 self.emit(Record::Synced { zxid })
             }
+            Ok(None) if self.mutant == Some(Mutant::FullDiskIsIgnored) => {
+                self.pretend_to_commit(waiting)
+            }
             Ok(None) => Ok(()),
             Err(refused) => self.refused(&refused),
         }
     }
 
-    /// [`Mutant::LostWrite`]: says that everything is on disk, and forgets it with the next crash.
+    /// [`Mutant::LostWrite`], [`Mutant::FullDiskIsIgnored`]: says that everything is on disk, and forgets it with the next crash.
     fn pretend_to_commit(&mut self, waiting: usize) -> Result<(), Stop> {
         let appended = self.history.iter().rev().find_map(|record| match record {
             Record::Appended { zxid, .. } => Some(*zxid),
