@@ -22,6 +22,7 @@ pub fn options() -> CoreOptions {
         prepare,
         max_response_bytes: MAX_RESPONSE_BYTES,
         limits: Limits { max_len: 2 * MAX_FRAME_BYTES },
+        audit: true,
         ..CoreOptions::default()
     }
 }

@@ -1,6 +1,7 @@
 //! What is on disk is applied, its watches fire, its client is answered (Apache
 //! `FinalRequestProcessor`).
 
+use crate::audit::{created_path, tell_ephemerals};
 use crate::effects::Effects;
 use crate::pipeline::{Answer, ConnState, Connection, Core, Work};
 use crate::read::{WatchAccess, visits_many};
@@ -9,7 +10,7 @@ use zk_proto::request::MultiHeader;
 use zk_proto::response::{MultiResult, ReplyHeader};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::watch::{EventType, STATE_SYNC_CONNECTED};
-use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader, Text, Zxid};
+use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader, Zxid};
 use zk_tree::auth::AuthOptions;
 use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Tree};
 
@@ -75,10 +76,15 @@ impl Core {
     ) {
         let entry = TxnEntry::read(&mut Reader::with_limits(bytes, Limits::NONE))
             .expect("prepare encoded this transaction");
+        let auth = &self.options.prepare.auth;
+        let is_end = self.options.audit && matches!(entry.txn, Txn::CloseSession(_));
         let mut firing =
-            Firing { watches, conns: &self.conns, auth: &self.options.prepare.auth, fx };
+            Firing { watches, conns: &self.conns, auth, fx, deleted: is_end.then(Vec::new) };
         let applied = tree.apply(&entry.header, &entry.txn, &mut firing);
+        let deleted = firing.deleted.unwrap_or_default();
         self.pending.applied(zxid);
+        tell_ephemerals(entry.session(), deleted, fx);
+        self.audit.tell(zxid, entry.session(), &entry.txn, fx);
         if entry.digest.is_some_and(|digest| digest.tree_digest as u64 != tree.digest()) {
             self.counters.digest_mismatches += 1;
         }
@@ -143,7 +149,7 @@ impl Core {
             Applied::Done | Applied::Error(_) => {}
             Applied::Stat(stat) => {
                 if let Some(path) = created_path(&entry.txn) {
-                    path.write(out);
+                    zk_proto::jute::put_text(out, path);
                 }
                 if op != OpCode::Create {
                     stat.write(out);
@@ -157,15 +163,6 @@ impl Core {
     }
 }
 
-fn created_path<'t>(txn: &'t Txn<'_>) -> Option<&'t Text<'t>> {
-    match txn {
-        Txn::Create(body) | Txn::Create2(body) => Some(&body.path),
-        Txn::CreateContainer(body) => Some(&body.path),
-        Txn::CreateTtl(body) => Some(&body.path),
-        _ => None,
-    }
-}
-
 fn write_multi(txn: &Txn<'_>, parts: &[Applied], out: &mut Vec<u8>) {
     let Txn::Multi(txns) = txn else { return };
     let failed = txn.is_failure();
@@ -174,8 +171,8 @@ fn write_multi(txn: &Txn<'_>, parts: &[Applied], out: &mut Vec<u8>) {
             Applied::Error(code) => MultiResult::Error(code.code()),
             _ if failed => MultiResult::Error(0),
             Applied::Stat(stat) => match (txn, created_path(txn)) {
-                (Txn::Create(_), Some(path)) => MultiResult::Create(path.clone()),
-                (_, Some(path)) => MultiResult::Create2(path.clone(), *stat),
+                (Txn::Create(_), Some(path)) => MultiResult::Create(path.into()),
+                (_, Some(path)) => MultiResult::Create2(path.into(), *stat),
                 (_, None) => MultiResult::SetData(*stat),
             },
             Applied::Done if matches!(txn, Txn::Check(_)) => MultiResult::Check,
@@ -192,11 +189,16 @@ struct Firing<'a, W> {
     conns: &'a HashMap<ConnId, Connection, foldhash::fast::FixedState>,
     auth: &'a AuthOptions,
     fx: &'a mut Effects,
+    /// What is deleted, where the audit log asks for it.
+    deleted: Option<Vec<String>>,
 }
 
 impl<W: WatchAccess> Observe for Firing<'_, W> {
     fn changed(&mut self, change: Change<'_>) {
-        let Firing { watches, conns, auth, fx } = self;
+        let Firing { watches, conns, auth, fx, deleted } = self;
+        if let Some(deleted) = deleted {
+            deleted.push(change.path.to_owned());
+        }
         watches.with(|watches| {
             if watches.is_empty() {
                 return;

@@ -1,6 +1,7 @@
 //! What the pipeline wants done. Effects are data: a driver carries them out in order, a simulator
 //! may stop between any two.
 
+use crate::audit::AuditRecord;
 use std::sync::Arc;
 use zk_proto::response::ReplyHeader;
 use zk_proto::{Jute, SessionId, Zxid};
@@ -63,6 +64,8 @@ pub enum Effect {
         /// Which connection.
         conn: ConnId,
     },
+    /// A line for the audit log, of what is on disk and applied.
+    Audit(Box<AuditRecord>),
 }
 
 /// Effects in order, with the bytes that they refer to.

@@ -17,6 +17,7 @@
 //! Mirrors `PrepRequestProcessor`, `SyncRequestProcessor` and `FinalRequestProcessor` of Apache
 //! ZooKeeper 3.9, with a quorum of one.
 
+mod audit;
 mod commit;
 mod connect;
 mod effects;
@@ -26,6 +27,7 @@ mod read;
 mod submit;
 mod txns;
 
+pub use audit::{Asker, AuditRecord};
 pub use effects::{Effect, Effects, Span};
 pub use options::{Admission, CoreOptions, Times};
 pub use pipeline::{Core, CoreCounters, TURN_BYTES};

@@ -26,6 +26,8 @@ pub struct CoreOptions {
     pub max_response_bytes: usize,
     /// The longest string or buffer in a request.
     pub limits: zk_proto::Limits,
+    /// `audit.enable`: whether there are [`Effect::Audit`](crate::Effect::Audit)s.
+    pub audit: bool,
     /// Seed of the hash tables.
     pub hash_seed: u64,
 }
@@ -45,6 +47,7 @@ impl Default for CoreOptions {
             enforced_schemes: None,
             max_response_bytes: 4 * zk_proto::Limits::DEFAULT_MAX_BUFFER,
             limits: zk_proto::Limits::default(),
+            audit: false,
             hash_seed: 1,
         }
     }

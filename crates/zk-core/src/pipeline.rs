@@ -1,5 +1,6 @@
 //! The pipeline's state: who is connected, what is under way.
 
+use crate::audit::Audit;
 use crate::effects::Effects;
 use crate::options::{Admission, CoreOptions, Times};
 use crate::txns::Txns;
@@ -32,6 +33,8 @@ pub struct Core {
     pub(crate) queue: VecDeque<Work>,
     /// The transactions in the queue.
     pub(crate) txns: Txns,
+    /// What the audit log will tell of them.
+    pub(crate) audit: Audit,
     /// Sessions that have expired and whose closeSession has not had its turn.
     expired: VecDeque<SessionId>,
     /// Sessions whose createSession is not applied yet.
@@ -131,6 +134,7 @@ impl Core {
             pending: Pending::new(options.hash_seed),
             queue: VecDeque::new(),
             txns: Txns::default(),
+            audit: Audit::default(),
             expired: VecDeque::new(),
             opening: 0,
             last_proposed: tree.last_zxid(),

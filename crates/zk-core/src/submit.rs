@@ -1,9 +1,11 @@
 //! Requests on their way in: what each becomes, and behind what it waits.
 
+use crate::audit::Asked;
 use crate::effects::{Effect, Effects};
 use crate::options::{Admission, MAX_IDENTITIES, MAX_IDENTITY_BYTES, Times};
 use crate::pipeline::{Answer, ConnState, Core, Work};
 use crate::read::{Reader, WatchAccess};
+use std::sync::Arc;
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{DecodeError, ErrorCode, Jute, OpCode};
@@ -102,6 +104,22 @@ impl Core {
             request => Proposal::Request(request),
         };
         self.propose(tree, now, session, xid, &identities, &proposal, answer, fx);
+        self.note_for_audit(conn, identities, || Asked::of(request));
+    }
+
+    /// The transaction just made is one that the audit log tells of.
+    fn note_for_audit(
+        &mut self,
+        conn: ConnId,
+        identities: Arc<[Identity]>,
+        asked: impl FnOnce() -> Option<Asked>,
+    ) {
+        if self.options.audit
+            && let Some(asked) = asked()
+        {
+            let ip = self.conns.get(&conn).and_then(|connection| connection.peer);
+            self.audit.note(self.last_proposed, identities, ip, asked);
+        }
     }
 
     /// A write without a path fails like one with a bad path: behind the checks of the session.
@@ -123,6 +141,7 @@ impl Core {
         let code = if closing { ErrorCode::SessionExpired } else { ErrorCode::BadArguments };
         let answer = Answer::Request { conn, xid, op };
         self.propose(tree, now, session, xid, &identities, &Proposal::Refused(code), answer, fx);
+        self.note_for_audit(conn, identities, || Some(Asked::nowhere(op)));
     }
 
     /// An answer without a body, in its turn.
@@ -202,7 +221,7 @@ impl Core {
                 all.push(identity);
             }
         }
-        let identities: std::sync::Arc<[Identity]> = all.into();
+        let identities: Arc<[Identity]> = all.into();
         let admitted = self.is_admitted(&identities);
         if let Some(connection) = self.conns.get_mut(&conn) {
             connection.identities = identities.clone();

@@ -2,7 +2,7 @@
 
 use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{HostPort, ServerConfig, SessionPassword};
-use crate::engine::{Engine, EngineOptions, SaslOptions};
+use crate::engine::{Engine, EngineOptions, SaslOptions, tell_server};
 use crate::inspect::Member;
 use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
@@ -134,6 +134,19 @@ impl Server {
         disk: Arc<dyn Disk>,
         accept: &[Accept],
     ) -> Result<Server, StartError> {
+        let is_audited = config.service.audit;
+        let started = Server::start_all(config, disk, accept);
+        if is_audited && started.is_err() {
+            tell_server("serverStart", "failure");
+        }
+        started
+    }
+
+    fn start_all(
+        config: ServerConfig,
+        disk: Arc<dyn Disk>,
+        accept: &[Accept],
+    ) -> Result<Server, StartError> {
         let started = Instant::now();
         descriptors::raise();
         let hash_seed = random_seed();
@@ -177,6 +190,7 @@ impl Server {
         open_admin(&member.config, &inspect, &runtime)?;
         start_chores(&member, &runtime);
         watch_certificates(tls.as_ref(), &runtime);
+        engine.start_audit().map_err(StartError::Thread)?;
         let housekeeping = Housekeeping::start(runtime)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = Workers::start(&gatekeeper, count, listeners).map_err(StartError::Thread)?;
@@ -210,10 +224,16 @@ impl Server {
 
     /// Ends all connections, completes the log and stops.
     pub fn stop(self) -> Result<(), StorageError> {
-        self.member.engine.close_all();
+        if self.member.config.service.audit {
+            tell_server("serverStop", "invoked");
+        }
+        let engine = self.member.engine.clone();
+        engine.close_all();
         self.workers.stop();
         self.housekeeping.stop();
-        self.storage.stop()
+        let stopped = self.storage.stop();
+        engine.stop_audit();
+        stopped
     }
 }
 
@@ -332,6 +352,7 @@ fn engine_options(
         max_sessions: config.limits.sessions.map_or(usize::MAX, |n| n as usize),
         max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
         limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
+        audit: config.service.audit,
         hash_seed,
     };
     Ok(EngineOptions {

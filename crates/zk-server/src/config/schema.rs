@@ -56,7 +56,6 @@ const STALE: &str = "a request that was taken is carried out, however long it wa
 const LARGE: &str = "the limit of large requests is not built yet; jute.maxbuffer bounds each";
 const BOUNDED: &str = "what is under way is bounded by its bytes, and for each connection";
 const BATCHES: &str = "writes gather while the disk is busy and never wait for others";
-const AUDIT: &str = "the audit log is not built yet";
 const KERBEROS: &str = "GSSAPI is not built yet; only SASL DIGEST-MD5 is";
 const TEST: &str = "it is a test aid of Apache that can lose data";
 const QUORUM_SASL: &str =
@@ -255,8 +254,8 @@ pub const KEYS: &[Key] = &[
     later("server.principal", "", KERBEROS),
     later("security.auth_to_local", "", KERBEROS),
     later("requireKerberosConfig", "", KERBEROS),
-    later("audit.enable", "false", AUDIT),
-    later("audit.impl.class", "", AUDIT),
+    f("audit.enable"),
+    f("audit.impl.class"),
     f("4lw.commands.whitelist"),
     // HTTP (sections 4 and 5).
     f("admin.enableServer"),

@@ -11,6 +11,8 @@ pub struct ServiceSettings {
     pub four_letter_words: Whitelist,
     /// `admin.*`; `None` when `admin.enableServer` is false.
     pub admin: Option<AdminSettings>,
+    /// `audit.enable`: who changed what is told in the log.
+    pub audit: bool,
     /// `metricsProvider.*`: a listener for Prometheus; `None` without the Prometheus provider.
     pub metrics: Option<HostPort>,
 }
@@ -44,9 +46,27 @@ impl ServiceSettings {
         ServiceSettings {
             four_letter_words: whitelist(keys),
             admin: AdminSettings::read(keys),
+            audit: audit(keys),
             metrics: metrics(keys),
         }
     }
+}
+
+/// Apache's own way to write audit lines; others are Java classes.
+const AUDIT_LOGGER: &str = "org.apache.zookeeper.audit.Slf4jAuditLogger";
+
+fn audit(keys: &mut Keys) -> bool {
+    let is_enabled = keys.java_bool("audit.enable", false);
+    if let Some(class) = keys.get("audit.impl.class").filter(|class| class.text != AUDIT_LOGGER) {
+        let why = "Java classes cannot be loaded; remove it: the lines go to the log, under the \
+                   target zkfleet::audit";
+        match is_enabled {
+            // Whoever relies on that class would wait for its lines in vain.
+            true => keys.reject("audit.impl.class", &class, why),
+            false => keys.warn("audit.impl.class", format!("audit.impl.class: {why}")),
+        }
+    }
+    is_enabled
 }
 
 fn whitelist(keys: &mut Keys) -> Whitelist {

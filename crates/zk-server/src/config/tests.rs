@@ -130,9 +130,29 @@ fn keys_without_effect_are_warned_about_once_and_only_when_they_change_something
         expect![[r#"
             zoo.cfg:5: warning: nio.numWorkerThreads: accepted without effect: it tunes a part of the Java server that does not exist here
             zoo.cfg:6: warning: localSessionsEnabled: accepted without effect: ensembles of several members are not built yet
-            zoo.cfg:9: warning: audit.enable: accepted without effect: the audit log is not built yet
             zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: who waits because of request_throttle_max_requests is woken, not polled
         "#]],
+    );
+}
+
+#[test]
+fn an_audit_log_of_ones_own_is_refused_when_it_is_needed() {
+    let own = "audit.impl.class=com.example.Audit\n";
+    check(
+        &format!("audit.enable=true\n{own}"),
+        expect![[r#"
+            zoo.cfg:6: error: audit.impl.class = com.example.Audit: Java classes cannot be loaded; remove it: the lines go to the log, under the target zkfleet::audit
+        "#]],
+    );
+    check(
+        own,
+        expect![[r#"
+            zoo.cfg:5: warning: audit.impl.class: Java classes cannot be loaded; remove it: the lines go to the log, under the target zkfleet::audit
+        "#]],
+    );
+    check(
+        "audit.enable=true\naudit.impl.class=org.apache.zookeeper.audit.Slf4jAuditLogger\n",
+        expect![""],
     );
 }
 

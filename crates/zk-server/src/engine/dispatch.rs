@@ -71,11 +71,33 @@ impl Engine {
                     }
                     note(conn, &mut state, dirty);
                 }
+                Effect::Audit(record) => {
+                    if let Some(audit) = &self.audit {
+                        audit.add(record);
+                    }
+                }
             }
         }
         sent.count(&self.metrics);
         fx.clear();
         std::mem::take(dirty)
+    }
+
+    /// Sends what the effects left in the outputs: here when it is little, since that saves the way
+    /// to another thread, else by the connections' own threads. No lock is held here, so this is
+    /// where an audit log that nobody takes makes who writes wait.
+    pub(super) fn flush(&self, dirty: Vec<Arc<Conn>>) {
+        let here = dirty.len() <= FLUSH_HERE;
+        for conn in dirty {
+            if here {
+                conn.deliver();
+            } else {
+                conn.line.outbox.clone().push(conn);
+            }
+        }
+        if let Some(audit) = &self.audit {
+            audit.wait_for_room();
+        }
     }
 
     /// Appends a transaction to the log, and all that follow at once: the log's lock is taken once
@@ -194,18 +216,5 @@ impl Sent {
 fn note(conn: &Arc<Conn>, state: &mut ConnState, dirty: &mut Vec<Arc<Conn>>) {
     if !std::mem::replace(&mut state.is_dirty, true) {
         dirty.push(conn.clone());
-    }
-}
-
-/// Sends what the effects left in the outputs: here when it is little, since that saves the way to
-/// another thread, else by the connections' own threads.
-pub(super) fn flush(dirty: Vec<Arc<Conn>>) {
-    let here = dirty.len() <= FLUSH_HERE;
-    for conn in dirty {
-        if here {
-            conn.deliver();
-        } else {
-            conn.line.outbox.clone().push(conn);
-        }
     }
 }

@@ -11,6 +11,7 @@
     reason = "connections are told to end in no particular order"
 )]
 
+mod audit;
 mod dispatch;
 mod pipe;
 mod posting;
@@ -21,6 +22,9 @@ mod words;
 pub(crate) use requests::{Handled, Hangup, Next};
 pub(crate) use sasl::SaslOptions;
 
+pub(crate) use audit::tell_server;
+
+use audit::AuditLog;
 use pipe::Pipe;
 
 use crate::admin::{Inspect, Metrics};
@@ -78,6 +82,8 @@ pub(crate) struct Engine {
     /// Who answers four-letter words.
     inspect: OnceLock<Weak<dyn Inspect>>,
     log: Box<dyn TxnLog>,
+    /// With `audit.enable`.
+    audit: Option<AuditLog>,
     pub(crate) pipe: Pipe,
     started: Instant,
     /// The log failed: nothing is acknowledged any more, reads go on.
@@ -137,6 +143,7 @@ impl Engine {
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
             auth: options.core.prepare.auth.clone(),
+            audit: options.core.audit.then(AuditLog::new),
             options,
             metrics,
             last_zxid: AtomicI64::new(0),
@@ -210,7 +217,7 @@ impl Engine {
         self.pipe.note_queued(gate.core.outstanding());
         drop(tree);
         drop(gate);
-        dispatch::flush(dirty);
+        self.flush(dirty);
         self.pipe.wake_waiting(now_ms);
         more
     }
@@ -225,6 +232,24 @@ impl Engine {
             }
         };
         self.pipe.start(move || to_run.run_pipe(), gone)
+    }
+
+    /// Starts the thread of the audit log, if there is to be one.
+    pub(crate) fn start_audit(&self) -> io::Result<()> {
+        let Some(log) = &self.audit else { return Ok(()) };
+        if !audit::is_heard() {
+            tracing::warn!("audit.enable: the filter of the log hides the lines of zkfleet::audit");
+        }
+        log.start(audit::write)?;
+        tell_server("serverStart", "success");
+        Ok(())
+    }
+
+    /// Ends the audit log: nothing is applied any more.
+    pub(crate) fn stop_audit(&self) {
+        if let Some(log) = &self.audit {
+            log.stop();
+        }
     }
 
     /// Whether transactions should be made.
@@ -352,7 +377,7 @@ impl Engine {
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        dispatch::flush(dirty);
+        self.flush(dirty);
         more
     }
 
@@ -389,7 +414,7 @@ impl Engine {
             let dirty = self.dispatch(&mut gate);
             drop(tree);
             drop(gate);
-            dispatch::flush(dirty);
+            self.flush(dirty);
         }
         due.len()
     }

@@ -3,7 +3,7 @@
 
 use super::pipe::Work;
 use super::requests::{Hangup, first_frame, is_plain_read, note_request};
-use super::{Engine, Gate, SharedWatches, dispatch, sasl};
+use super::{Engine, Gate, SharedWatches, sasl};
 use crate::net::conn::{Conn, Inbox, Phase};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl Engine {
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        dispatch::flush(dirty);
+        self.flush(dirty);
         // Not all requests end with a transaction.
         self.pipe.wake_waiting(now.monotonic_ms);
     }
@@ -224,7 +224,7 @@ impl Engine {
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        dispatch::flush(dirty);
+        self.flush(dirty);
         self.pipe.wake_waiting(now.monotonic_ms);
         turn
     }

@@ -1,7 +1,7 @@
 //! What a connection has sent: frames are cut, reads answered here, everything else goes to the
 //! pipeline.
 
-use super::{Engine, Gate, SharedWatches, dispatch};
+use super::{Engine, Gate, SharedWatches};
 use crate::net::Seldom;
 use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
@@ -180,7 +180,7 @@ impl Engine {
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        dispatch::flush(dirty);
+        self.flush(dirty);
         if is_refused && FULL.allows(now.monotonic_ms) {
             let most = self.options.core.max_sessions;
             tracing::warn!(

@@ -89,6 +89,7 @@ fn core_options(settings: &Settings, passwords: Passwords) -> CoreOptions {
         max_sessions: usize::MAX,
         max_response_bytes: settings.terms.max_response_bytes,
         limits: Limits::default(),
+        audit: false,
         hash_seed: settings.hash_seed,
     }
 }
@@ -135,6 +136,8 @@ fn outs(fx: &Effects) -> Vec<Out> {
                 outs.push(Out::Identities(conn.0, identities.clone(), *admitted));
             }
             Effect::Close { conn } => outs.push(Out::Close(conn.0)),
+            // Nobody here asks for it.
+            Effect::Audit(_) => {}
         }
     }
     outs
