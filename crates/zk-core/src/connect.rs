@@ -25,8 +25,17 @@ impl Core {
         frame: &[u8],
         fx: &mut Effects,
     ) {
-        self.counters.connect_requests += 1;
         let request = ConnectRequest::read(&mut Reader::with_limits(frame, self.options.limits));
+        let is_new = request.as_ref().is_ok_and(|request| request.session_id == SessionId::NONE);
+        if request.is_ok() && !self.takes_connect(is_new, now) {
+            self.counters.connects_throttled += 1;
+            if let Some(connection) = self.conns.get_mut(&conn) {
+                connection.state = ConnState::Closing;
+            }
+            // Without a word: there is none for "later".
+            return fx.close(conn);
+        }
+        self.counters.connect_requests += 1;
         let Some(connection) = self.conns.get_mut(&conn).filter(|c| c.state == ConnState::New)
         else {
             return fx.close(conn);

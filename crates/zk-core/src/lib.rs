@@ -25,6 +25,7 @@ mod options;
 mod pipeline;
 mod read;
 mod submit;
+mod throttle;
 mod txns;
 
 pub use audit::{Asker, AuditRecord};
@@ -32,3 +33,4 @@ pub use effects::{Effect, Effects, Span};
 pub use options::{Admission, CoreOptions, Times};
 pub use pipeline::{Core, CoreCounters, TURN_BYTES};
 pub use read::{Reader, WatchAccess, visits_many};
+pub use throttle::ThrottleOptions;

@@ -1,5 +1,6 @@
 //! What the pipeline is told from outside: configuration, time, admission.
 
+use crate::throttle::ThrottleOptions;
 use zk_session::password::Passwords;
 use zk_tree::PrepareOptions;
 
@@ -18,6 +19,8 @@ pub struct CoreOptions {
     pub server_id: u8,
     /// So many sessions at most; beyond them none opens. A session that is there is never touched.
     pub max_sessions: usize,
+    /// How many connect requests are taken in a time; `None` for all.
+    pub throttle: Option<ThrottleOptions>,
     /// How session passwords are made (DESIGN R2).
     pub passwords: Passwords,
     /// `enforce.auth.schemes`, if it is enabled: a connection must have one of them.
@@ -43,6 +46,7 @@ impl Default for CoreOptions {
             max_session_timeout_ms: 40_000,
             server_id: 1,
             max_sessions: usize::MAX,
+            throttle: None,
             passwords: Passwords::apache(),
             enforced_schemes: None,
             max_response_bytes: 4 * zk_proto::Limits::DEFAULT_MAX_BUFFER,

@@ -3,6 +3,7 @@
 use crate::audit::Audit;
 use crate::effects::Effects;
 use crate::options::{Admission, CoreOptions, Times};
+use crate::throttle::Throttle;
 use crate::txns::Txns;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ pub struct Core {
     expired: VecDeque<SessionId>,
     /// Sessions whose createSession is not applied yet.
     pub(crate) opening: usize,
+    throttle: Option<Throttle>,
     pub(crate) last_proposed: Zxid,
     pub(crate) committed: Zxid,
     pub(crate) counters: CoreCounters,
@@ -57,7 +59,9 @@ pub struct CoreCounters {
     pub digest_mismatches: u64,
     /// Sessions that expired (`stale_sessions_expired`).
     pub sessions_expired: u64,
-    /// Connect requests (`connection_request_count`).
+    /// Connect requests that the throttle refused (`connection_rejected`).
+    pub connects_throttled: u64,
+    /// Connect requests that it let pass (`connection_request_count`).
     pub connect_requests: u64,
     /// Renewals (`connection_revalidate_count`).
     pub renewals: u64,
@@ -124,6 +128,7 @@ impl Core {
         sessions: impl IntoIterator<Item = (SessionId, i32)>,
         now: Times,
     ) -> Core {
+        let throttle = options.throttle.clone();
         let mut table = SessionTable::new(options.tick_ms);
         table.restore(sessions, now.monotonic_ms);
         Core {
@@ -137,6 +142,7 @@ impl Core {
             audit: Audit::default(),
             expired: VecDeque::new(),
             opening: 0,
+            throttle: throttle.map(|t| Throttle::new(t, options.hash_seed, now.monotonic_ms)),
             last_proposed: tree.last_zxid(),
             committed: tree.last_zxid(),
             counters: CoreCounters::default(),
@@ -183,6 +189,23 @@ impl Core {
     #[must_use]
     pub fn counters(&self) -> CoreCounters {
         self.counters
+    }
+
+    /// The tokens that the throttle of connect requests misses.
+    #[must_use]
+    pub fn token_deficit(&self) -> u32 {
+        self.throttle.as_ref().map_or(0, Throttle::deficit)
+    }
+
+    /// The chance of a connect request to be dropped by the throttle.
+    #[must_use]
+    pub fn drop_probability(&self) -> f64 {
+        self.throttle.as_ref().map_or(0.0, Throttle::drop_probability)
+    }
+
+    /// Whether the throttle takes a connect request.
+    pub(crate) fn takes_connect(&mut self, is_new: bool, now: Times) -> bool {
+        self.throttle.as_mut().is_none_or(|throttle| throttle.admits(is_new, now.monotonic_ms))
     }
 
     /// A client connected, from `peer`.

@@ -149,6 +149,10 @@ impl Inspect for Member {
         self.gatekeeper.handshakes.load(Ordering::Relaxed)
     }
 
+    fn connection_drop_probability(&self) -> f64 {
+        self.engine.gate.lock().core.drop_probability()
+    }
+
     fn outstanding_count(&self) -> usize {
         self.engine.gate.lock().core.outstanding() + self.engine.pipe.posted()
     }

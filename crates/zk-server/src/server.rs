@@ -350,6 +350,7 @@ fn engine_options(
         passwords,
         enforced_schemes: (!enforced.is_empty()).then(|| enforced.clone()),
         max_sessions: config.limits.sessions.map_or(usize::MAX, |n| n as usize),
+        throttle: config.limits.connect_throttle.clone(),
         max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
         limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
         audit: config.service.audit,
@@ -360,6 +361,7 @@ fn engine_options(
         sasl: sasl_options(config)?,
         max_frame_bytes,
         max_outstanding: config.limits.outstanding_requests.map_or(usize::MAX, |n| n as usize),
+        large_requests: config.limits.large_requests,
         max_unsent_bytes: config.limits.unsent_bytes.unwrap_or(usize::MAX),
         handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
     })

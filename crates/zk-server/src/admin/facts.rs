@@ -42,6 +42,9 @@ pub trait Inspect: Send + Sync + 'static {
     /// TLS handshakes under way.
     fn tls_handshake_count(&self) -> usize;
 
+    /// The chance of a connect request to be dropped by the throttle.
+    fn connection_drop_probability(&self) -> f64;
+
     /// Requests in the pipeline.
     fn outstanding_count(&self) -> usize;
 

@@ -75,7 +75,7 @@ metrics! {
     counters {
         /// Bytes of requests, with their lengths.
         bytes_received_count,
-        /// Connections refused at accept: too many of one address, or of all.
+        /// Connections refused: too many of one address, or of all, or in a time.
         connection_rejected,
         /// Connect requests.
         connection_request_count,
@@ -83,6 +83,8 @@ metrics! {
         connection_revalidate_count,
         /// Txns whose digest was not the tree's.
         digest_mismatches_count,
+        /// Connections closed because there was no room for a large request.
+        large_requests_rejected,
         /// Times a connection had to wait because of `request_throttle_max_requests`.
         request_throttle_wait_count,
         /// Bytes of replies, with their lengths.
@@ -113,6 +115,8 @@ metrics! {
         watch_bytes,
     }
     summaries {
+        /// Tokens that the throttle of connect requests misses, at each that it let pass.
+        connection_token_deficit: Basic Count,
         /// Loading the data at start.
         dbinittime: Basic Millis,
         /// One fdatasync of the log.

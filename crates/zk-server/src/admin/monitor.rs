@@ -34,6 +34,7 @@ pub(super) fn gauges(server: &dyn Inspect) -> Vec<(&'static str, Value)> {
         ("approximate_data_size", whole(tree.shown_data_bytes())),
         ("global_sessions", whole(tree.session_count)),
         ("local_sessions", Value::Whole(0)),
+        ("connection_drop_probability", Value::Real(server.connection_drop_probability())),
         ("last_client_response_size", Value::Whole(last)),
         ("max_client_response_size", Value::Whole(greatest)),
         ("min_client_response_size", Value::Whole(least)),

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 pub use auth::{AuthSettings, SaslSettings};
 pub use ensemble::{Ensemble, Member, MemberAddress, Role, parse_member};
-pub use limits::LimitSettings;
+pub use limits::{LargeRequestSettings, LimitSettings};
 pub use listen::{HostPort, Listeners};
 pub use load::{Loaded, Options, Override, load, parse};
 pub use problem::{ConfigError, Origin, Problem, Severity};

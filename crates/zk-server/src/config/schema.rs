@@ -50,10 +50,8 @@ const fn refused(name: &'static str, inert: &'static str, why: &'static str) -> 
 }
 
 const JAVA: &str = "it tunes a part of the Java server that does not exist here";
-const THROTTLE: &str = "the token bucket for new connections is not built yet";
 const THROTTLED: &str = "who waits because of request_throttle_max_requests is woken, not polled";
 const STALE: &str = "a request that was taken is carried out, however long it waited";
-const LARGE: &str = "the limit of large requests is not built yet; jute.maxbuffer bounds each";
 const BOUNDED: &str = "what is under way is bounded by its bytes, and for each connection";
 const BATCHES: &str = "writes gather while the disk is busy and never wait for others";
 const KERBEROS: &str = "GSSAPI is not built yet; only SASL DIGEST-MD5 is";
@@ -155,16 +153,25 @@ pub const KEYS: &[Key] = &[
     later("enableEagerACLCheck", "false", "ACLs are checked when the write is prepared"),
     f("skipACL"),
     // Throttling and abuse (1.3).
-    later("connection_throttle_tokens", "0", THROTTLE),
-    later("connection_throttle_*", "", THROTTLE),
+    f("connection_throttle_tokens"),
+    f("connection_throttle_fill_time"),
+    f("connection_throttle_fill_count"),
+    f("connection_throttle_freeze_time"),
+    f("connection_throttle_drop_increase"),
+    f("connection_throttle_drop_decrease"),
+    f("connection_throttle_decrease_ratio"),
+    f("connection_throttle_weight_enabled"),
+    f("connection_throttle_global_session_weight"),
+    f("connection_throttle_local_session_weight"),
+    f("connection_throttle_renew_session_weight"),
     f("request_throttle_max_requests"),
     ignored("request_throttle_drop_stale", STALE),
     ignored("request_throttle_*", THROTTLED),
     ignored("request_stale_*", STALE),
     ignored("request_throttler.shutdownTimeout", "no request waits outside the pipeline"),
     later("throttled_op_wait_time", "0", "operations are never answered with -127"),
-    later("largeRequestThreshold", "-1", LARGE),
-    later("largeRequestMaxBytes", "", LARGE),
+    f("largeRequestThreshold"),
+    f("largeRequestMaxBytes"),
     f("netty.server.outstandingHandshake.limit"),
     ignored("netty.*", JAVA),
     // Quorum behaviour (1.4).

@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::admin::{FourLetterWord, Whitelist};
+use zk_core::ThrottleOptions;
 use zk_tree::auth::DigestScheme;
 
 const MINIMAL: &str = "dataDir=/data\nclientPort=2181\n";
@@ -46,6 +47,53 @@ fn what_may_wait_for_a_client_has_a_least_value() {
     let low = loaded("maxUnsentBytes=1000\n");
     assert_eq!(low.config.limits.unsent_bytes, Some(1 << 20));
     assert_eq!(low.warnings.len(), 1);
+}
+
+#[test]
+fn the_throttle_of_connect_requests_has_apaches_defaults_and_weights() {
+    assert_eq!(ok("").limits.connect_throttle, None);
+    let plain = ok("connection_throttle_tokens=10\n").limits.connect_throttle.unwrap();
+    let want = ThrottleOptions {
+        tokens: 10,
+        fill_count: 1,
+        fill_ms: 1,
+        freeze_ms: None,
+        drop_increase: 0.02,
+        drop_decrease: 0.002,
+        decrease_ratio: 0.0,
+        new_session_tokens: 1,
+        renewal_tokens: 1,
+    };
+    assert_eq!(plain, want);
+    let weights = "connection_throttle_tokens=10\nconnection_throttle_fill_count=5\n\
+                   connection_throttle_freeze_time=20\nconnection_throttle_weight_enabled=true\n";
+    let weighted = ok(weights).limits.connect_throttle.unwrap();
+    assert_eq!((weighted.tokens, weighted.fill_count, weighted.freeze_ms), (30, 15, Some(20)));
+    assert_eq!((weighted.new_session_tokens, weighted.renewal_tokens), (3, 2));
+    let lifted = ok(&format!("{weights}connection_throttle_local_session_weight=4\n"));
+    let lifted = lifted.limits.connect_throttle.unwrap();
+    assert_eq!((lifted.tokens, lifted.new_session_tokens, lifted.renewal_tokens), (40, 4, 4));
+    check(
+        "connection_throttle_drop_increase=2\nconnection_throttle_fill_time=0\n",
+        expect![[r#"
+            zoo.cfg:5: error: connection_throttle_drop_increase = 2: it must be a number from 0 to 1
+            zoo.cfg:6: error: connection_throttle_fill_time = 0: it must be a whole number from 1 to 2147483647
+        "#]],
+    );
+}
+
+#[test]
+fn large_requests_are_bounded_as_apache_bounds_them() {
+    assert_eq!(ok("largeRequestMaxBytes=5\n").limits.large_requests, None);
+    let large = ok("largeRequestThreshold=1000\n").limits.large_requests.unwrap();
+    assert_eq!((large.threshold_bytes, large.most_bytes), (1000, 100 << 20));
+    check(
+        "largeRequestThreshold=0\nlargeRequestMaxBytes=-1\n",
+        expect![[r#"
+            zoo.cfg:5: warning: largeRequestThreshold = 0: taken as -1, no limit
+            zoo.cfg:6: warning: largeRequestMaxBytes = -1: taken as 104857600
+        "#]],
+    );
 }
 
 #[test]

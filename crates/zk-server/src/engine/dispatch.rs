@@ -143,7 +143,8 @@ impl Engine {
         state.output().extend_from_slice(frame);
         state.stats.sent += 1;
         if is_reply {
-            let took_ms = state.answered(now_ms);
+            let (took_ms, asked_bytes) = state.answered(now_ms);
+            self.large.give_back(asked_bytes);
             state.stats.last_zxid = self.last_zxid.load(Ordering::Relaxed);
             sent.reply(took_ms, frame.len() as u64, &self.metrics);
         } else {

@@ -13,6 +13,7 @@
 
 mod audit;
 mod dispatch;
+mod large;
 mod pipe;
 mod posting;
 mod requests;
@@ -25,9 +26,11 @@ pub(crate) use sasl::SaslOptions;
 pub(crate) use audit::tell_server;
 
 use audit::AuditLog;
+use large::LargeRequests;
 use pipe::Pipe;
 
 use crate::admin::{Inspect, Metrics};
+use crate::config::LargeRequestSettings;
 use crate::net::conn::{Conn, Line, NO_DEADLINE};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -61,6 +64,8 @@ pub(crate) struct EngineOptions {
     pub(crate) max_frame_bytes: usize,
     /// With so many requests under way no more are taken.
     pub(crate) max_outstanding: usize,
+    /// What large requests may take together.
+    pub(crate) large_requests: Option<LargeRequestSettings>,
     /// When more bytes than this wait for a client, it is let go.
     pub(crate) max_unsent_bytes: usize,
     /// How long a client may take to send its connect request, in ms.
@@ -84,6 +89,7 @@ pub(crate) struct Engine {
     log: Box<dyn TxnLog>,
     /// With `audit.enable`.
     audit: Option<AuditLog>,
+    large: LargeRequests,
     pub(crate) pipe: Pipe,
     started: Instant,
     /// The log failed: nothing is acknowledged any more, reads go on.
@@ -143,6 +149,7 @@ impl Engine {
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
             auth: options.core.prepare.auth.clone(),
+            large: LargeRequests::new(options.large_requests),
             audit: options.core.audit.then(AuditLog::new),
             options,
             metrics,
@@ -387,6 +394,8 @@ impl Engine {
         let now = gate.core.counters();
         let before = std::mem::replace(&mut gate.counted, now);
         let metrics = &self.metrics;
+        let throttled = now.connects_throttled - before.connects_throttled;
+        metrics.connection_rejected.add(throttled);
         metrics.connection_request_count.add(now.connect_requests - before.connect_requests);
         metrics.connection_revalidate_count.add(now.renewals - before.renewals);
         metrics.stale_sessions_expired.add(now.sessions_expired - before.sessions_expired);

@@ -94,6 +94,11 @@ impl Engine {
             while run.count < most && state.may_read() {
                 match first_frame(&input[run.bytes..], self.options.max_frame_bytes) {
                     Ok(Some(frame)) => {
+                        let rejected = &self.metrics.large_requests_rejected;
+                        if let Err(hangup) = self.large.take(frame.len(), rejected) {
+                            end = Err(hangup);
+                            break;
+                        }
                         state.arrived(frame.len(), now_ms);
                         note_request(&mut state.stats, frame);
                         run.bytes += 4 + frame.len();
@@ -305,6 +310,7 @@ impl Engine {
     fn forget(&self, gate: &mut Gate, conn: &Conn) {
         gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
         gate.conns.remove(&conn.id);
+        conn.state.lock().abandon().for_each(|bytes| self.large.give_back(bytes));
         self.watches.lock().remove_connection(conn.id);
     }
 

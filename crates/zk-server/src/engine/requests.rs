@@ -36,6 +36,7 @@ pub(crate) enum Next {
 }
 
 static FULL: Seldom = Seldom::new();
+static THROTTLED: Seldom = Seldom::new();
 
 /// With a full disk nobody new can be let in. ZooKeeper has no words for "not now": the client is
 /// made to wait for space so long, which also keeps it from coming back too fast, and then loses
@@ -104,7 +105,10 @@ impl Engine {
                     return Ok(Handled { bytes, next: Next::Turn });
                 }
                 Some(_) => return Ok(Handled { bytes: 0, next: Next::Log }),
-                None => 0,
+                None => {
+                    self.large.check_begun(input, &self.metrics.large_requests_rejected)?;
+                    0
+                }
             },
             Phase::Connecting => return Ok(Handled { bytes: 0, next: Next::Turn }),
             // A closing connection has said its last word.
@@ -128,6 +132,7 @@ impl Engine {
             let before = bytes;
             bytes += self.answer_reads(conn, &input[bytes..])?;
             if first_frame(&input[bytes..], self.options.max_frame_bytes)?.is_none() {
+                self.large.check_begun(&input[bytes..], &self.metrics.large_requests_rejected)?;
                 return Ok(Handled { bytes, next: Next::Frame });
             }
             match self.submit(conn, &input[bytes..])? {
@@ -170,17 +175,29 @@ impl Engine {
             let mut state = conn.state.lock();
             state.phase = Phase::Connecting;
             // Its answer counts as an answer: so it must have a beginning.
-            state.arrived(frame.len(), now.monotonic_ms);
+            state.arrived(0, now.monotonic_ms);
         }
         let tree = self.tree.read();
         let Gate { core, fx, .. } = &mut *gate;
-        let refused = core.counters().sessions_refused;
+        let before = core.counters();
         core.handshake(&tree, now, conn.id, frame, fx);
-        let is_refused = core.counters().sessions_refused > refused;
+        let after = core.counters();
+        let is_refused = after.sessions_refused > before.sessions_refused;
+        let is_throttled = after.connects_throttled > before.connects_throttled;
+        if !is_throttled {
+            self.metrics.connection_token_deficit.record(core.token_deficit().into());
+        }
         let dirty = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
         self.flush(dirty);
+        if is_throttled && THROTTLED.allows(now.monotonic_ms) {
+            tracing::warn!(
+                "the connection from {} was closed: too many connect requests, see \
+                 connection_throttle_tokens",
+                conn.line.peer
+            );
+        }
         if is_refused && FULL.allows(now.monotonic_ms) {
             let most = self.options.core.max_sessions;
             tracing::warn!(
@@ -226,6 +243,7 @@ impl Engine {
             if !is_plain_read(frame) || state.unsent() >= OUTPUT_HIGH_WATER {
                 break;
             }
+            self.large.check(frame.len(), &self.metrics.large_requests_rejected)?;
             reader.answer(frame, state.output());
             at += 4 + frame.len();
             count += 1;

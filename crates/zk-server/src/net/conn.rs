@@ -331,10 +331,10 @@ impl ConnState {
         self.arrivals.push_back((bytes, now_ms));
     }
 
-    /// The pipeline answered one; how long it took, in ms.
-    pub(crate) fn answered(&mut self, now_ms: i64) -> u32 {
+    /// The pipeline answered one: how long it took, in ms, and its bytes.
+    pub(crate) fn answered(&mut self, now_ms: i64) -> (u32, usize) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some((bytes, since_ms)) = self.arrivals.pop_front() else { return 0 };
+        let Some((bytes, since_ms)) = self.arrivals.pop_front() else { return (0, 0) };
         let took_ms = (now_ms - since_ms).clamp(0, i64::from(u32::MAX)) as u32;
         self.in_flight_bytes -= bytes as usize;
         if self.arrivals.is_empty() {
@@ -343,7 +343,12 @@ impl ConnState {
         }
         self.stats.latency.record(took_ms, 1);
         self.stats.last_response_ms = now_ms;
-        took_ms
+        (took_ms, bytes as usize)
+    }
+
+    /// Nobody waits for answers any more: the bytes of the requests without one.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = usize> {
+        std::mem::take(&mut self.arrivals).into_iter().map(|(bytes, _)| bytes as usize)
     }
 
     /// Bytes that have not gone out.

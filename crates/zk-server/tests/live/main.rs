@@ -15,6 +15,7 @@ mod process;
 mod sasl;
 mod shutdown;
 mod slow_disk;
+mod throttles;
 mod tls;
 
 use std::time::{Duration, Instant};

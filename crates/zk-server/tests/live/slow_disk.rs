@@ -17,21 +17,21 @@ use crate::wait_until;
 
 /// A disk whose syncs wait while it is held.
 #[derive(Clone, Debug)]
-struct Brake(Arc<(SimDisk, Mutex<bool>, Condvar)>);
+pub(crate) struct Brake(Arc<(SimDisk, Mutex<bool>, Condvar)>);
 
 impl Brake {
-    fn new() -> Brake {
+    pub(crate) fn new() -> Brake {
         Brake(Arc::new((SimDisk::new(4096), Mutex::new(false), Condvar::new())))
     }
 
-    fn hold(&self, held: bool) {
+    pub(crate) fn hold(&self, held: bool) {
         *self.0.1.lock() = held;
         self.0.2.notify_all();
     }
 }
 
 /// Lets go, however the test ends.
-struct Held<'a>(&'a Brake);
+pub(crate) struct Held<'a>(pub(crate) &'a Brake);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {

@@ -89,6 +89,7 @@ fn core_options(settings: &Settings, passwords: Passwords) -> CoreOptions {
         max_sessions: usize::MAX,
         max_response_bytes: settings.terms.max_response_bytes,
         limits: Limits::default(),
+        throttle: None,
         audit: false,
         hash_seed: settings.hash_seed,
     }

@@ -134,6 +134,10 @@ impl Inspect for Fake {
     fn tls_handshake_count(&self) -> usize {
         0
     }
+    fn connection_drop_probability(&self) -> f64 {
+        0.25
+    }
+
     fn outstanding_count(&self) -> usize {
         0
     }

@@ -45,6 +45,7 @@ impl World {
             core: CoreOptions::default(),
             max_frame_bytes: 1 << 20,
             max_outstanding,
+            large_requests: None,
             max_unsent_bytes: 64 << 20,
             handshake_deadline_ms: 5000,
             sasl: SaslOptions::default(),
