@@ -21,7 +21,18 @@ impl FileError {
     pub fn is_disk_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+
+    /// Whether there was no file descriptor to open something with: of the process, or at all.
+    /// Only an open says so, and before it touches anything.
+    #[must_use]
+    pub fn is_out_of_descriptors(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(EMFILE | ENFILE))
+    }
 }
+
+/// Too many open files: of the process, of the system. The numbers are those of every Unix.
+pub(crate) const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// Adds what was tried to a system's error.
 pub(crate) trait Doing<T> {

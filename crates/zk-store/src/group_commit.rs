@@ -12,7 +12,8 @@
 //! appends asks [`GroupCommit::admits`] before; between two askings it appends little, so that the
 //! queue holds at most [`CommitOptions::pause_bytes`] and that little, for which the log's reserve
 //! has room. Should there still be no space (one huge record, somebody else took what the reserve
-//! set free), the thread waits for it: nothing is acknowledged meanwhile, and nothing is lost.
+//! set free), the thread waits for it: nothing is acknowledged meanwhile, and nothing is lost. So it
+//! does when the next file cannot be opened for want of a file descriptor.
 
 use crate::log::{Committed, LogError, LogWriter, payload_at, put_frame};
 use std::io;
@@ -146,7 +147,16 @@ impl GroupCommit {
             let complete = &mut complete;
             let run = || {
                 let shared = shared_too;
-                Committer { shared, writer, options, complete: &mut *complete, marked_at }.run()
+                let is_starved = false;
+                Committer {
+                    shared,
+                    writer,
+                    options,
+                    complete: &mut *complete,
+                    marked_at,
+                    is_starved,
+                }
+                .run()
             };
             // Who waits for an answer must hear that none will come. Nothing of the writer is used
             // after a panic.
@@ -259,6 +269,8 @@ struct Committer<F> {
     options: CommitOptions,
     complete: F,
     marked_at: Instant,
+    /// No file could be opened the last time.
+    is_starved: bool,
 }
 
 /// What the thread found to do.
@@ -353,18 +365,29 @@ impl<F: FnMut(Completion)> Committer<F> {
         Ok(())
     }
 
-    /// Does something, as often as it takes until the disk has room for it; gives up only when the
-    /// thread is to stop.
+    /// Does something, as often as it takes until the disk has room for it and files can be opened;
+    /// gives up only when the thread is to stop.
     fn with_space<T>(
         &mut self,
         mut act: impl FnMut(&mut LogWriter) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         loop {
             let result = act(&mut self.writer);
-            let is_full = matches!(result, Err(LogError::DiskFull(_)));
-            if !is_full || !self.wait_for_space() {
+            let must_wait = result.as_ref().is_err_and(LogError::may_pass);
+            self.note_starved(&result);
+            if !must_wait || !self.wait_for_space() {
                 return result;
             }
+        }
+    }
+
+    /// Tells once that no file can be opened, and once that one can.
+    fn note_starved<T>(&mut self, result: &Result<T, LogError>) {
+        let is_starved = matches!(result, Err(LogError::NoDescriptor(_)));
+        match (result, std::mem::replace(&mut self.is_starved, is_starved)) {
+            (Err(error), false) if is_starved => tracing::error!("{error}; writes wait"),
+            (Ok(_), true) => tracing::info!("files can be opened again: writes go on"),
+            _ => {}
         }
     }
 

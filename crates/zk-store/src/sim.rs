@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Input/output error, as the kernel numbers it.
 pub const EIO: i32 = 5;
+/// Too many open files of the process.
+pub const EMFILE: i32 = crate::error::EMFILE;
 /// No space left on the device.
 pub const ENOSPC: i32 = 28;
 

@@ -14,7 +14,7 @@ use zk_store::log::{Beyond, LogReader, OpenLog, Step, scan_beyond};
 use zk_store::names::Name;
 use zk_store::purge::purge;
 use zk_store::recover::RecoverError;
-use zk_store::sim::{EIO, ENOSPC, Seed, SimDisk};
+use zk_store::sim::{EIO, EMFILE, ENOSPC, Seed, SimDisk};
 use zk_store::snapshot::{ReadOptions, SnapshotOptions};
 
 /// Something went wrong; what, does not matter here.
@@ -200,16 +200,20 @@ fn every_failing_call_is_an_error_or_harmless_and_loses_nothing() {
     let trees = reference();
     let whole = SimDisk::new(512);
     run(&whole, &mut Zxid(0)).unwrap();
-    for errno in [EIO, ENOSPC] {
+    let mut completed = BTreeMap::new();
+    for errno in [EIO, ENOSPC, EMFILE] {
         for call in 0..whole.calls() {
             let (disk, mut acked) = (SimDisk::new(512), Zxid(0));
             disk.fail(call, errno);
-            let _ = run(&disk, &mut acked);
+            let result = run(&disk, &mut acked);
+            *completed.entry(errno).or_insert(0) += u64::from(result.is_ok());
             let what = format!("call {call} failed with {errno}");
             check(&disk.fork(), acked, &trees, &what);
             disk.crash_states(6, call, |after| check(&after, acked, &trees, &what));
         }
     }
+    // What begins a file is tried again when no descriptor was left.
+    assert!(completed[&EMFILE] >= completed[&EIO] + 20, "{completed:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::disk::Disk;
 use crate::log::{LogOptions, LogReader, OpenLog, Step};
 use crate::manifest::Manifest;
-use crate::sim::{EIO, Op, SimDisk};
+use crate::sim::{EIO, EMFILE, Op, SimDisk};
 use crate::testing;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -187,6 +187,42 @@ fn the_queue_is_bounded_for_who_asks_and_takes_what_nobody_asked_for() {
     commit.flush().unwrap();
     commit.shutdown().unwrap();
     assert_eq!(zxids(&disk, 1).0, (1..=zxid).collect::<Vec<_>>());
+}
+
+#[test]
+fn writes_wait_until_the_next_file_can_be_opened() {
+    let disk = disk();
+    let (commit, completions) = start(&disk);
+    append(&commit, 1).unwrap();
+    next(&completions);
+    commit.roll();
+    until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+    // The roll is done, so the next calls are those that begin the file; three attempts fail.
+    (0..3).for_each(|call| disk.fail(call, EMFILE));
+    append(&commit, 2).unwrap();
+    append(&commit, 3).unwrap();
+    until(|| told(&completions) == 3);
+    assert_eq!(disk.fork().read(&dir().join("log.3")).ok(), None);
+    assert_eq!((zxids(&disk, 1).0, zxids(&disk, 2).0), (vec![1], vec![2, 3]));
+    commit.shutdown().unwrap();
+}
+
+#[test]
+fn a_stop_without_descriptors_acknowledges_nothing_and_ends() {
+    let disk = disk();
+    let (commit, completions) = start(&disk);
+    append(&commit, 1).unwrap();
+    next(&completions);
+    commit.roll();
+    until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+    (0..1000).for_each(|call| disk.fail(call, EMFILE));
+    append(&commit, 2).unwrap();
+    let opens = disk.calls_of(Op::Open);
+    until(|| disk.calls_of(Op::Open) > opens);
+    assert!(commit.shutdown().is_err());
+    let all: Vec<_> = completions.iter().collect();
+    assert!(matches!(&all[..], [Completion::Failed(_)]), "{all:?}");
+    assert_eq!(all_zxids(&disk.fork()), [1]);
 }
 
 const PAUSE_BYTES: usize = 20_000;

@@ -43,6 +43,10 @@ pub enum LogError {
     /// call may be made again when there is space.
     #[error("{0}; free space on the disk of the transaction log")]
     DiskFull(#[source] FileError),
+    /// The next file could not be opened: nothing of the batch is written anywhere, and the file
+    /// before is complete. The same call may be made again when files can be opened.
+    #[error("{0}; too many files are open: raise their limit (ulimit -n), or close connections")]
+    NoDescriptor(#[source] FileError),
     /// The disk refused. Whatever was not durable before may or may not be.
     #[error("{0}; nothing more is logged: check the disk, then restart the server")]
     File(#[from] FileError),
@@ -77,6 +81,14 @@ pub struct LogWriter {
     disk_full: bool,
     /// There was no space for zeros ahead; they are tried again when a commit found some.
     is_tight: bool,
+}
+
+impl LogError {
+    /// Whether the same call may be made again, when what it lacked is there.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, LogError::DiskFull(_) | LogError::NoDescriptor(_))
+    }
 }
 
 impl LogWriter {
@@ -136,7 +148,7 @@ impl LogWriter {
 
     /// Writes frames (see [`put_frame`](super::put_frame)) with one write and makes them durable,
     /// and with them a mark of what was durable before. `None` if there are no frames. After an
-    /// error the writer is poisoned, unless it is [`LogError::DiskFull`].
+    /// error the writer is poisoned, unless it is one after which the call may be made again.
     pub fn commit(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, LogError> {
         self.guarded(|writer| writer.commit_frames(frames, true))
     }
@@ -180,7 +192,7 @@ impl LogWriter {
         self.guarded(|writer| writer.with_reserve(LogWriter::finish))?;
         match self.guarded(|writer| writer.with_reserve(LogWriter::store_manifest)) {
             // As after a crash: recovery reads the end of the log instead of being told.
-            Err(LogError::DiskFull(error)) => {
+            Err(LogError::DiskFull(error) | LogError::NoDescriptor(error)) => {
                 tracing::warn!("{error}; the next start looks for the end of the log itself");
                 Ok(())
             }
@@ -199,6 +211,11 @@ impl LogWriter {
             if error.is_disk_full() {
                 self.disk_full = true;
                 return LogError::DiskFull(error);
+            }
+            // Between two files: what the next one has so far is written over, or made anew under
+            // its name. With a current file nothing is opened.
+            if self.current.is_none() && error.is_out_of_descriptors() {
+                return LogError::NoDescriptor(error);
             }
             self.poisoned = true;
             LogError::File(error)

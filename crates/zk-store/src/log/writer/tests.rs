@@ -7,7 +7,7 @@ use super::super::reader::{LogReader, OpenLog, Step};
 use super::*;
 use crate::disk::Access;
 use crate::manifest::Loaded;
-use crate::sim::{EIO, ENOSPC, Op, SimDisk};
+use crate::sim::{EIO, EMFILE, ENOSPC, Op, SimDisk};
 use crate::testing;
 use std::path::Path;
 
@@ -174,6 +174,69 @@ fn after_a_failed_call_nothing_is_logged_any_more() {
         assert!(matches!(log.close(), Err(LogError::Poisoned)));
         assert_eq!(disk.calls(), calls, "the disk was not asked again");
     }
+}
+
+#[test]
+fn a_next_file_that_cannot_be_opened_may_be_tried_again() {
+    let begin = || {
+        let disk = disk();
+        let mut log = writer(&disk, small());
+        log.commit(&mut frames(1..=1, 100_000)).unwrap();
+        (disk, log)
+    };
+    let calls = {
+        let (disk, mut log) = begin();
+        let before = disk.calls();
+        log.commit(&mut frames(2..=3, 40_000)).unwrap();
+        disk.calls() - before
+    };
+    let mut again = 0;
+    for call in 0..calls {
+        let (disk, mut log) = begin();
+        let opens = |disk: &SimDisk| disk.calls_of(Op::Open) + disk.calls_of(Op::SyncDir);
+        let before = opens(&disk);
+        disk.fail(call, EMFILE);
+        let outcome = log.commit(&mut frames(2..=3, 40_000));
+        let was_open = opens(&disk) > before;
+        match outcome {
+            // The list of a directory, which can wait.
+            Ok(_) => {}
+            Err(LogError::NoDescriptor(_)) => {
+                assert!(was_open, "call {call}: nothing was opened yet");
+                assert!(!log.is_poisoned() && !log.is_disk_full());
+                // The file before is whole and says so, and nothing of the batch is anywhere.
+                assert_eq!(read(&disk, 1), (vec![1], read_mark(&disk)), "call {call}");
+                assert_eq!(read_mark(&disk).zxid, Zxid(1));
+                let next = disk.fork();
+                if next.read(&dir().join("log.2")).is_ok() {
+                    assert_eq!(read(&next, 2).0, [], "call {call}");
+                }
+                log.commit(&mut frames(2..=3, 40_000)).unwrap();
+                again += 1;
+            }
+            // Into the file before, or a sync: no want of descriptors can come there.
+            Err(error) => {
+                assert!(matches!(error, LogError::File(_)), "call {call}: {error}");
+                assert!(matches!(log.commit(&mut frames(2..=3, 9)), Err(LogError::Poisoned)));
+                continue;
+            }
+        }
+        log.commit(&mut frames(4..=4, 10)).unwrap();
+        log.close().unwrap();
+        assert_eq!((read(&disk, 1).0, read(&disk, 2).0), (vec![1], vec![2, 3, 4]), "call {call}");
+    }
+    // The file, its directory, the manifest and its directory; what else begins a file.
+    assert!(again >= 4, "{again} of {calls} calls");
+}
+
+#[test]
+fn with_a_file_under_way_a_want_of_descriptors_is_a_failure_like_any_other() {
+    let disk = disk();
+    let mut log = writer(&disk, small());
+    log.commit(&mut frames(1..=1, 10)).unwrap();
+    disk.fail(0, EMFILE);
+    assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::File(_))));
+    assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::Poisoned)));
 }
 
 #[test]
