@@ -183,6 +183,14 @@ fn write_multi(txn: &Txn<'_>, parts: &[Applied], out: &mut Vec<u8>) {
     MultiHeader::END.write(out);
 }
 
+/// All events, by their numbers from 1 on.
+const EVENTS: [EventType; 4] = [
+    EventType::NodeCreated,
+    EventType::NodeDeleted,
+    EventType::NodeDataChanged,
+    EventType::NodeChildrenChanged,
+];
+
 /// Turns changes into notifications for those who wait and may know.
 struct Firing<'a, W> {
     watches: &'a mut W,
@@ -203,7 +211,9 @@ impl<W: WatchAccess> Observe for Firing<'_, W> {
             if watches.is_empty() {
                 return;
             }
+            let mut wanted = [0; EVENTS.len()];
             let mut tell = |conn: ConnId, event: EventType, path: &str| {
+                wanted[event.code() as usize - 1] += 1;
                 let Some(connection) = conns.get(&conn) else { return };
                 let acl = if event == EventType::NodeChildrenChanged {
                     change.parent_acl
@@ -220,6 +230,8 @@ impl<W: WatchAccess> Observe for Firing<'_, W> {
                 ChangeKind::Deleted => watches.deleted(change.path, &mut tell),
                 ChangeKind::DataChanged => watches.data_changed(change.path, &mut tell),
             }
+            let wanted = EVENTS.into_iter().zip(wanted);
+            fx.fired.extend(wanted.filter(|(_, count)| *count > 0));
         });
     }
 }

@@ -4,6 +4,7 @@
 use crate::audit::AuditRecord;
 use std::sync::Arc;
 use zk_proto::response::ReplyHeader;
+use zk_proto::watch::EventType;
 use zk_proto::{Jute, SessionId, Zxid};
 use zk_tree::ConnId;
 use zk_tree::auth::Identity;
@@ -75,6 +76,8 @@ pub struct Effects {
     pub list: Vec<Effect>,
     /// Frames and transactions.
     pub bytes: Vec<u8>,
+    /// What changes told watches, for the metrics: an event, and how many wanted it.
+    pub fired: Vec<(EventType, u32)>,
 }
 
 impl Effects {
@@ -94,6 +97,7 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.list.shrink_to(KEPT_EFFECTS);
+        self.fired.clear();
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
     }

@@ -69,6 +69,12 @@ pub struct CoreCounters {
     pub sessions_refused: u64,
     /// Auth packets that failed (`auth_failed_count`).
     pub auth_failures: u64,
+    /// Packets of the scheme `ensemble` with one of our names (`ensemble_auth_success`).
+    pub ensemble_matches: u64,
+    /// With another name (`ensemble_auth_fail`).
+    pub ensemble_mismatches: u64,
+    /// Where one side does not care (`ensemble_auth_skip`).
+    pub ensemble_skips: u64,
 }
 
 /// What is known of a client's connection.

@@ -198,7 +198,18 @@ impl Core {
     ) {
         let Some(connection) = self.conns.get(&conn) else { return };
         let scheme = packet.scheme.as_deref().unwrap_or_default();
-        match self.options.prepare.auth.authenticate(scheme, packet.auth, connection.peer) {
+        let outcome = self.options.prepare.auth.authenticate(scheme, packet.auth, connection.peer);
+        if scheme == "ensemble" {
+            let names = self.options.prepare.auth.ensemble_names.as_deref().unwrap_or_default();
+            let is_any = names.is_empty() || packet.auth.unwrap_or_default().is_empty();
+            match outcome {
+                AuthOutcome::Granted(_) if is_any => self.counters.ensemble_skips += 1,
+                AuthOutcome::Granted(_) => self.counters.ensemble_matches += 1,
+                AuthOutcome::CloseSilently => self.counters.ensemble_mismatches += 1,
+                AuthOutcome::Failed => {}
+            }
+        }
+        match outcome {
             AuthOutcome::Granted(granted) if fits(&connection.identities, &granted) => {
                 self.add_identities(conn, granted, fx);
                 self.answer(conn, ReplyHeader::new(header.xid, 0, ErrorCode::Ok), false, fx);

@@ -2,7 +2,7 @@
 
 use crate::admin::{
     AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
-    Inspect, LastSnapshot, Metrics, Mode, SnapshotStream, TreeFacts, WatchFacts,
+    Inspect, LastSnapshot, Metrics, Mode, QuotaFacts, SnapshotStream, TreeFacts, WatchFacts,
 };
 use crate::config::ServerConfig;
 use crate::engine::Engine;
@@ -131,6 +131,21 @@ impl Inspect for Member {
             data_bytes: tree.data_bytes(),
             session_count,
         }
+    }
+
+    fn quotas(&self) -> Vec<(String, QuotaFacts)> {
+        let mut all = BTreeMap::<String, QuotaFacts>::new();
+        let tree = self.engine.tree.read();
+        for (path, [limits, usage]) in tree.quotas() {
+            let name = path.split('/').nth(1).unwrap_or_default();
+            let sum = all.entry(name.to_owned()).or_default();
+            let limit = |hard: i64, soft| if hard > -1 { hard } else { soft };
+            sum.count_limit += limit(limits.count_hard_limit, limits.count);
+            sum.bytes_limit += limit(limits.byte_hard_limit, limits.bytes);
+            sum.count += usage.count;
+            sum.bytes += usage.bytes;
+        }
+        all.into_iter().collect()
     }
 
     fn connections(&self, secure: bool) -> Vec<ConnectionFacts> {

@@ -26,6 +26,7 @@ pub(crate) use inventory::{Inventory, LogEntry};
 use replay::Replay;
 pub(crate) use replay::successor;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use zk_proto::{Limits, Zxid};
 
 /// How many snapshots are tried, as in Apache.
@@ -90,6 +91,10 @@ pub struct Recovered {
     pub snapshot: Option<(PathBuf, SnapshotInfo)>,
     /// How many transactions were applied behind the snapshot.
     pub txns: u64,
+    /// How long the snapshot took.
+    pub snapshot_time: Duration,
+    /// How long the logs took.
+    pub logs_time: Duration,
     /// Nothing was there: neither snapshot nor log.
     pub is_new: bool,
     /// What was odd.
@@ -114,12 +119,15 @@ pub fn recover<R: Restore>(
     }
     let is_new =
         inventory.snapshots.is_empty() && inventory.logs.is_empty() && inventory.listed.is_empty();
+    let begin = Instant::now();
     let snapshot = load_snapshot(disk, dirs, options, &inventory, restore, &mut notes)?;
+    let snapshot_time = begin.elapsed();
     let mut replay = Replay::new(disk, options, &inventory, snapshot.as_ref(), restore, notes);
     replay.check_missing_logs(dirs)?;
     replay.run()?;
     let (last, txns, notes, logs) = replay.finish()?;
-    Ok(Recovered { last, snapshot, txns, is_new, notes, logs })
+    let logs_time = begin.elapsed() - snapshot_time;
+    Ok(Recovered { last, snapshot, txns, snapshot_time, logs_time, is_new, notes, logs })
 }
 
 /// Loads the newest whole snapshot. `None`: there is none and none is needed, the state begins

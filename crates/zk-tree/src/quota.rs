@@ -165,11 +165,20 @@ impl Tree {
     #[must_use]
     pub fn quota_of(&self, path: &str) -> Option<(String, StatsTrack, StatsTrack)> {
         let governed = self.quotas.governing(path)?;
-        let read = |leaf| {
+        let [limits, usage] = self.quota_on(governed);
+        Some((governed.to_string(), limits, usage))
+    }
+
+    /// Every path with a quota, with its limits and its usage.
+    pub fn quotas(&self) -> impl Iterator<Item = (&str, [StatsTrack; 2])> {
+        self.quotas.paths().map(|governed| (governed, self.quota_on(governed)))
+    }
+
+    fn quota_on(&self, governed: &str) -> [StatsTrack; 2] {
+        [path::QUOTA_LIMITS, path::QUOTA_STATS].map(|leaf| {
             let node = self.get(&quota_node(governed, leaf));
             node.map_or(StatsTrack::NONE, |node| StatsTrack::parse(node.data().unwrap_or_default()))
-        };
-        Some((governed.to_string(), read(path::QUOTA_LIMITS), read(path::QUOTA_STATS)))
+        })
     }
 
     /// Whether hard quotas allow a change. Judged by applied usage, as in Apache; what does not

@@ -33,6 +33,9 @@ pub trait Inspect: Send + Sync + 'static {
     /// Figures of tree and sessions.
     fn tree(&self) -> TreeFacts;
 
+    /// Limits and usage of quotas, by the first part of the paths that they are on.
+    fn quotas(&self) -> Vec<(String, QuotaFacts)>;
+
     /// The connections of the plain listener, or of the TLS listener.
     fn connections(&self, secure: bool) -> Vec<ConnectionFacts>;
 
@@ -149,6 +152,19 @@ impl TreeFacts {
     pub(super) fn shown_data_bytes(&self) -> u64 {
         self.data_bytes + 1
     }
+}
+
+/// Sums over the quotas below one znode of the root, as Apache shows them: -1 stands for no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QuotaFacts {
+    /// The hard limit of znodes, or else the soft one.
+    pub count_limit: i64,
+    /// The same of bytes.
+    pub bytes_limit: i64,
+    /// Znodes.
+    pub count: i64,
+    /// Bytes of data.
+    pub bytes: i64,
 }
 
 /// One connection.

@@ -1,9 +1,11 @@
 //! The counters and distributions of the server, under Apache's names (operations 3.1).
 //!
 //! A figure that nothing measures is not here: a zero would be taken for a measurement. So there is
-//! nothing about the stages of Apache's processors and their queues, the times in its throttles, its response
-//! caches, its dead-watcher queues, Netty's buffers, traffic by namespace, and until there are
-//! ensembles nothing about elections, learners and proposals.
+//! nothing about Apache's CommitProcessor, stale requests, response caches, dead watchers, Netty and the
+//! JVM, which are not here, and until there are ensembles nothing about elections, learners and proposals.
+//! Nor is there what would cost each request a look at the clock or a look-up of its first path
+//! component: the times in queues, and traffic by namespace. A test lists every name of Apache's `mntr`
+//! that is left out (`tests/words.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -75,6 +77,8 @@ metrics! {
     counters {
         /// Bytes of requests, with their lengths.
         bytes_received_count,
+        /// Connections that their clients ended, or that broke.
+        connection_drop_count,
         /// Connections refused: too many of one address, or of all, or in a time.
         connection_rejected,
         /// Connect requests.
@@ -83,8 +87,16 @@ metrics! {
         connection_revalidate_count,
         /// Txns whose digest was not the tree's.
         digest_mismatches_count,
+        /// Names of another ensemble that a client gave.
+        ensemble_auth_fail,
+        /// Clients without the name of an ensemble, or any name here.
+        ensemble_auth_skip,
+        /// Names of ours that a client gave.
+        ensemble_auth_success,
         /// Connections closed because there was no room for a large request.
         large_requests_rejected,
+        /// Requests given to the pipeline: writes, and reads behind writes.
+        prep_processor_request_queued,
         /// Times a connection had to wait because of `request_throttle_max_requests`.
         request_throttle_wait_count,
         /// Bytes of replies, with their lengths.
@@ -103,6 +115,8 @@ metrics! {
         snapshot_rate_limited_count,
         /// Sessions that expired.
         stale_sessions_expired,
+        /// Txns given to the log.
+        sync_processor_request_queued,
         /// TLS connections refused because too many handshakes were under way.
         tls_handshake_exceeded,
         /// Errors that stopped the server's work.
@@ -121,12 +135,24 @@ metrics! {
         dbinittime: Basic Millis,
         /// One fdatasync of the log.
         fsynctime: Basic Millis,
+        /// Watches that a setData fired.
+        node_changed_watch_count: Basic Count,
+        /// Watches on children that the coming or going of one fired.
+        node_children_watch_count: Basic Count,
+        /// Watches that a create fired.
+        node_created_watch_count: Basic Count,
+        /// Watches that a delete fired.
+        node_deleted_watch_count: Basic Count,
         /// From the arrival of a read to its answer.
         readlatency: Advanced Millis,
         /// Loading a snapshot that an operator sent.
         restore_time: Basic Millis,
         /// Writing one snapshot.
         snapshottime: Basic Millis,
+        /// Loading the snapshot at start.
+        startup_snap_load_time: Basic Millis,
+        /// Reading and applying the log at start.
+        startup_txns_load_time: Basic Millis,
         /// Txns read from the log at start.
         startup_txns_loaded: Basic Count,
         /// Writes in one sync.

@@ -28,7 +28,7 @@ mod word;
 
 pub use facts::{
     AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
-    Inspect, LastSnapshot, Mode, SnapshotStream, TreeFacts, WatchFacts,
+    Inspect, LastSnapshot, Mode, QuotaFacts, SnapshotStream, TreeFacts, WatchFacts,
 };
 pub use http::AdminServer;
 pub use metrics::{Counter, Metrics, ServerStats};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::facts::Inspect;
+use super::facts::{Inspect, QuotaFacts};
 use super::summary::{Detail, Summary};
 use super::{environment, full_version, java};
 
@@ -50,6 +50,17 @@ pub(super) fn gauges(server: &dyn Inspect) -> Vec<(&'static str, Value)> {
     out
 }
 
+/// A gauge with a value for each namespace.
+pub(super) type GaugeSet = (&'static str, fn(&QuotaFacts) -> i64);
+
+/// Apache's gauges of quotas.
+pub(super) const QUOTAS: [GaugeSet; 4] = [
+    ("quota_count_limit_per_namespace", |quota| quota.count_limit),
+    ("quota_bytes_limit_per_namespace", |quota| quota.bytes_limit),
+    ("quota_count_usage_per_namespace", |quota| quota.count),
+    ("quota_bytes_usage_per_namespace", |quota| quota.bytes),
+];
+
 /// All figures by name, without the `zk_` of `mntr`.
 pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
     let metrics = server.metrics();
@@ -58,6 +69,11 @@ pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
         ("server_state".to_owned(), Value::Text(server.mode().name().to_owned())),
     ];
     out.extend(gauges(server).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let quotas = server.quotas();
+    for (name, value) in QUOTAS {
+        let of = |(key, quota): &(String, _)| (format!("{key}_{name}"), Value::Whole(value(quota)));
+        out.extend(quotas.iter().map(of));
+    }
     for (name, counter) in metrics.counters() {
         out.push((name.to_owned(), Value::Whole(counter.get() as i64)));
     }

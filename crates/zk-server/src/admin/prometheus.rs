@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::facts::Inspect;
 use super::java;
-use super::monitor::{Value, gauges};
+use super::monitor::{QUOTAS, Value, gauges};
 use super::summary::{Detail, Summary};
 
 /// The content type of the format.
@@ -22,6 +22,14 @@ pub(super) fn text(server: &dyn Inspect) -> String {
         };
         head(&mut out, name, "gauge");
         sample(&mut out, name, "", number);
+    }
+    let quotas = server.quotas();
+    for (name, value) in QUOTAS {
+        head(&mut out, name, "gauge");
+        for (key, quota) in &quotas {
+            let labels = format!("{{key=\"{}\"}}", escaped(key));
+            sample(&mut out, name, &labels, value(quota) as f64);
+        }
     }
     for (name, counter) in metrics.counters() {
         head(&mut out, name, "counter");
@@ -41,6 +49,11 @@ fn head(out: &mut String, name: &str, kind: &str) {
 
 fn sample(out: &mut String, name: &str, labels: &str, value: f64) {
     let _ = writeln!(out, "{name}{labels} {}", java::double(value));
+}
+
+/// A text of a client as a label.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// The quantiles of Apache's exporter, which are not those of `mntr`.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::{Effect, Effects, Span};
 use zk_proto::Zxid;
+use zk_proto::watch::EventType;
 
 /// With more connections to write to than this, their own threads do it.
 const FLUSH_HERE: usize = 2;
@@ -79,6 +80,7 @@ impl Engine {
             }
         }
         sent.count(&self.metrics);
+        count_fired(&fx.fired, &self.metrics);
         fx.clear();
         std::mem::take(dirty)
     }
@@ -116,7 +118,10 @@ impl Engine {
             _ => None,
         });
         let run = std::iter::once(first).chain(more);
-        let appended = self.log.append(&mut run.map(|(zxid, txn)| (zxid, fx.get(txn))));
+        let mut count = 0;
+        let txns = run.inspect(|_| count += 1).map(|(zxid, txn)| (zxid, fx.get(txn)));
+        let appended = self.log.append(&mut { txns });
+        self.metrics.sync_processor_request_queued.add(count);
         if let Err(error) = appended
             && !self.is_poisoned.swap(true, Ordering::AcqRel)
         {
@@ -211,6 +216,18 @@ impl Sent {
         metrics.stats.packets_sent.add(self.replies + self.events);
         metrics.response_bytes.add(self.reply_bytes);
         metrics.watch_bytes.add(self.event_bytes);
+    }
+}
+
+fn count_fired(fired: &[(EventType, u32)], metrics: &Metrics) {
+    for (event, count) in fired {
+        let summary = match event {
+            EventType::NodeCreated => &metrics.node_created_watch_count,
+            EventType::NodeDeleted => &metrics.node_deleted_watch_count,
+            EventType::NodeDataChanged => &metrics.node_changed_watch_count,
+            EventType::NodeChildrenChanged => &metrics.node_children_watch_count,
+        };
+        summary.record(u64::from(*count));
     }
 }
 

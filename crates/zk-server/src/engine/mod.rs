@@ -403,6 +403,9 @@ impl Engine {
         metrics.sessions_refused.add(refused);
         metrics.digest_mismatches_count.add(now.digest_mismatches - before.digest_mismatches);
         metrics.stats.auth_failed_count.add(now.auth_failures - before.auth_failures);
+        metrics.ensemble_auth_success.add(now.ensemble_matches - before.ensemble_matches);
+        metrics.ensemble_auth_fail.add(now.ensemble_mismatches - before.ensemble_mismatches);
+        metrics.ensemble_auth_skip.add(now.ensemble_skips - before.ensemble_skips);
     }
 
     /// Reaps containers and TTL znodes that are due, at most `most` of them, as long as the log

@@ -113,6 +113,7 @@ impl Engine {
             }
         }
         self.metrics.stats.packets_received.add(run.count as u64);
+        self.metrics.prep_processor_request_queued.add(run.count as u64);
         self.metrics.bytes_received_count.add(run.bytes as u64);
         (run, end)
     }

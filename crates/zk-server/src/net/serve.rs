@@ -57,6 +57,9 @@ impl Future for Serving {
             ready!(input.poll_serve(&gatekeeper.engine, conn, open, cx));
             let is_graceful = conn.state.lock().phase == Phase::Closing;
             gatekeeper.engine.disconnect(conn);
+            if input.is_dropped {
+                gatekeeper.engine.metrics.connection_drop_count.add(1);
+            }
             if let Some(Stranger(name)) = input.stranger {
                 gatekeeper.tell(conn.line.peer, &format_args!("it speaks {name}"));
             }
@@ -89,6 +92,8 @@ struct Input {
     /// Bytes of output that had not gone out when reading stopped for them.
     unsent: usize,
     stranger: Option<Stranger>,
+    /// The stream has ended or is broken: the client's doing, not ours.
+    is_dropped: bool,
 }
 
 impl Input {
@@ -163,7 +168,10 @@ impl Input {
             scratch.resize(SCRATCH_BYTES, 0);
             match ready!(poll_read(wire, scratch, cx)) {
                 Ok(got) => Poll::Ready(self.hand_over(engine, conn, &scratch[..got])),
-                Err(hangup) => Poll::Ready(Err(hangup)),
+                Err(hangup) => {
+                    self.is_dropped = true;
+                    Poll::Ready(Err(hangup))
+                }
             }
         })
     }
@@ -183,7 +191,10 @@ impl Input {
         }
         match ready!(poll_read(wire, &mut self.rest[self.have..], cx)) {
             Ok(got) => self.have += got,
-            Err(hangup) => return Poll::Ready(Err(hangup)),
+            Err(hangup) => {
+                self.is_dropped = true;
+                return Poll::Ready(Err(hangup));
+            }
         }
         if !is_whole(&self.rest[..self.have], engine.options.max_frame_bytes) {
             return Poll::Ready(Ok(Next::Frame));

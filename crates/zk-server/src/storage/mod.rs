@@ -176,6 +176,8 @@ impl Storage {
         let writer = LogWriter::new(disk.clone(), dirs.logs(), log, found.last, manifest)?;
         metrics.dbinittime.record_time(started.elapsed());
         metrics.startup_txns_loaded.record(found.txns);
+        metrics.startup_snap_load_time.record_time(found.snapshot_time);
+        metrics.startup_txns_load_time.record_time(found.logs_time);
         tracing::info!(
             "recovered {} znodes up to zxid {} in {} ms, {} transactions of them from the log",
             loading.tree.node_count(),

@@ -9,6 +9,7 @@ mod foreign;
 mod full_disk;
 mod limits;
 mod member;
+mod metrics;
 mod no_files;
 mod orphans;
 mod passwords;

@@ -11,15 +11,9 @@ use zk_proto::request::{AddWatchRequest, Request};
 
 use crate::client::{Client, create, is_closed_by_peer, open};
 use crate::member::Member;
+use crate::metrics::figure;
 use crate::slow_disk::{Brake, Held};
 use crate::wait_until;
-
-/// A figure of `mntr`.
-fn figure(member: &Member, name: &str) -> String {
-    let text = member.word("mntr");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
-    line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).to_owned()
-}
 
 fn arrives(member: &Member) -> bool {
     Client::handshake(open(member.addr()), 10_000).is_ok()
@@ -36,10 +30,10 @@ fn connect_requests_beyond_the_tokens_are_closed_without_a_word() {
     assert!(!arrives(&member) && !arrives(&member), "there were three tokens");
     // Who is in stays, and questions of operators cost nothing.
     assert!(first.get("/").is_ok());
-    assert_eq!(figure(&member, "zk_connection_rejected"), "2");
-    assert_eq!(figure(&member, "zk_connection_request_count"), "3");
-    assert_eq!(figure(&member, "zk_max_connection_token_deficit"), "3");
-    assert_eq!(figure(&member, "zk_connection_drop_probability"), "0.0");
+    assert_eq!(figure(&member, "connection_rejected"), "2");
+    assert_eq!(figure(&member, "connection_request_count"), "3");
+    assert_eq!(figure(&member, "max_connection_token_deficit"), "3");
+    assert_eq!(figure(&member, "connection_drop_probability"), "0.0");
 }
 
 #[test]
@@ -75,7 +69,7 @@ fn the_chance_of_being_dropped_is_shown() {
     let _first = member.client();
     wait_until("nobody passes any more", || {
         assert!(!arrives(&member));
-        figure(&member, "zk_connection_drop_probability") == "1.0"
+        figure(&member, "connection_drop_probability") == "1.0"
     });
 }
 
@@ -87,7 +81,7 @@ fn a_request_that_is_larger_than_all_may_be_ends_its_connection() {
     let mut witness = member.client();
     assert_eq!(witness.create("/l", &[7; 9000]).unwrap(), 0);
     assert!(member.client().create("/m", &[7; 10_000]).is_err());
-    assert_eq!(figure(&member, "zk_large_requests_rejected"), "1");
+    assert_eq!(figure(&member, "large_requests_rejected"), "1");
     // Its length is enough, and a connect request is no better.
     let mut begun = member.client();
     begun.send_bytes(&10_001i32.to_be_bytes()).unwrap();
@@ -99,7 +93,7 @@ fn a_request_that_is_larger_than_all_may_be_ends_its_connection() {
     let path = format!("/{}", "w".repeat(10_000));
     let watch = AddWatchRequest { path: Some(path.into()), mode: 0 };
     assert!(member.client().call(&Request::AddWatch(watch)).is_err());
-    assert_eq!(figure(&member, "zk_large_requests_rejected"), "4");
+    assert_eq!(figure(&member, "large_requests_rejected"), "4");
     // What is answered makes room: these are more than 10,000 bytes one after the other.
     for i in 0..5 {
         assert_eq!(witness.create(&format!("/l{i}"), &[7; 9000]).unwrap(), 0);
@@ -116,10 +110,10 @@ fn large_requests_under_way_leave_no_room_for_others() {
     let held = Held(&disk);
     first.send(&create("/a", &data, AclBytes::OPEN)).unwrap();
     second.send(&create("/b", &data, AclBytes::OPEN)).unwrap();
-    let under_way = || figure(&member, "zk_outstanding_requests");
+    let under_way = || figure(&member, "outstanding_requests");
     wait_until("two are under way", || under_way() == "2");
     assert!(third.create("/c", &data).is_err(), "there is no room for a third");
-    assert_eq!(figure(&member, "zk_large_requests_rejected"), "1");
+    assert_eq!(figure(&member, "large_requests_rejected"), "1");
     // Who leaves gives its place to others.
     drop(second);
     wait_until("two are gone", || member.connections() == 2);

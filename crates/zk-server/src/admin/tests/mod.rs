@@ -134,6 +134,11 @@ impl Inspect for Fake {
     fn tls_handshake_count(&self) -> usize {
         0
     }
+    fn quotas(&self) -> Vec<(String, QuotaFacts)> {
+        let quota = QuotaFacts { count_limit: 10, bytes_limit: -1, count: 2, bytes: 30 };
+        vec![("app".to_owned(), quota), ("o\"dd\\".to_owned(), QuotaFacts::default())]
+    }
+
     fn connection_drop_probability(&self) -> f64 {
         0.25
     }
