@@ -2,7 +2,7 @@
 //! `FinalRequestProcessor`).
 
 use crate::audit::{created_path, tell_ephemerals};
-use crate::effects::Effects;
+use crate::effects::{Effects, News};
 use crate::pipeline::{Answer, ConnState, Connection, Core, Work};
 use crate::read::{WatchAccess, visits_many};
 use hashbrown::HashMap;
@@ -114,6 +114,7 @@ impl Core {
             }
             (Txn::CloseSession(_), answer) => {
                 self.options.passwords.closed(session);
+                fx.news.push(News::Ended { session });
                 let owner = self.sessions.close(session).and_then(|s| s.owner);
                 // Expired, or closed on another connection: no word, only the end.
                 if !matches!(answer, Answer::Request { .. })

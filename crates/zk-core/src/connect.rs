@@ -1,6 +1,6 @@
 //! Handshakes: new sessions and renewals (client-protocol 2.2).
 
-use crate::effects::{Effect, Effects};
+use crate::effects::{Effect, Effects, News, Refusal};
 use crate::options::{Admission, Times};
 use crate::pipeline::{Answer, ConnState, Core};
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
@@ -26,34 +26,30 @@ impl Core {
         fx: &mut Effects,
     ) {
         let request = ConnectRequest::read(&mut Reader::with_limits(frame, self.options.limits));
-        let is_new = request.as_ref().is_ok_and(|request| request.session_id == SessionId::NONE);
+        let session = request.as_ref().map_or(SessionId::NONE, |request| request.session_id);
+        let is_new = session == SessionId::NONE;
         if request.is_ok() && !self.takes_connect(is_new, now) {
             self.counters.connects_throttled += 1;
-            if let Some(connection) = self.conns.get_mut(&conn) {
-                connection.state = ConnState::Closing;
-            }
-            // Without a word: there is none for "later".
-            return fx.close(conn);
+            return self.refuse_connect(conn, session, Refusal::TooManyRequests, fx);
         }
         self.counters.connect_requests += 1;
-        let Some(connection) = self.conns.get_mut(&conn).filter(|c| c.state == ConnState::New)
-        else {
-            return fx.close(conn);
+        let is_first = self.conns.get(&conn).is_some_and(|c| c.state == ConnState::New);
+        let serves = match self.admission {
+            Admission::Serving => true,
+            Admission::ReadOnly => !is_new,
+            Admission::Closed => false,
         };
         let request = match request {
-            Ok(request) if self.admission == Admission::Serving => request,
-            Ok(request)
-                if self.admission == Admission::ReadOnly
-                    && request.session_id != SessionId::NONE =>
-            {
-                request
+            Ok(request) if is_first && serves => request,
+            Ok(_) if is_first => {
+                return self.refuse_connect(conn, session, Refusal::NotServing, fx);
             }
-            _ => return fx.close(conn),
+            _ => return self.refuse_connect(conn, session, Refusal::Form, fx),
         };
         // A client that has seen more than we have would go back in time.
         if request.last_zxid_seen > tree.last_zxid().0 {
-            connection.state = ConnState::Closing;
-            return fx.close(conn);
+            let why = Refusal::Ahead(request.last_zxid_seen);
+            return self.refuse_connect(conn, session, why, fx);
         }
         let timeout_ms = request
             .timeout_ms
@@ -64,6 +60,16 @@ impl Core {
         } else {
             self.renew_session(now, conn, timeout_ms, &request, fx);
         }
+    }
+
+    /// Closes a connection without a word: there is none for "not here" or "not now", and
+    /// "expired" would be a lie (DESIGN R1).
+    fn refuse_connect(&mut self, conn: ConnId, session: SessionId, why: Refusal, fx: &mut Effects) {
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.state = ConnState::Closing;
+        }
+        fx.news.push(News::Refused { conn, session, why });
+        fx.close(conn);
     }
 
     fn open_session(
@@ -77,11 +83,7 @@ impl Core {
     ) {
         if self.sessions.len() + self.opening >= self.options.max_sessions {
             self.counters.sessions_refused += 1;
-            if let Some(connection) = self.conns.get_mut(&conn) {
-                connection.state = ConnState::Closing;
-            }
-            // Without a word: there is none for it, and "expired" would be a lie (DESIGN R1).
-            return fx.close(conn);
+            return self.refuse_connect(conn, SessionId::NONE, Refusal::TooManySessions, fx);
         }
         self.opening += 1;
         let session = self.ids.next(|id| self.sessions.get(id).is_some());
@@ -107,13 +109,11 @@ impl Core {
         let known = self.options.passwords.accepts(session, request.password.unwrap_or_default())
             && self.sessions.renew(session, conn, timeout_ms, now.monotonic_ms);
         if !known {
-            if let Some(connection) = self.conns.get_mut(&conn) {
-                connection.state = ConnState::Closing;
-            }
             // Only a serving member may say that a session is gone (DESIGN R1).
             if self.admission != Admission::Serving {
-                return fx.close(conn);
+                return self.refuse_connect(conn, session, Refusal::UnknownSession, fx);
             }
+            fx.news.push(News::Refused { conn, session, why: Refusal::UnknownSession });
             // In its turn: a session that is being closed is gone when that is on disk, not before.
             let mut frame = Vec::new();
             let response = ConnectResponse::expired(request.read_only);

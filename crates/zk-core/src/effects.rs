@@ -69,6 +69,49 @@ pub enum Effect {
     Audit(Box<AuditRecord>),
 }
 
+/// What happened to a session or to who wanted one, for the log that people read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// A session was silent for its timeout: its end is on its way to the log.
+    Expired {
+        /// Which.
+        session: SessionId,
+        /// The timeout in ms.
+        timeout_ms: i32,
+    },
+    /// A session's end is applied.
+    Ended {
+        /// Which.
+        session: SessionId,
+    },
+    /// A connect request was refused.
+    Refused {
+        /// Of which connection.
+        conn: ConnId,
+        /// The session that it wanted to renew; none if it wanted a new one.
+        session: SessionId,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// Why a connect request was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It cannot be read, or is not the first.
+    Form,
+    /// The throttle of connect requests.
+    TooManyRequests,
+    /// There are as many sessions as there may be.
+    TooManySessions,
+    /// The member does not serve, or not for this.
+    NotServing,
+    /// The client has seen this zxid, and we have not.
+    Ahead(i64),
+    /// The session is gone, is being closed, or has another password.
+    UnknownSession,
+}
+
 /// Effects in order, with the bytes that they refer to.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -78,6 +121,8 @@ pub struct Effects {
     pub bytes: Vec<u8>,
     /// What changes told watches, for the metrics: an event, and how many wanted it.
     pub fired: Vec<(EventType, u32)>,
+    /// What people may want to read.
+    pub news: Vec<News>,
 }
 
 impl Effects {
@@ -93,11 +138,18 @@ impl Effects {
         self.bytes.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// Whether there is nothing to do and nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.fired.is_empty() && self.news.is_empty()
+    }
+
     /// Makes room for the next turn; keeps the allocations, unless a rare turn made them large.
     pub fn clear(&mut self) {
         self.list.clear();
         self.list.shrink_to(KEPT_EFFECTS);
         self.fired.clear();
+        self.news.clear();
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
     }

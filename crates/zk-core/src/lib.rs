@@ -29,7 +29,7 @@ mod throttle;
 mod txns;
 
 pub use audit::{Asker, AuditRecord};
-pub use effects::{Effect, Effects, Span};
+pub use effects::{Effect, Effects, News, Refusal, Span};
 pub use options::{Admission, CoreOptions, Times};
 pub use pipeline::{Core, CoreCounters, TURN_BYTES};
 pub use read::{Reader, WatchAccess, visits_many};

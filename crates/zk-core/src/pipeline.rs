@@ -1,7 +1,7 @@
 //! The pipeline's state: who is connected, what is under way.
 
 use crate::audit::Audit;
-use crate::effects::Effects;
+use crate::effects::{Effects, News};
 use crate::options::{Admission, CoreOptions, Times};
 use crate::throttle::Throttle;
 use crate::txns::Txns;
@@ -280,6 +280,8 @@ impl Core {
         while fx.bytes.len() - start < TURN_BYTES {
             let Some(session) = self.expired.pop_front() else { return false };
             self.counters.sessions_expired += 1;
+            let timeout_ms = self.sessions.get(session).map_or(0, |session| session.lease_ms());
+            fx.news.push(News::Expired { session, timeout_ms });
             self.propose(tree, now, session, 0, &[], &Proposal::CloseSession, Answer::None, fx);
         }
         !self.expired.is_empty()

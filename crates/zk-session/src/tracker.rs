@@ -45,6 +45,14 @@ pub struct Session<O> {
     due_ms: i64,
 }
 
+impl<O> Session<O> {
+    /// The timeout in ms that it lives by: what its latest handshake came to.
+    #[must_use]
+    pub fn lease_ms(&self) -> i32 {
+        self.lease_ms
+    }
+}
+
 impl<O: Copy + PartialEq> SessionTable<O> {
     /// An empty table; `tick_ms` is `tickTime`.
     ///

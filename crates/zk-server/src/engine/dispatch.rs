@@ -1,14 +1,15 @@
 //! Carrying out the pipeline's effects.
 
-use super::{Engine, Gate};
+use super::news::{self, Line};
+use super::{Conns, Engine, Gate};
 use crate::admin::Metrics;
 use crate::net::conn::{Conn, ConnState, Phase};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use zk_core::{Effect, Effects, Span};
-use zk_proto::Zxid;
+use zk_core::{Effect, Effects, News, Span};
 use zk_proto::watch::EventType;
+use zk_proto::{SessionId, Zxid};
 
 /// With more connections to write to than this, their own threads do it.
 const FLUSH_HERE: usize = 2;
@@ -17,14 +18,23 @@ const FLUSH_HERE: usize = 2;
 /// keep them in memory for ever.
 const FAREWELL_MS: i64 = 5_000;
 
+/// What is to be done when the locks are given back.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Connections with new output.
+    dirty: Vec<Arc<Conn>>,
+    lines: Vec<Line>,
+}
+
 impl Engine {
-    /// Carries out what the pipeline wants, in order, under the pipeline's lock. The connections
-    /// with new output are returned, to be flushed when the locks are given back.
-    pub(super) fn dispatch(&self, gate: &mut Gate) -> Vec<Arc<Conn>> {
+    /// Carries out what the pipeline wants, in order, under the pipeline's lock. What is left is to
+    /// be done by [`Engine::flush`] when the locks are given back.
+    pub(super) fn dispatch(&self, gate: &mut Gate) -> Left {
         let Gate { conns, fx, dirty, .. } = gate;
-        if fx.list.is_empty() {
-            return Vec::new();
+        if fx.is_empty() {
+            return Left::default();
         }
+        let mut lines = lines(&fx.news, conns);
         let now_ms = self.now_ms();
         let mut sent = Sent::default();
         let mut effects = fx.list.iter().peekable();
@@ -43,19 +53,12 @@ impl Engine {
                     }
                     note(conn, &mut state, dirty);
                 }
-                Effect::Established { conn, session, timeout_ms } => {
-                    let Some(conn) = conns.get(conn) else { continue };
-                    let mut state = conn.state.lock();
-                    // It may have been let go meanwhile.
-                    if state.phase != Phase::Connecting {
-                        continue;
+                &Effect::Established { conn, session, timeout_ms } => {
+                    let Some(conn) = conns.get(&conn) else { continue };
+                    if establish(conn, session, timeout_ms, dirty) && news::is_chatty() {
+                        let peer = conn.line.peer;
+                        lines.push(Line::Established { peer, session, timeout_ms });
                     }
-                    state.session = *session;
-                    state.timeout_ms = *timeout_ms;
-                    state.phase = Phase::Live;
-                    state.in_flight = 0;
-                    state.is_paused = true;
-                    note(conn, &mut state, dirty);
                 }
                 Effect::Identities { conn, identities, admitted } => {
                     let Some(conn) = conns.get(conn) else { continue };
@@ -82,13 +85,13 @@ impl Engine {
         sent.count(&self.metrics);
         count_fired(&fx.fired, &self.metrics);
         fx.clear();
-        std::mem::take(dirty)
+        Left { dirty: std::mem::take(dirty), lines }
     }
 
     /// Sends what the effects left in the outputs: here when it is little, since that saves the way
     /// to another thread, else by the connections' own threads. No lock is held here, so this is
-    /// where an audit log that nobody takes makes who writes wait.
-    pub(super) fn flush(&self, dirty: Vec<Arc<Conn>>) {
+    /// where lines are written, and where an audit log that nobody takes makes who writes wait.
+    pub(super) fn flush(&self, Left { dirty, lines }: Left) {
         let here = dirty.len() <= FLUSH_HERE;
         for conn in dirty {
             if here {
@@ -96,6 +99,10 @@ impl Engine {
             } else {
                 conn.line.outbox.clone().push(conn);
             }
+        }
+        if !lines.is_empty() {
+            let now_ms = self.now_ms();
+            lines.into_iter().for_each(|line| line.write(now_ms));
         }
         if let Some(audit) = &self.audit {
             audit.wait_for_room();
@@ -229,6 +236,39 @@ fn count_fired(fired: &[(EventType, u32)], metrics: &Metrics) {
         };
         summary.record(u64::from(*count));
     }
+}
+
+/// What the pipeline's news are to people; nobody may want to read all of them.
+fn lines(news: &[News], conns: &Conns) -> Vec<Line> {
+    let is_wanted = |news: &&News| !matches!(news, News::Ended { .. }) || news::is_chatty();
+    let line = |news: &News| {
+        let conn = match news {
+            News::Refused { conn, .. } => conns.get(conn),
+            _ => None,
+        };
+        Line::News(*news, conn.map(|conn| conn.line.peer))
+    };
+    news.iter().filter(is_wanted).map(line).collect()
+}
+
+/// A connection has its session; false if it was let go meanwhile.
+fn establish(
+    conn: &Arc<Conn>,
+    session: SessionId,
+    timeout_ms: i32,
+    dirty: &mut Vec<Arc<Conn>>,
+) -> bool {
+    let mut state = conn.state.lock();
+    if state.phase != Phase::Connecting {
+        return false;
+    }
+    state.session = session;
+    state.timeout_ms = timeout_ms;
+    state.phase = Phase::Live;
+    state.in_flight = 0;
+    state.is_paused = true;
+    note(conn, &mut state, dirty);
+    true
 }
 
 fn note(conn: &Arc<Conn>, state: &mut ConnState, dirty: &mut Vec<Arc<Conn>>) {

@@ -14,6 +14,7 @@
 mod audit;
 mod dispatch;
 mod large;
+mod news;
 mod pipe;
 mod posting;
 mod requests;
@@ -98,10 +99,13 @@ pub(crate) struct Engine {
     is_paused: AtomicBool,
 }
 
+/// The connections by their numbers.
+type Conns = HashMap<ConnId, Arc<Conn>, foldhash::fast::FixedState>;
+
 /// What the pipeline's lock holds.
 pub(crate) struct Gate {
     pub(crate) core: Core,
-    pub(crate) conns: HashMap<ConnId, Arc<Conn>, foldhash::fast::FixedState>,
+    pub(crate) conns: Conns,
     next_conn: u64,
     fx: Effects,
     /// Connections with new output.
@@ -220,11 +224,11 @@ impl Engine {
             core.logged(&mut tree, &mut *watches, now_ms, zxid, APPLY_TURN, fx)
         };
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
-        let dirty = self.dispatch(&mut gate);
+        let left = self.dispatch(&mut gate);
         self.pipe.note_queued(gate.core.outstanding());
         drop(tree);
         drop(gate);
-        self.flush(dirty);
+        self.flush(left);
         self.pipe.wake_waiting(now_ms);
         more
     }
@@ -381,10 +385,10 @@ impl Engine {
         let Gate { core, conns, fx, .. } = &mut *gate;
         let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms(now.monotonic_ms));
         let more = core.tick(&tree, now, heard, fx);
-        let dirty = self.dispatch(&mut gate);
+        let left = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        self.flush(dirty);
+        self.flush(left);
         more
     }
 
@@ -423,10 +427,10 @@ impl Engine {
             let tree = self.tree.read();
             let Gate { core, fx, .. } = &mut *gate;
             core.reap(&tree, now, path, max_never_used_ms, fx);
-            let dirty = self.dispatch(&mut gate);
+            let left = self.dispatch(&mut gate);
             drop(tree);
             drop(gate);
-            self.flush(dirty);
+            self.flush(left);
         }
         due.len()
     }

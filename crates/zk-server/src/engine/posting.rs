@@ -158,10 +158,10 @@ impl Engine {
         if done.count < count {
             self.post(conn, &frames[done.bytes..], count - done.count);
         }
-        let dirty = self.dispatch(&mut gate);
+        let left = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        self.flush(dirty);
+        self.flush(left);
         // Not all requests end with a transaction.
         self.pipe.wake_waiting(now.monotonic_ms);
     }
@@ -227,10 +227,10 @@ impl Engine {
                 break;
             }
         }
-        let dirty = self.dispatch(&mut gate);
+        let left = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        self.flush(dirty);
+        self.flush(left);
         self.pipe.wake_waiting(now.monotonic_ms);
         turn
     }

@@ -2,7 +2,6 @@
 //! pipeline.
 
 use super::{Engine, Gate, SharedWatches};
-use crate::net::Seldom;
 use crate::net::conn::{Conn, ConnStats, NO_DEADLINE, OUTPUT_HIGH_WATER, Phase};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,9 +33,6 @@ pub(crate) enum Next {
     /// There are whole frames, and too much waits for the disk; the connection is woken.
     Log,
 }
-
-static FULL: Seldom = Seldom::new();
-static THROTTLED: Seldom = Seldom::new();
 
 /// With a full disk nobody new can be let in. ZooKeeper has no words for "not now": the client is
 /// made to wait for space so long, which also keeps it from coming back too fast, and then loses
@@ -179,32 +175,15 @@ impl Engine {
         }
         let tree = self.tree.read();
         let Gate { core, fx, .. } = &mut *gate;
-        let before = core.counters();
+        let throttled = core.counters().connects_throttled;
         core.handshake(&tree, now, conn.id, frame, fx);
-        let after = core.counters();
-        let is_refused = after.sessions_refused > before.sessions_refused;
-        let is_throttled = after.connects_throttled > before.connects_throttled;
-        if !is_throttled {
+        if core.counters().connects_throttled == throttled {
             self.metrics.connection_token_deficit.record(core.token_deficit().into());
         }
-        let dirty = self.dispatch(&mut gate);
+        let left = self.dispatch(&mut gate);
         drop(tree);
         drop(gate);
-        self.flush(dirty);
-        if is_throttled && THROTTLED.allows(now.monotonic_ms) {
-            tracing::warn!(
-                "the connection from {} was closed: too many connect requests, see \
-                 connection_throttle_tokens",
-                conn.line.peer
-            );
-        }
-        if is_refused && FULL.allows(now.monotonic_ms) {
-            let most = self.options.core.max_sessions;
-            tracing::warn!(
-                "a new session for {} was refused: there are {most}, see maxSessions",
-                conn.line.peer
-            );
-        }
+        self.flush(left);
         true
     }
 

@@ -57,6 +57,12 @@ impl Future for Serving {
             ready!(input.poll_serve(&gatekeeper.engine, conn, open, cx));
             let is_graceful = conn.state.lock().phase == Phase::Closing;
             gatekeeper.engine.disconnect(conn);
+            tracing::debug!(
+                peer = %conn.line.peer,
+                session = %conn.state.lock().session,
+                by_client = input.is_dropped,
+                "connection closed"
+            );
             if input.is_dropped {
                 gatekeeper.engine.metrics.connection_drop_count.add(1);
             }

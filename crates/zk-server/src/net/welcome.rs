@@ -106,6 +106,7 @@ impl Gatekeeper {
             let conn = self.engine.connect(line(Some(write), false), Vec::new(), deadline_ms);
             (conn, Wire::Plain(read))
         };
+        tracing::debug!(%peer, is_tls, "connection accepted");
         tokio::spawn(Serving::new(self, conn, wire));
     }
 

@@ -8,6 +8,7 @@ mod faults;
 mod foreign;
 mod full_disk;
 mod limits;
+mod log_lines;
 mod member;
 mod metrics;
 mod no_files;
