@@ -18,6 +18,7 @@ mod json;
 mod metrics;
 mod monitor;
 mod payload;
+mod process;
 mod prometheus;
 mod rate;
 mod summary;

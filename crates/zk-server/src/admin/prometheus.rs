@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::facts::Inspect;
 use super::java;
 use super::monitor::{QUOTAS, Value, gauges};
+use super::process;
 use super::summary::{Detail, Summary};
 
 /// The content type of the format.
@@ -34,6 +35,10 @@ pub(super) fn text(server: &dyn Inspect) -> String {
     for (name, counter) in metrics.counters() {
         head(&mut out, name, "counter");
         sample(&mut out, name, "", counter.get() as f64);
+    }
+    for (name, is_counter, value) in process::figures() {
+        head(&mut out, name, if is_counter { "counter" } else { "gauge" });
+        sample(&mut out, name, "", value);
     }
     for (name, summary) in metrics.summaries() {
         head(&mut out, name, "summary");

@@ -263,6 +263,7 @@ fn prometheus_gets_types_and_quantiles() {
     for lines in [
         "# HELP znode_count znode_count\n# TYPE znode_count gauge\nznode_count 9.0\n",
         "# TYPE connection_rejected counter\nconnection_rejected 3.0\n",
+        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ",
         "# TYPE readlatency summary\nreadlatency{quantile=\"0.5\"} 2.5\n\
          readlatency{quantile=\"0.9\"} 2.5\nreadlatency{quantile=\"0.99\"} 2.5\n\
          readlatency_count 1.0\nreadlatency_sum 2.5\n",
