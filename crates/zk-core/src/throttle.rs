@@ -196,5 +196,11 @@ mod tests {
             throttle.admits(true, 1);
             assert_eq!(throttle.drop_probability(), want, "{decrease_ratio}");
         }
+        // A last token is no empty bucket.
+        let options = ThrottleOptions { freeze_ms: Some(0), ..options() };
+        let mut throttle = Throttle::new(options, 7, 0);
+        (throttle.drop, throttle.tokens) = (0.5, 1);
+        throttle.admits(true, 1);
+        assert_eq!(throttle.drop_probability(), 0.5);
     }
 }
