@@ -113,7 +113,7 @@ fn go_on(disk: &SimDisk, found: &Recovered, force: bool) {
     let entry = TxnEntry { header, txn: Txn::Error(-1), digest: None };
     let mut frames = Vec::new();
     put_frame(&mut frames, &entry.to_bytes());
-    log.commit(&mut frames).expect("nothing fails here");
+    log.commit(&frames).expect("nothing fails here");
     log.close().expect("nothing fails here");
     // What is let pass is let pass once: a server takes a snapshot at once, behind which it is not
     // found again.

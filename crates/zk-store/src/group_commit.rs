@@ -292,7 +292,7 @@ impl<F: FnMut(Completion)> Committer<F> {
                 Work::Idle => self.idle().map(|()| is_marked = true),
                 Work::Batch { mut frames, rolls } => {
                     is_marked = false;
-                    let result = self.batch(&mut frames, &rolls);
+                    let result = self.batch(&frames, &rolls);
                     self.done(frames.len(), result.is_ok());
                     frames.clear();
                     if frames.capacity() <= KEPT_BYTES {
@@ -352,14 +352,14 @@ impl<F: FnMut(Completion)> Committer<F> {
     }
 
     /// Commits a batch, in parts where new files begin.
-    fn batch(&mut self, frames: &mut [u8], rolls: &[usize]) -> Result<(), LogError> {
+    fn batch(&mut self, frames: &[u8], rolls: &[usize]) -> Result<(), LogError> {
         let mut begin = 0;
         for &roll in rolls {
-            self.part(&mut frames[begin..roll])?;
+            self.part(&frames[begin..roll])?;
             self.with_space(LogWriter::roll)?;
             begin = roll;
         }
-        self.part(&mut frames[begin..])?;
+        self.part(&frames[begin..])?;
         self.writer.zero_ahead()?;
         self.note_full();
         Ok(())
@@ -409,7 +409,7 @@ impl<F: FnMut(Completion)> Committer<F> {
         !state.stop
     }
 
-    fn part(&mut self, frames: &mut [u8]) -> Result<(), LogError> {
+    fn part(&mut self, frames: &[u8]) -> Result<(), LogError> {
         let now = Instant::now();
         let is_marked = now - self.marked_at >= MARK_EVERY;
         if is_marked {

@@ -11,7 +11,7 @@ mod source;
 mod writer;
 
 pub(crate) use frame::payload_at;
-pub use frame::{EOR, FRAME_LEN, HEADER_LEN, Sealed, put_frame, seal_frames};
+pub use frame::{EOR, FRAME_LEN, HEADER_LEN, Run, put_frame};
 pub use mark::Mark;
 pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
 pub use scan::{Beyond, scan_beyond};

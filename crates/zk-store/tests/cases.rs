@@ -10,7 +10,7 @@ use support::{
 use zk_proto::Zxid;
 use zk_proto::snapshot::ZxidDigest;
 use zk_store::disk::Disk;
-use zk_store::log::{Damage, put_frame, seal_frames};
+use zk_store::log::{Damage, put_frame};
 use zk_store::recover::{
     LogFault, Note, Overrides, RecoverError, RecoverOptions, Recovered, Void, Why,
 };
@@ -321,7 +321,6 @@ fn case_i_a_gap_between_files_and_at_an_epochs_beginning_is_seen_too() {
             for zxid in *zxids {
                 let mut frame = Vec::new();
                 put_frame(&mut frame, &entry(*zxid, create(&format!("/{zxid}"), b"", 1), None));
-                seal_frames(&mut frame);
                 bytes.extend(frame);
             }
             disk.plant(&path(name), &bytes);

@@ -10,7 +10,7 @@ use zk_proto::Zxid;
 use zk_store::data_dir::DataDirs;
 use zk_store::disk::Disk;
 use zk_store::doctor::repair_copy;
-use zk_store::log::{put_frame, seal_frames};
+use zk_store::log::put_frame;
 use zk_store::recover::{Note, Overrides, RecoverError, RecoverOptions, Why};
 use zk_store::sim::SimDisk;
 
@@ -24,7 +24,6 @@ fn logs(all: &[&[i64]]) -> SimDisk {
         for zxid in *zxids {
             let mut frame = Vec::new();
             put_frame(&mut frame, &entry(*zxid, create(&format!("/{zxid}"), b"", 1), None));
-            seal_frames(&mut frame);
             bytes.extend(frame);
         }
         disk.plant(&path(&format!("log.{:x}", zxids[0])), &bytes);

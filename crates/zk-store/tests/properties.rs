@@ -68,7 +68,7 @@ proptest! {
                     let mut frames = Vec::new();
                     let bytes = server.tree.next(support::set("", &data, version + 1));
                     zk_store::log::put_frame(&mut frames, &bytes);
-                    server.log.commit_unmarked(&mut frames).unwrap();
+                    server.log.commit_unmarked(&frames).unwrap();
                 }
                 Step::Roll => server.log.roll().unwrap(),
                 Step::Snapshot(compression) => {

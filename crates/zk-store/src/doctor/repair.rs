@@ -383,7 +383,7 @@ impl Repair<'_> {
     /// Writes the records that are there if they are at least so many bytes.
     fn pass_on(&mut self, least: usize) -> Result<(), RepairError> {
         if self.frames.len() >= least {
-            self.writer.commit(&mut self.frames)?;
+            self.writer.commit(&self.frames)?;
             self.frames.clear();
         }
         Ok(())

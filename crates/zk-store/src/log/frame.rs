@@ -23,10 +23,10 @@ pub(crate) fn zxid_of(payload: &[u8]) -> Option<Zxid> {
     TxnHeader::read(&mut Reader::new(payload)).ok().map(|header| Zxid(header.zxid))
 }
 
-/// Appends a frame whose checksum is left for [`seal_frames`].
+/// Appends a frame.
 pub fn put_frame(out: &mut Vec<u8>, payload: &[u8]) {
     out.reserve(payload.len() + FRAME_LEN);
-    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&u64::from(simd_adler32::adler32(&payload)).to_be_bytes());
     out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
     out.extend_from_slice(payload);
     out.push(EOR);
@@ -34,7 +34,7 @@ pub fn put_frame(out: &mut Vec<u8>, payload: &[u8]) {
 
 /// What a run of frames holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sealed {
+pub struct Run {
     /// How many records.
     pub records: usize,
     /// The first record's zxid.
@@ -45,20 +45,22 @@ pub struct Sealed {
     pub checksum: u32,
 }
 
-/// Fills in the checksums of frames that [`put_frame`] made; `None` if there are none.
-pub fn seal_frames(frames: &mut [u8]) -> Option<Sealed> {
-    let mut sealed: Option<Sealed> = None;
-    let mut at = 0;
-    while let Some(payload) = payload_at(frames, at) {
-        let zxid = zxid_of(&frames[payload.clone()])?;
-        let checksum = simd_adler32::adler32(&&frames[payload.clone()]);
-        frames[at..at + 8].copy_from_slice(&u64::from(checksum).to_be_bytes());
-        at = payload.end + 1;
-        let (records, first) = sealed.map_or((0, zxid), |sealed| (sealed.records, sealed.first));
-        sealed = Some(Sealed { records: records + 1, first, last: zxid, checksum });
+impl Run {
+    /// Looks at frames that [`put_frame`] made; `None` if there are none.
+    #[must_use]
+    pub fn of(frames: &[u8]) -> Option<Run> {
+        let mut run: Option<Run> = None;
+        let mut at = 0;
+        while let Some(payload) = payload_at(frames, at) {
+            let last = zxid_of(&frames[payload.clone()])?;
+            let checksum = frames[at + 4..].first_chunk::<4>().copied().map(u32::from_be_bytes)?;
+            at = payload.end + 1;
+            let (records, first) = run.map_or((0, last), |run| (run.records, run.first));
+            run = Some(Run { records: records + 1, first, last, checksum });
+        }
+        debug_assert_eq!(at, frames.len(), "frames are whole");
+        run
     }
-    debug_assert_eq!(at, frames.len(), "frames are whole");
-    sealed
 }
 
 /// Where the payload of the frame at `at` lies.
@@ -88,10 +90,10 @@ mod tests {
         let entry = TxnEntry { header, txn: Txn::CreateSession(10_000), digest: Some(digest) };
         let mut frames = Vec::new();
         put_frame(&mut frames, &entry.to_bytes());
-        let sealed = seal_frames(&mut frames).unwrap();
-        assert_eq!((sealed.records, sealed.last, sealed.checksum), (1, Zxid(1), 0xa970_09f9));
+        let run = Run::of(&frames).unwrap();
+        assert_eq!((run.records, run.last, run.checksum), (1, Zxid(1), 0xa970_09f9));
         assert_eq!(&frames[..12], b"\0\0\0\0\xa9\x70\x09\xf9\0\0\0\x30");
         assert_eq!((frames.len(), frames.last()), (48 + FRAME_LEN, Some(&EOR)));
-        assert_eq!(seal_frames(&mut []), None);
+        assert_eq!(Run::of(&[]), None);
     }
 }

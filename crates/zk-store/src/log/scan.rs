@@ -116,7 +116,7 @@ fn leading_zeros(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{put_frame, seal_frames};
+    use super::super::frame::put_frame;
     use super::*;
     use crate::disk::{Access, Disk};
     use crate::sim::SimDisk;
@@ -143,7 +143,6 @@ mod tests {
     fn frame(zxid: i64) -> Vec<u8> {
         let mut frame = Vec::new();
         put_frame(&mut frame, &testing::set_data(zxid, b"some data"));
-        seal_frames(&mut frame);
         frame
     }
 

@@ -7,7 +7,7 @@
 //! only on a file that has its header, the directory's fsync.
 
 use super::current::{Current, Position};
-use super::frame::{Sealed, seal_frames};
+use super::frame::Run;
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
 use crate::manifest::{self, Manifest, Seal};
@@ -149,13 +149,13 @@ impl LogWriter {
     /// Writes frames (see [`put_frame`](super::put_frame)) with one write and makes them durable,
     /// and with them a mark of what was durable before. `None` if there are no frames. After an
     /// error the writer is poisoned, unless it is one after which the call may be made again.
-    pub fn commit(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, LogError> {
+    pub fn commit(&mut self, frames: &[u8]) -> Result<Option<Committed>, LogError> {
         self.guarded(|writer| writer.commit_frames(frames, true))
     }
 
     /// The same without a mark, which saves a tenth of the time of a small commit; until the next
     /// mark nothing tells damage to these records from a torn write.
-    pub fn commit_unmarked(&mut self, frames: &mut [u8]) -> Result<Option<Committed>, LogError> {
+    pub fn commit_unmarked(&mut self, frames: &[u8]) -> Result<Option<Committed>, LogError> {
         self.guarded(|writer| writer.commit_frames(frames, false))
     }
 
@@ -224,10 +224,10 @@ impl LogWriter {
 
     fn commit_frames(
         &mut self,
-        frames: &mut [u8],
+        frames: &[u8],
         is_marked: bool,
     ) -> Result<Option<Committed>, FileError> {
-        let Some(sealed) = seal_frames(frames) else { return Ok(None) };
+        let Some(run) = Run::of(frames) else { return Ok(None) };
         let bytes = frames.len();
         if is_marked && let Some(current) = &mut self.current {
             match current.write_mark() {
@@ -237,7 +237,7 @@ impl LogWriter {
             }
         }
         // Up to here a full disk leaves nothing that a second attempt would not write over.
-        self.with_reserve(|writer| writer.write(&sealed, frames))?;
+        self.with_reserve(|writer| writer.write(&run, frames))?;
         let Some(current) = &mut self.current else { return Ok(None) };
         let mut sync = Duration::ZERO;
         if self.options.force_sync {
@@ -245,8 +245,8 @@ impl LogWriter {
             current.sync()?;
             sync = begin.elapsed();
         }
-        self.last = sealed.last;
-        Ok(Some(Committed { zxid: sealed.last, records: sealed.records, bytes, sync }))
+        self.last = run.last;
+        Ok(Some(Committed { zxid: run.last, records: run.records, bytes, sync }))
     }
 
     /// Runs what may need new blocks; if there are none, once more with those of the reserve.
@@ -264,14 +264,14 @@ impl LogWriter {
     }
 
     /// Writes frames behind the others, in a new file if the current one has no room.
-    fn write(&mut self, sealed: &Sealed, frames: &[u8]) -> Result<(), FileError> {
+    fn write(&mut self, run: &Run, frames: &[u8]) -> Result<(), FileError> {
         let bytes = frames.len();
         if self.current.as_ref().is_some_and(|current| !current.has_room(bytes)) {
             self.finish()?;
         }
-        self.make_room(sealed.first, bytes)?;
+        self.make_room(run.first, bytes)?;
         match &mut self.current {
-            Some(current) => current.append(frames, sealed.last, sealed.checksum),
+            Some(current) => current.append(frames, run.last, run.checksum),
             None => Ok(()),
         }
     }

@@ -88,8 +88,8 @@ impl Server {
             put_frame(&mut frames, &self.tree.next(txn.clone()));
         }
         // As group commit does it; a fault of a test happens once.
-        match self.log.commit(&mut frames) {
-            Err(zk_store::log::LogError::NoDescriptor(_)) => self.log.commit(&mut frames)?,
+        match self.log.commit(&frames) {
+            Err(zk_store::log::LogError::NoDescriptor(_)) => self.log.commit(&frames)?,
             committed => committed?,
         };
         Ok(self.tree.last)

@@ -113,7 +113,7 @@ impl Storage for Files {
                 put_frame(&mut frames, &txn);
             }
         }
-        match self.open()?.writer.commit(&mut frames) {
+        match self.open()?.writer.commit(&frames) {
             Ok(committed) => Ok(committed.map(|committed| committed.zxid.0)),
             Err(LogError::DiskFull(_)) => {
                 self.refused = (frames, count);

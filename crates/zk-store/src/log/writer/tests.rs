@@ -56,11 +56,11 @@ fn read(disk: &SimDisk, name: i64) -> (Vec<i64>, Mark) {
 fn a_batch_is_durable_and_the_mark_follows_one_batch_behind() {
     let disk = disk();
     let mut log = writer(&disk, small());
-    assert_eq!(log.commit(&mut []).unwrap(), None);
-    let first = log.commit(&mut frames(1..=3, 10)).unwrap().unwrap();
+    assert_eq!(log.commit(&[]).unwrap(), None);
+    let first = log.commit(&frames(1..=3, 10)).unwrap().unwrap();
     assert_eq!((first.zxid, first.records), (Zxid(3), 3));
     assert_eq!(read(&disk, 1).1.zxid, Zxid(0));
-    log.commit(&mut frames(4..=4, 10)).unwrap();
+    log.commit(&frames(4..=4, 10)).unwrap();
     let (zxids, mark) = read(&disk, 1);
     assert_eq!((zxids, mark.zxid), (vec![1, 2, 3, 4], Zxid(3)));
     assert!(!disk.has_unsynced());
@@ -73,9 +73,9 @@ fn a_batch_is_durable_and_the_mark_follows_one_batch_behind() {
 fn unmarked_commits_leave_the_mark_and_what_zeros_it_tells_of() {
     let disk = disk();
     let mut log = writer(&disk, LogOptions { extent_bytes: 4 << 20, ..small() });
-    log.commit(&mut frames(1..=1, 10)).unwrap();
+    log.commit(&frames(1..=1, 10)).unwrap();
     for zxid in 2..=3000 {
-        log.commit_unmarked(&mut frames(zxid..=zxid, 200)).unwrap();
+        log.commit_unmarked(&frames(zxid..=zxid, 200)).unwrap();
         log.zero_ahead().unwrap();
         let mark = read_mark(&disk);
         let current = log.current.as_ref().unwrap();
@@ -90,9 +90,9 @@ fn unmarked_commits_leave_the_mark_and_what_zeros_it_tells_of() {
 fn a_commit_is_two_writes_and_one_sync() {
     let disk = disk();
     let mut log = writer(&disk, small());
-    log.commit(&mut frames(1..=1, 10)).unwrap();
+    log.commit(&frames(1..=1, 10)).unwrap();
     let before = (disk.calls(), disk.calls_of(Op::Write), disk.calls_of(Op::Sync));
-    log.commit(&mut frames(2..=5, 10)).unwrap();
+    log.commit(&frames(2..=5, 10)).unwrap();
     let after = (disk.calls(), disk.calls_of(Op::Write), disk.calls_of(Op::Sync));
     assert_eq!(after, (before.0 + 3, before.1 + 2, before.2 + 1));
 }
@@ -103,7 +103,7 @@ fn records_are_written_over_zeros_that_a_mark_has_told_of() {
     let mut log = writer(&disk, LogOptions { extent_bytes: 4 << 20, ..small() });
     let mut zeroed = 0;
     for zxid in 1..=3000 {
-        log.commit(&mut frames(zxid..=zxid, 200)).unwrap();
+        log.commit(&frames(zxid..=zxid, 200)).unwrap();
         log.zero_ahead().unwrap();
         let current = log.current.as_ref().unwrap();
         assert!(current.zeros_to - current.written.end < 2 * ZERO_STEP_MAX, "in steps");
@@ -112,7 +112,7 @@ fn records_are_written_over_zeros_that_a_mark_has_told_of() {
     }
     assert!(zeroed >= 3000 * 200);
     // A batch larger than what was zeroed makes its own room first.
-    log.commit(&mut frames(3001..=3001, 900_000)).unwrap();
+    log.commit(&frames(3001..=3001, 900_000)).unwrap();
     assert_eq!(read(&disk, 1).0.len(), 3001);
 }
 
@@ -126,11 +126,11 @@ fn a_full_extent_or_a_roll_begins_the_next_file() {
     let disk = disk();
     let mut log = writer(&disk, small());
     for zxid in 1..=40 {
-        log.commit(&mut frames(zxid..=zxid, 10_000)).unwrap();
+        log.commit(&frames(zxid..=zxid, 10_000)).unwrap();
     }
     log.roll().unwrap();
     log.roll().unwrap();
-    log.commit(&mut frames(41..=41, 10)).unwrap();
+    log.commit(&frames(41..=41, 10)).unwrap();
     log.close().unwrap();
     let Loaded::Manifest(manifest) = Manifest::load(&disk, dir(), manifest::LOGS).unwrap() else {
         panic!("no manifest");
@@ -154,8 +154,8 @@ fn a_full_extent_or_a_roll_begins_the_next_file() {
 fn a_record_larger_than_the_extent_gets_a_file_of_its_size() {
     let disk = disk();
     let mut log = writer(&disk, small());
-    log.commit(&mut frames(1..=1, 900_000)).unwrap();
-    log.commit(&mut frames(2..=2, 10)).unwrap();
+    log.commit(&frames(1..=1, 900_000)).unwrap();
+    log.commit(&frames(2..=2, 10)).unwrap();
     assert_eq!(read(&disk, 1).0, [1, 2]);
 }
 
@@ -165,11 +165,11 @@ fn after_a_failed_call_nothing_is_logged_any_more() {
     for (call, errno) in [(0, EIO), (1, EIO), (2, EIO), (2, ENOSPC)] {
         let disk = disk();
         let mut log = writer(&disk, small());
-        log.commit(&mut frames(1..=1, 10)).unwrap();
+        log.commit(&frames(1..=1, 10)).unwrap();
         disk.fail(call, errno);
-        assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::File(_))));
+        assert!(matches!(log.commit(&frames(2..=2, 10)), Err(LogError::File(_))));
         let calls = disk.calls();
-        assert!(matches!(log.commit(&mut frames(3..=3, 10)), Err(LogError::Poisoned)));
+        assert!(matches!(log.commit(&frames(3..=3, 10)), Err(LogError::Poisoned)));
         assert!(matches!(log.complete_mark(), Err(LogError::Poisoned)));
         assert!(matches!(log.close(), Err(LogError::Poisoned)));
         assert_eq!(disk.calls(), calls, "the disk was not asked again");
@@ -181,13 +181,13 @@ fn a_next_file_that_cannot_be_opened_may_be_tried_again() {
     let begin = || {
         let disk = disk();
         let mut log = writer(&disk, small());
-        log.commit(&mut frames(1..=1, 100_000)).unwrap();
+        log.commit(&frames(1..=1, 100_000)).unwrap();
         (disk, log)
     };
     let calls = {
         let (disk, mut log) = begin();
         let before = disk.calls();
-        log.commit(&mut frames(2..=3, 40_000)).unwrap();
+        log.commit(&frames(2..=3, 40_000)).unwrap();
         disk.calls() - before
     };
     let mut again = 0;
@@ -196,7 +196,7 @@ fn a_next_file_that_cannot_be_opened_may_be_tried_again() {
         let opens = |disk: &SimDisk| disk.calls_of(Op::Open) + disk.calls_of(Op::SyncDir);
         let before = opens(&disk);
         disk.fail(call, EMFILE);
-        let outcome = log.commit(&mut frames(2..=3, 40_000));
+        let outcome = log.commit(&frames(2..=3, 40_000));
         let was_open = opens(&disk) > before;
         match outcome {
             // The list of a directory, which can wait.
@@ -211,17 +211,17 @@ fn a_next_file_that_cannot_be_opened_may_be_tried_again() {
                 if next.read(&dir().join("log.2")).is_ok() {
                     assert_eq!(read(&next, 2).0, [], "call {call}");
                 }
-                log.commit(&mut frames(2..=3, 40_000)).unwrap();
+                log.commit(&frames(2..=3, 40_000)).unwrap();
                 again += 1;
             }
             // Into the file before, or a sync: no want of descriptors can come there.
             Err(error) => {
                 assert!(matches!(error, LogError::File(_)), "call {call}: {error}");
-                assert!(matches!(log.commit(&mut frames(2..=3, 9)), Err(LogError::Poisoned)));
+                assert!(matches!(log.commit(&frames(2..=3, 9)), Err(LogError::Poisoned)));
                 continue;
             }
         }
-        log.commit(&mut frames(4..=4, 10)).unwrap();
+        log.commit(&frames(4..=4, 10)).unwrap();
         log.close().unwrap();
         assert_eq!((read(&disk, 1).0, read(&disk, 2).0), (vec![1], vec![2, 3, 4]), "call {call}");
     }
@@ -233,10 +233,10 @@ fn a_next_file_that_cannot_be_opened_may_be_tried_again() {
 fn with_a_file_under_way_a_want_of_descriptors_is_a_failure_like_any_other() {
     let disk = disk();
     let mut log = writer(&disk, small());
-    log.commit(&mut frames(1..=1, 10)).unwrap();
+    log.commit(&frames(1..=1, 10)).unwrap();
     disk.fail(0, EMFILE);
-    assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::File(_))));
-    assert!(matches!(log.commit(&mut frames(2..=2, 10)), Err(LogError::Poisoned)));
+    assert!(matches!(log.commit(&frames(2..=2, 10)), Err(LogError::File(_))));
+    assert!(matches!(log.commit(&frames(2..=2, 10)), Err(LogError::Poisoned)));
 }
 
 #[test]
@@ -246,28 +246,28 @@ fn a_write_without_space_may_be_tried_again() {
         let begin = || {
             let disk = disk();
             let mut log = writer(&disk, small());
-            log.commit(&mut frames(1..=1, 10)).unwrap();
+            log.commit(&frames(1..=1, 10)).unwrap();
             (disk, log)
         };
         let calls = {
             let (disk, mut log) = begin();
             let before = disk.calls();
-            log.commit(&mut frames(2..=3, bytes)).unwrap();
+            log.commit(&frames(2..=3, bytes)).unwrap();
             disk.calls() - before
         };
         for call in 0..calls {
             let (disk, mut log) = begin();
             disk.fail(call, ENOSPC);
-            match log.commit(&mut frames(2..=3, bytes)) {
+            match log.commit(&frames(2..=3, bytes)) {
                 Ok(_) => {}
                 Err(LogError::DiskFull(_)) => {
                     assert!(log.is_disk_full());
-                    log.commit(&mut frames(2..=3, bytes)).unwrap();
+                    log.commit(&frames(2..=3, bytes)).unwrap();
                 }
                 // It was the sync.
                 Err(_) => continue,
             }
-            log.commit(&mut frames(4..=4, 10)).unwrap();
+            log.commit(&frames(4..=4, 10)).unwrap();
             log.close().unwrap();
             let is_there = |name: &i64| disk.read(&dir().join(format!("log.{name:x}"))).is_ok();
             let all = (1..=4).filter(is_there).flat_map(|name| read(&disk, name).0);
@@ -280,9 +280,9 @@ fn a_write_without_space_may_be_tried_again() {
 fn without_force_sync_the_mark_claims_nothing_until_the_end() {
     let disk = disk();
     let mut log = writer(&disk, LogOptions { force_sync: false, ..small() });
-    log.commit(&mut frames(1..=1, 10)).unwrap();
+    log.commit(&frames(1..=1, 10)).unwrap();
     let syncs = disk.calls_of(Op::Sync);
-    log.commit(&mut frames(2..=2, 10)).unwrap();
+    log.commit(&frames(2..=2, 10)).unwrap();
     assert_eq!((disk.calls_of(Op::Sync), read(&disk, 1).1.zxid), (syncs, Zxid(0)));
     log.close().unwrap();
     assert_eq!(read(&disk, 1).1.zxid, Zxid(2));
@@ -295,18 +295,18 @@ fn a_full_disk_leaves_room_for_what_was_queued() {
     let options = LogOptions { extent_bytes: 1 << 20, force_sync: true, reserve_bytes: 300 << 10 };
     let mut log = writer(&disk, options);
     assert!(!log.is_disk_full());
-    log.commit(&mut frames(1..=1, 10)).unwrap();
+    log.commit(&frames(1..=1, 10)).unwrap();
     disk.set_free_sectors(Some(0));
     let mut zxid = 2;
     while log.current.as_ref().unwrap().zeros_to - log.current.as_ref().unwrap().written.end > 2000
     {
-        log.commit(&mut frames(zxid..=zxid, 1000)).unwrap();
+        log.commit(&frames(zxid..=zxid, 1000)).unwrap();
         log.zero_ahead().unwrap();
         zxid += 1;
     }
     // The zeros that are there are used up first.
     assert!(disk.open(&dir().join(reserve::RESERVE), Access::Read).is_ok() && !log.is_disk_full());
-    log.commit(&mut frames(zxid..=zxid, 200_000)).unwrap();
+    log.commit(&frames(zxid..=zxid, 200_000)).unwrap();
     assert!(log.is_disk_full());
     assert!(disk.open(&dir().join(reserve::RESERVE), Access::Read).is_err());
     assert_eq!(read(&disk, 1).0.len() as i64, zxid);
@@ -321,7 +321,7 @@ fn purged_logs_are_forgotten_and_other_losses_are_not() {
     let disk = disk();
     let mut log = writer(&disk, small());
     for zxid in 1..=5 {
-        log.commit(&mut frames(zxid..=zxid, 10)).unwrap();
+        log.commit(&frames(zxid..=zxid, 10)).unwrap();
         log.roll().unwrap();
         if zxid == 4 {
             // The two oldest are purged; later one of the others is lost.
@@ -331,7 +331,7 @@ fn purged_logs_are_forgotten_and_other_losses_are_not() {
         }
     }
     disk.remove(&dir().join("log.4")).unwrap();
-    log.commit(&mut frames(6..=6, 10)).unwrap();
+    log.commit(&frames(6..=6, 10)).unwrap();
     log.close().unwrap();
     let Loaded::Manifest(manifest) = Manifest::load(&disk, dir(), manifest::LOGS).unwrap() else {
         panic!("no manifest");
