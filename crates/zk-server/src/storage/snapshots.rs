@@ -15,15 +15,16 @@ use zk_store::names::Name;
 use zk_store::snapshot::{SnapshotFile, SnapshotOptions, SnapshotWriter};
 use zk_tree::{SnapshotHead, Tree};
 
-/// Znodes that are written out before others get the tree.
-const TURN: usize = 128;
+/// Steps through the tree before others get it: enough for a piece of small znodes, since who waits
+/// for the tree is delayed more by being put to sleep twice than by a turn of this length.
+const TURN: usize = 1024;
 
 /// Bytes that are collected before they are handed to the file.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// How fast a snapshot goes to the disk. What it has written since the log's last sync is what the
-/// next one may have to wait for.
-const BYTES_PER_SECOND: u64 = 64 << 20;
+/// next one may have to wait for, and each piece makes the pipeline wait for the tree.
+const BYTES_PER_SECOND: u64 = 32 << 20;
 
 /// A pause that fell due while a piece took long is not made up for.
 struct Pacer {
@@ -113,7 +114,7 @@ impl Snapshots {
             unreachable!("nobody else has this tree");
         };
         // Nothing is logged meanwhile.
-        self.write_out(&head, sessions, false, |piece| tree.snapshot_some(TURN, piece))
+        self.write_out(&head, sessions, false, |piece| tree.snapshot_some(TURN, PIECE_BYTES, piece))
     }
 
     /// Removes a snapshot that may be there, durably.
@@ -129,7 +130,8 @@ impl Snapshots {
         let Some((head, sessions)) = self.engine.begin_snapshot() else {
             unreachable!("snapshots are taken one at a time, under the lock of this type");
         };
-        let some = |piece: &mut Vec<u8>| self.engine.tree.write().snapshot_some(TURN, piece);
+        let some =
+            |piece: &mut Vec<u8>| self.engine.tree.write().snapshot_some(TURN, PIECE_BYTES, piece);
         self.write_out(&head, &sessions, true, some).map(|file| (head.zxid, file))
     }
 

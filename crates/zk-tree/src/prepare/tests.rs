@@ -411,7 +411,7 @@ proptest! {
                 }
                 Step::SnapshotSome(count) => {
                     if let Some((_, nodes, _, _)) = &mut snapshot {
-                        w.tree.snapshot_some(*count, nodes);
+                        w.tree.snapshot_some(*count, nodes.len() + 100, nodes);
                     }
                 }
                 _ => {}
@@ -419,7 +419,7 @@ proptest! {
         }
         w.finish();
         if let Some((head, mut nodes, before, digest)) = snapshot {
-            while w.tree.snapshot_some(2, &mut nodes) {}
+            while w.tree.snapshot_some(2, usize::MAX, &mut nodes) {}
             let loaded = load(&head, &nodes);
             prop_assert_eq!(picture(&loaded), before);
             prop_assert_eq!(loaded.digest(), digest);

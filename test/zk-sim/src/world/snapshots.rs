@@ -64,7 +64,7 @@ impl World {
         }
         let steps = self.rng.between(1, 12) as usize;
         let mut nodes = Vec::new();
-        let more = member.tree.snapshot_some(steps, &mut nodes);
+        let more = member.tree.snapshot_some(steps, usize::MAX, &mut nodes);
         if let Err(refused) = self.storage.add_nodes(&nodes) {
             return self.refused(&refused);
         }
