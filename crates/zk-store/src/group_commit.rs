@@ -1,4 +1,4 @@
-//! Group commit: many appends, one write and one fdatasync, on a thread of its own.
+//! Group commit: many appends, few writes and one fdatasync, on a thread of its own.
 //!
 //! **The durability rule:** [`Completion::Durable`] is the only statement that a record is on the
 //! disk, and it is made after the fdatasync returned. After the first failure there is exactly one

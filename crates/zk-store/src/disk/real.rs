@@ -1,7 +1,7 @@
 //! The operating system's files.
 
-use super::{Access, DIRECT_ALIGN, DirEntry, Disk, DiskFile};
-use rustix::fs::{Advice, AtFlags, StatxFlags};
+use super::{Access, Aligned, DIRECT_ALIGN, DirEntry, Disk, DiskFile};
+use rustix::fs::Advice;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::num::NonZeroU64;
@@ -28,7 +28,7 @@ impl Disk for RealDisk {
                 options.write(true).create(true).truncate(true);
                 let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
                 match options.clone().custom_flags(direct).open(path) {
-                    Ok(file) if fits(&file) => return Ok(Box::new(file)),
+                    Ok(file) if takes_direct_writes(&file) => return Ok(Box::new(file)),
                     Ok(_) => {}
                     // A file system that has no such thing.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
@@ -94,16 +94,14 @@ impl Disk for RealDisk {
     }
 }
 
-/// Whether [`DIRECT_ALIGN`] is enough for a file that was opened for direct writes. A kernel that
-/// cannot tell (before 6.1) is trusted: there blocks were never larger than a page.
-fn fits(file: &File) -> bool {
-    let wanted = StatxFlags::DIOALIGN;
-    match rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, wanted) {
-        Ok(stat) if stat.stx_mask & wanted.bits() != 0 => {
-            let fits = |align: u32| (1..=DIRECT_ALIGN as u32).contains(&align);
-            fits(stat.stx_dio_mem_align) && fits(stat.stx_dio_offset_align)
-        }
-        _ => true,
+/// Whether an empty file takes direct writes in multiples of [`DIRECT_ALIGN`]. Some file systems open
+/// it and refuse the writes; others have larger blocks.
+fn takes_direct_writes(file: &File) -> bool {
+    match FileExt::write_at(file, &Aligned::new(DIRECT_ALIGN), 0) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => false,
+        // A full disk, for one: whoever writes will hear of it.
+        Err(_) => true,
+        Ok(_) => File::set_len(file, 0).is_ok(),
     }
 }
 
@@ -139,8 +137,12 @@ impl DiskFile for File {
     }
 
     fn begin_write(&self, offset: u64, len: u64) {
-        // Linux starts to write out what is not needed; it keeps what is not written yet.
-        let _ = rustix::fs::fadvise(self, offset, NonZeroU64::new(len), Advice::DontNeed);
+        // Linux begins to write out what is not needed any more. Without its last byte the range
+        // has no whole page at its end that would then be thrown out of memory, for which it might
+        // wait (mm/fadvise.c).
+        if let Some(len) = NonZeroU64::new(len.saturating_sub(1)) {
+            let _ = rustix::fs::fadvise(self, offset, Some(len), Advice::DontNeed);
+        }
     }
 }
 

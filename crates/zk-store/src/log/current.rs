@@ -10,6 +10,7 @@
 use super::blocks::Blocks;
 use super::frame::{FRAME_HEAD, HEADER_LEN};
 use super::mark::{Mark, SLOT_LEN, SLOT_STRIDE, SLOTS_LEN};
+use super::writer::LogOptions;
 use crate::disk::{Access, Aligned, DIRECT_ALIGN, Disk, DiskFile};
 use crate::error::{Doing, FileError};
 use crate::names::Name;
@@ -39,7 +40,8 @@ pub(super) struct Position {
 /// The log file that is being written.
 #[derive(Debug)]
 pub(super) struct Current {
-    /// Written in whole blocks, past the page cache.
+    /// Written in whole blocks, past the page cache if its records are synced: who does not wait for
+    /// the disk must not wait for direct writes either.
     file: Box<dyn DiskFile>,
     blocks: Blocks,
     /// The same file, through the page cache: a mark must not be waited for.
@@ -54,6 +56,9 @@ pub(super) struct Current {
     /// What the newest slot says.
     pub(super) marked: Position,
     sequence: u64,
+    /// The newest slot may not be on the disk yet. It is written over then, so that the other one
+    /// stays whole whatever a crash does to it.
+    is_mark_under_way: bool,
     /// How far zeros are on the disk and a slot says so: records may go there.
     pub(super) zeroed_to: u64,
     /// How far the newest slot says so.
@@ -69,7 +74,7 @@ impl Current {
         disk: &dyn Disk,
         dir: &Path,
         name: Zxid,
-        extent_bytes: u64,
+        LogOptions { extent_bytes, force_sync, .. }: LogOptions,
         bytes: usize,
     ) -> Result<Current, FileError> {
         let wanted = HEADER_LEN + (bytes + FRAME_HEAD) as u64;
@@ -77,8 +82,9 @@ impl Current {
         let zeroed_to = wanted.next_multiple_of(BLOCK).max(ZERO_STEP_MIN).min(extent - SLOTS_LEN);
         let (temp, path) = (dir.join(TEMP_NAME), dir.join(Name::Log(name).to_string()));
         let begin = Position { end: HEADER_LEN, zxid: Zxid::ZERO, checksum: 0 };
+        let access = if force_sync { Access::CreateDirect } else { Access::Create };
         let mut current = Current {
-            file: disk.open(&temp, Access::CreateDirect).doing("create", &temp)?,
+            file: disk.open(&temp, access).doing("create", &temp)?,
             blocks: Blocks::new(),
             marks: disk.open(&temp, Access::Write).doing("open", &temp)?,
             path,
@@ -88,6 +94,7 @@ impl Current {
             durable: begin,
             marked: begin,
             sequence: 0,
+            is_mark_under_way: false,
             zeroed_to,
             told_to: zeroed_to,
             zeros_to: 0,
@@ -121,7 +128,7 @@ impl Current {
 
     /// Makes everything durable and the mark complete; whether that was needed.
     pub(super) fn complete(&mut self) -> Result<bool, FileError> {
-        if self.durable != self.written {
+        if self.durable != self.written || self.is_mark_under_way {
             self.sync()?;
         }
         let is_behind = self.marked != self.durable;
@@ -140,14 +147,9 @@ impl Current {
     pub(super) fn write_mark(&mut self) -> Result<(), FileError> {
         self.check();
         let Position { end, zxid, checksum } = self.durable;
-        let mark = Mark {
-            sequence: self.sequence + 1,
-            file: self.name,
-            end,
-            zxid,
-            checksum,
-            zeroed_to: self.zeros_to,
-        };
+        let sequence = self.sequence + u64::from(!self.is_mark_under_way);
+        let mark =
+            Mark { sequence, file: self.name, end, zxid, checksum, zeroed_to: self.zeros_to };
         // As a whole block: nothing must be read for it.
         let mut block = [0; SLOT_STRIDE as usize];
         block[..SLOT_LEN].copy_from_slice(&mark.to_bytes());
@@ -156,7 +158,7 @@ impl Current {
         // It is on its way while the records are written, and their sync waits for both.
         self.marks.begin_write(offset, SLOT_STRIDE);
         // Only now: after a failure the same slot is written again, and the other one stays whole.
-        self.sequence += 1;
+        (self.sequence, self.is_mark_under_way) = (sequence, true);
         (self.marked, self.told_to) = (self.durable, self.zeros_to);
         Ok(())
     }
@@ -167,6 +169,7 @@ impl Current {
         self.file.sync_data().map_err(io::Error::other).doing("sync", &self.path)?;
         self.durable = self.written;
         self.zeroed_to = self.told_to;
+        self.is_mark_under_way = false;
         self.check();
         Ok(())
     }
@@ -214,5 +217,31 @@ impl Current {
         debug_assert!(self.written.end <= self.zeroed_to);
         debug_assert!(self.zeroed_to <= self.told_to && self.told_to <= self.zeros_to);
         debug_assert!(self.zeros_to <= self.extent - SLOTS_LEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::SimDisk;
+
+    #[test]
+    fn one_slot_at_a_time_is_not_on_the_disk() {
+        let disk = SimDisk::new(512);
+        disk.create_dir_all(Path::new("/")).unwrap();
+        let options = LogOptions::default();
+        let mut log = Current::create(&disk, Path::new("/"), Zxid(1), options, 10).unwrap();
+        let before = log.sequence;
+        log.write_mark().unwrap();
+        log.write_zeros(log.zeros_to + 1).unwrap();
+        log.write_mark().unwrap();
+        assert_eq!(log.sequence, before + 1, "the other slot stays as it is");
+        let file = disk.open(&log.path, Access::Read).unwrap();
+        let mark = Mark::read(&*file, Zxid(1)).unwrap().unwrap();
+        assert_eq!((mark.sequence, mark.zeroed_to), (before + 1, log.zeros_to));
+        log.sync().unwrap();
+        log.write_mark().unwrap();
+        assert_eq!(log.sequence, before + 2);
+        assert!(log.complete().is_ok() && !disk.has_unsynced());
     }
 }

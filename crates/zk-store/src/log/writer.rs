@@ -146,7 +146,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes frames (see [`put_frame`](super::put_frame)) with one write and makes them durable,
+    /// Writes frames (see [`put_frame`](super::put_frame)) and makes them durable,
     /// and with them a mark of what was durable before. `None` if there are no frames. After an
     /// error the writer is poisoned, unless it is one after which the call may be made again.
     pub fn commit(&mut self, frames: &[u8]) -> Result<Option<Committed>, LogError> {
@@ -287,8 +287,7 @@ impl LogWriter {
 
     /// Begins the file of transaction `name`, with room for `bytes` bytes.
     fn start(&mut self, name: Zxid, bytes: usize) -> Result<(), FileError> {
-        let extent = self.options.extent_bytes;
-        let current = Current::create(&*self.disk, &self.dir, name, extent, bytes)?;
+        let current = Current::create(&*self.disk, &self.dir, name, self.options, bytes)?;
         self.manifest.insert(Name::Log(name).to_string(), Seal::Open);
         self.forget_purged();
         self.store_manifest()?;

@@ -156,7 +156,8 @@ impl Inode {
     }
 
     fn put(&mut self, sector: u64, content: Sector) {
-        // The same bytes once more are nothing that a crash could take apart.
+        // The same bytes once more are nothing that a crash could take apart, since a sector is old
+        // or new: the same assumption as for the block in which a log ends.
         let is_same = match self.pending.get(&sector).and_then(|versions| versions.last()) {
             Some(last) => *last == content,
             None if self.limbo.contains_key(&sector) => false,

@@ -122,6 +122,17 @@ fn read_mark(disk: &SimDisk) -> Mark {
 }
 
 #[test]
+fn a_file_that_ends_leaves_nothing_for_a_later_sync() {
+    let disk = disk();
+    let mut log = writer(&disk, small());
+    log.commit(&frames(1..=1, 100_000)).unwrap();
+    // Its mark goes to the file that has no room for it.
+    log.commit(&frames(2..=2, 100_000)).unwrap();
+    assert!(!disk.has_unsynced());
+    assert_eq!(read(&disk, 1).1.zxid, Zxid(1));
+}
+
+#[test]
 fn a_full_extent_or_a_roll_begins_the_next_file() {
     let disk = disk();
     let mut log = writer(&disk, small());
