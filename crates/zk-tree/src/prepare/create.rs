@@ -25,8 +25,7 @@ impl Preparer<'_> {
         let mut parent = self.look(parent_path)?;
         self.allows(&parent, Perms::CREATE)?;
         let path = if mode.is_sequential() {
-            // A signed counter; after 2^31-1 names get a minus sign and sort differently.
-            Text::Owned(format!("{}{:010}", request.path, parent.stat.cversion))
+            Text::Owned(sequence_path(&request.path, parent.stat.cversion))
         } else {
             Text::Borrowed(&*request.path)
         };
@@ -109,6 +108,21 @@ impl Preparer<'_> {
     }
 }
 
+/// A name with its number, of ten digits at least.
+fn sequence_path(prefix: &str, number: i32) -> String {
+    // A signed counter; after 2^31-1 names get a minus sign and sort differently.
+    let Ok(mut rest) = u32::try_from(number) else { return format!("{prefix}{number:010}") };
+    let mut digits = [b'0'; 10];
+    for digit in digits.iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    let mut path = String::with_capacity(prefix.len() + digits.len());
+    path.push_str(prefix);
+    path.extend(digits.map(char::from));
+    path
+}
+
 fn write_txn(
     request: &Create<'_>,
     path: Text<'_>,
@@ -127,5 +141,17 @@ fn write_txn(
         }
         _ => CreateTxn { path, data, acl, ephemeral: mode.is_ephemeral(), parent_cversion }
             .write(out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_look_as_javas_format_makes_them() {
+        for number in [0, 7, 10, 1_234_567_890, i32::MAX, -1, -42, i32::MIN] {
+            assert_eq!(sequence_path("/a/n-", number), format!("/a/n-{number:010}"));
+        }
     }
 }
