@@ -52,6 +52,9 @@ impl Inspect for Empty {
             session_count: 2,
         }
     }
+    fn quotas(&self) -> Vec<(String, QuotaFacts)> {
+        Vec::new()
+    }
     fn connections(&self, _: bool) -> Vec<ConnectionFacts> {
         Vec::new()
     }
@@ -60,6 +63,9 @@ impl Inspect for Empty {
     }
     fn tls_handshake_count(&self) -> usize {
         0
+    }
+    fn connection_drop_probability(&self) -> f64 {
+        0.0
     }
     fn outstanding_count(&self) -> usize {
         0
