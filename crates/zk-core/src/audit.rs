@@ -3,7 +3,7 @@
 //! A request is noted when it is prepared, while its words are there, and told when its transaction
 //! is applied, with what came of it. Without `audit.enable` nothing is noted.
 
-use crate::effects::{Effect, Effects};
+use crate::effects::Effects;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +32,18 @@ pub struct AuditRecord {
     pub is_success: bool,
 }
 
+impl AuditRecord {
+    /// About how long its line is.
+    pub(crate) fn line_bytes(&self) -> usize {
+        let users = self.asker.as_ref().map_or(0, |asker| asker.users.len());
+        let [path, acl] = [&self.path, &self.acl].map(|text| text.as_ref().map_or(0, String::len));
+        LINE_BYTES + users + path + acl
+    }
+}
+
+/// What a line has beside texts of a client's own: names of the pairs, session, address.
+const LINE_BYTES: usize = 128;
+
 /// Who sent a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Asker {
@@ -43,6 +55,10 @@ pub struct Asker {
 
 /// More of the names than this is not told.
 const MAX_USERS_BYTES: usize = 1024;
+/// The same for all parts of a multi but the first: they are many, and repeat them.
+const MAX_USERS_BYTES_AGAIN: usize = 128;
+/// More of a path than this is not told.
+const MAX_PATH_BYTES: usize = 4096;
 
 /// A request whose transaction is under way.
 #[derive(Debug)]
@@ -142,20 +158,23 @@ impl Audit {
     pub(crate) fn tell(&mut self, zxid: Zxid, session: SessionId, txn: &Txn<'_>, fx: &mut Effects) {
         let Some(note) = self.0.pop_front_if(|note| note.zxid == zxid) else { return };
         let failed = txn.is_failure();
-        let asker = Arc::new(Asker { users: users(&note.identities), ip: note.ip });
-        let mut tell = |operation, path, mode, acl| {
+        let users = users(&note.identities);
+        let asked_by = |most| Arc::new(Asker { users: cut(users.clone(), most), ip: note.ip });
+        let mut asker = asked_by(MAX_USERS_BYTES);
+        let mut tell = |asker: &Arc<Asker>, operation, path: Option<String>, mode, acl| {
+            let path = path.map(|path| cut(path, MAX_PATH_BYTES));
             let (asker, is_success) = (Some(asker.clone()), !failed);
-            let record = AuditRecord { session, asker, operation, path, mode, acl, is_success };
-            fx.list.push(Effect::Audit(Box::new(record)));
+            fx.audit(AuditRecord { session, asker, operation, path, mode, acl, is_success });
         };
         match (note.asked, txn) {
             (Asked::One { operation, path, mode, acl }, txn) => {
                 // A sequential znode has another path than was asked for.
                 let path = created_path(txn).map(str::to_owned).or(path);
-                tell(operation, path, mode, acl);
+                tell(&asker, operation, path, mode, acl);
             }
-            (Asked::Multi(_), _) if failed => tell("multiOperation", None, None, None),
+            (Asked::Multi(_), _) if failed => tell(&asker, "multiOperation", None, None, None),
             (Asked::Multi(modes), Txn::Multi(parts)) => {
+                let mut is_first = true;
                 for (part, asked) in parts.iter().zip(modes) {
                     let (operation, path) = match part {
                         Txn::Delete(body) => ("delete", &*body.path),
@@ -168,7 +187,10 @@ impl Audit {
                     };
                     // As in Apache, a sequential znode in a multi has no mode.
                     let mode = asked.filter(|(asked, _)| asked == path).map(|(_, mode)| mode);
-                    tell(operation, Some(path.to_owned()), mode, None);
+                    tell(&asker, operation, Some(path.to_owned()), mode, None);
+                    if std::mem::take(&mut is_first) {
+                        asker = asked_by(MAX_USERS_BYTES_AGAIN);
+                    }
                 }
             }
             (Asked::Multi(_), _) => {}
@@ -176,30 +198,33 @@ impl Audit {
     }
 }
 
-/// The names of a connection's identities. Each part of a multi repeats them, so they are cut where
-/// they would make a small request a large text.
+/// The names of a connection's identities.
 fn users(identities: &[Identity]) -> String {
     let names = identities.iter().map(Identity::user).filter(|user| !user.trim().is_empty());
-    let mut users = names.collect::<Vec<_>>().join(",");
-    if users.len() > MAX_USERS_BYTES {
-        users.truncate(users.floor_char_boundary(MAX_USERS_BYTES));
-        users.push_str("...");
+    names.collect::<Vec<_>>().join(",")
+}
+
+/// A small request must not become a large text, and what lacks its end shows it.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push_str("...");
     }
-    users
+    text
 }
 
 /// Tells that a session's ephemerals went with it.
 pub(crate) fn tell_ephemerals(session: SessionId, paths: Vec<String>, fx: &mut Effects) {
     for path in paths {
-        fx.list.push(Effect::Audit(Box::new(AuditRecord {
+        fx.audit(AuditRecord {
             session,
             asker: None,
             operation: "ephemeralZNodeDeletionOnSessionCloseOrExpire",
-            path: Some(path),
+            path: Some(cut(path, MAX_PATH_BYTES)),
             mode: None,
             acl: None,
             is_success: true,
-        })));
+        });
     }
 }
 

@@ -123,6 +123,8 @@ pub struct Effects {
     pub fired: Vec<(EventType, u32)>,
     /// What people may want to read.
     pub news: Vec<News>,
+    /// How long the lines for the audit log are.
+    audit_bytes: usize,
 }
 
 impl Effects {
@@ -150,6 +152,7 @@ impl Effects {
         self.list.shrink_to(KEPT_EFFECTS);
         self.fired.clear();
         self.news.clear();
+        self.audit_bytes = 0;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
     }
@@ -157,7 +160,7 @@ impl Effects {
     /// Whether there is so much that the driver should carry it out before it goes on.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        self.bytes.len() >= LARGE_BYTES
+        self.bytes.len() + self.audit_bytes >= LARGE_BYTES
     }
 
     pub(crate) fn span_from(&self, start: usize) -> Span {
@@ -166,6 +169,11 @@ impl Effects {
 
     pub(crate) fn append(&mut self, zxid: Zxid, txn: Span) {
         self.list.push(Effect::Append { zxid, txn });
+    }
+
+    pub(crate) fn audit(&mut self, record: AuditRecord) {
+        self.audit_bytes += record.line_bytes();
+        self.list.push(Effect::Audit(Box::new(record)));
     }
 
     pub(crate) fn close(&mut self, conn: ConnId) {

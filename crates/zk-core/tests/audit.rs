@@ -46,8 +46,8 @@ impl Member {
     }
 
     fn carry_out(&mut self, mut fx: Effects) {
+        let mut logged = None;
         loop {
-            let mut logged = None;
             for effect in &fx.list {
                 match effect {
                     Effect::Append { zxid, .. } => logged = Some(*zxid),
@@ -57,7 +57,9 @@ impl Member {
             }
             fx.clear();
             let Some(zxid) = logged else { return };
-            while self.core.logged(&mut self.tree, &mut self.watches, 0, zxid, 9, &mut fx) {}
+            if !self.core.logged(&mut self.tree, &mut self.watches, 0, zxid, 9, &mut fx) {
+                logged = None;
+            }
         }
     }
 
@@ -196,6 +198,52 @@ fn names_beyond_measure_are_cut() {
     member.ask(&Request::Auth(AuthPacket { auth_type: 0, scheme, auth }));
     let told = member.ask(&Request::Delete(delete("/a")));
     assert!(told[0].len() < 1100 && told[0].ends_with("... failed"), "{told:?}");
+}
+
+#[test]
+fn a_small_multi_makes_no_huge_text() {
+    let mut member = Member::new(true);
+    for name in ["a", "b", "c"] {
+        let auth = format!("{}:secret", name.repeat(400));
+        let (scheme, auth) = (Some("digest".into()), Some(auth.as_bytes()));
+        member.ask(&Request::Auth(AuthPacket { auth_type: 0, scheme, auth }));
+    }
+    let set = SetDataRequest { path: "/".into(), data: None, version: -1 };
+    let ops = vec![MultiOp::SetData(set); 10_000];
+    let told = member.ask(&Request::Multi(MultiRequest { ops }));
+    assert_eq!(told.len(), 10_000);
+    assert!(told[0].len() > 1000, "the first one tells who it was: {}", told[0]);
+    assert!(told[1..].iter().all(|line| line.len() < 160 && line.ends_with("aaa...")));
+}
+
+#[test]
+fn a_path_beyond_measure_is_cut() {
+    let mut member = Member::new(true);
+    for (len, told_len) in [(4096, 4096), (4097, 4099), (100_000, 4099)] {
+        let path = format!("/{}", "x".repeat(len - 1));
+        member.ask(&Request::Create(create(OpCode::Create, &path, CreateMode::Ephemeral)));
+        let told = member.ask(&Request::Delete(delete(&path)));
+        let path = told[0].split(' ').nth(1).unwrap();
+        assert_eq!((path.len(), path.ends_with("...")), (told_len, len > 4096));
+    }
+}
+
+#[test]
+fn lines_of_the_audit_log_end_a_turn_as_answers_do() {
+    let mut member = Member::new(true);
+    let path = format!("/{}", "x".repeat(4000));
+    let submitted = (0..1000).map(|_| member.submit(&Request::Delete(delete(&path))));
+    let last = submitted.flat_map(|fx| fx.list).filter_map(|effect| match effect {
+        Effect::Append { zxid, .. } => Some(zxid),
+        _ => None,
+    });
+    let zxid = last.last().unwrap();
+    let mut fx = Effects::new();
+    let more = member.core.logged(&mut member.tree, &mut member.watches, 0, zxid, 1000, &mut fx);
+    let lines = fx.list.iter().filter(|effect| matches!(effect, Effect::Audit(_))).count();
+    assert!(more && (200..300).contains(&lines), "{lines} lines in a turn");
+    fx.clear();
+    assert!(!fx.is_large());
 }
 
 #[test]
