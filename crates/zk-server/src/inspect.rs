@@ -19,6 +19,7 @@ use std::time::{Instant, UNIX_EPOCH};
 use zk_core::Admission;
 use zk_proto::{Perms, SessionId, Xid, Zxid};
 use zk_store::names::Name;
+use zk_tree::StatsTrack;
 use zk_tree::auth::AuthOutcome;
 
 /// A member, seen from outside.
@@ -90,6 +91,31 @@ fn directory_bytes(dir: &Path) -> u64 {
         .sum()
 }
 
+/// Clients choose the names, and each is a few lines of every answer: more are not shown.
+const MOST_NAMESPACES: usize = 100;
+
+/// Limits and usage of quotas by namespace, the first ones by name. The figures are what clients
+/// wrote: they may be anything.
+fn sum_quotas(
+    quotas: impl IntoIterator<Item = (impl AsRef<str>, [StatsTrack; 2])>,
+) -> Vec<(String, QuotaFacts)> {
+    let mut all = BTreeMap::<String, QuotaFacts>::new();
+    for (path, [limits, usage]) in quotas {
+        let name = path.as_ref().split('/').nth(1).unwrap_or_default();
+        let sum = all.entry(name.to_owned()).or_default();
+        let limit = |hard: i64, soft| if hard > -1 { hard } else { soft };
+        let add = |to: &mut i64, more| *to = to.saturating_add(more);
+        add(&mut sum.count_limit, limit(limits.count_hard_limit, limits.count));
+        add(&mut sum.bytes_limit, limit(limits.byte_hard_limit, limits.bytes));
+        add(&mut sum.count, usage.count);
+        add(&mut sum.bytes, usage.bytes);
+        if all.len() > MOST_NAMESPACES {
+            all.pop_last();
+        }
+    }
+    all.into_iter().collect()
+}
+
 impl Inspect for Member {
     fn is_serving(&self) -> bool {
         !self.engine.is_poisoned()
@@ -134,18 +160,7 @@ impl Inspect for Member {
     }
 
     fn quotas(&self) -> Vec<(String, QuotaFacts)> {
-        let mut all = BTreeMap::<String, QuotaFacts>::new();
-        let tree = self.engine.tree.read();
-        for (path, [limits, usage]) in tree.quotas() {
-            let name = path.split('/').nth(1).unwrap_or_default();
-            let sum = all.entry(name.to_owned()).or_default();
-            let limit = |hard: i64, soft| if hard > -1 { hard } else { soft };
-            sum.count_limit += limit(limits.count_hard_limit, limits.count);
-            sum.bytes_limit += limit(limits.byte_hard_limit, limits.bytes);
-            sum.count += usage.count;
-            sum.bytes += usage.bytes;
-        }
-        all.into_iter().collect()
+        sum_quotas(self.engine.tree.read().quotas())
     }
 
     fn connections(&self, secure: bool) -> Vec<ConnectionFacts> {
@@ -295,5 +310,26 @@ impl Inspect for Member {
 
     fn restore(&self, snapshot: &mut dyn Read) -> Result<Zxid, AdminError> {
         self.restorer.restore(snapshot).map_err(|error| AdminError(Box::new(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_of_any_size_and_number_are_summed() {
+        let quota = |n| StatsTrack { count: n, bytes: n, count_hard_limit: n, byte_hard_limit: n };
+        let of = |name: String| [format!("{name}/a"), format!("{name}/b")];
+        let paths = (0..150).rev().flat_map(|n| of(format!("/{n:03}")));
+        let all = sum_quotas(paths.map(|path| (path, [quota(i64::MAX), quota(i64::MAX)])));
+        assert_eq!(all.len(), MOST_NAMESPACES);
+        for (n, (name, sum)) in all.iter().enumerate() {
+            assert_eq!(*name, format!("{n:03}"));
+            let QuotaFacts { count_limit, bytes_limit, count, bytes } = *sum;
+            assert_eq!([count_limit, bytes_limit, count, bytes], [i64::MAX; 4], "{name}");
+        }
+        let least = sum_quotas(of("/x".into()).map(|path| (path, [quota(-2), quota(i64::MIN)])));
+        assert_eq!((least[0].1.count_limit, least[0].1.bytes), (-4, i64::MIN));
     }
 }

@@ -55,11 +55,15 @@ impl Future for Serving {
         let Serving { gatekeeper, conn, wire, input, closing, .. } = &mut *self;
         if let Some(open) = wire {
             ready!(input.poll_serve(&gatekeeper.engine, conn, open, cx));
-            let is_graceful = conn.state.lock().phase == Phase::Closing;
+            // Before the line about it is written: no lock is held over that.
+            let (is_graceful, session) = {
+                let state = conn.state.lock();
+                (state.phase == Phase::Closing, state.session)
+            };
             gatekeeper.engine.disconnect(conn);
             tracing::debug!(
                 peer = %conn.line.peer,
-                session = %conn.state.lock().session,
+                %session,
                 by_client = input.is_dropped,
                 "connection closed"
             );
