@@ -17,5 +17,6 @@ mod server;
 mod storage;
 pub mod tls;
 
+pub use engine::AUDIT_TARGET;
 pub use server::{Server, StartError};
 pub use storage::{Loading, Misfit, StorageError};

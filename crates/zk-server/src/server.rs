@@ -2,7 +2,7 @@
 
 use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{HostPort, ServerConfig, SessionPassword};
-use crate::engine::{Engine, EngineOptions, SaslOptions, tell_server};
+use crate::engine::{Auditing, Engine, EngineOptions, SaslOptions, tell_failed_start};
 use crate::inspect::Member;
 use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
@@ -114,6 +114,7 @@ pub struct Server {
     workers: Workers,
     storage: Storage,
     housekeeping: Housekeeping,
+    auditing: Auditing,
 }
 
 impl Server {
@@ -137,7 +138,7 @@ impl Server {
         let is_audited = config.service.audit;
         let started = Server::start_all(config, disk, accept);
         if is_audited && started.is_err() {
-            tell_server("serverStart", "failure");
+            tell_failed_start();
         }
         started
     }
@@ -190,7 +191,7 @@ impl Server {
         open_admin(&member.config, &inspect, &runtime)?;
         start_chores(&member, &runtime);
         watch_certificates(tls.as_ref(), &runtime);
-        engine.start_audit().map_err(StartError::Thread)?;
+        let auditing = engine.start_audit().map_err(StartError::Thread)?;
         let housekeeping = Housekeeping::start(runtime)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = Workers::start(&gatekeeper, count, listeners).map_err(StartError::Thread)?;
@@ -200,7 +201,7 @@ impl Server {
             "serving clients on port {plain} (TLS: {secure}), started in {} ms",
             started.elapsed().as_millis()
         );
-        Ok(Server { member, workers, storage, housekeeping })
+        Ok(Server { member, workers, storage, housekeeping, auditing })
     }
 
     /// The port for clients.
@@ -224,15 +225,14 @@ impl Server {
 
     /// Ends all connections, completes the log and stops.
     pub fn stop(self) -> Result<(), StorageError> {
-        if self.member.config.service.audit {
-            tell_server("serverStop", "invoked");
-        }
-        let engine = self.member.engine.clone();
-        engine.close_all();
+        // Before anything is waited for: it must not wait for who reads the audit log.
+        self.auditing.announce_stop();
+        self.member.engine.close_all();
         self.workers.stop();
         self.housekeeping.stop();
         let stopped = self.storage.stop();
-        engine.stop_audit();
+        // Nothing is applied any more.
+        drop(self.auditing);
         stopped
     }
 }

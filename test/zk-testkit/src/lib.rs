@@ -24,7 +24,7 @@ pub use connection::{Connection, Incoming};
 pub use engine::{Engine, apache_or_skip, zkfleet};
 pub use error::Error;
 pub use http::{HttpAnswer, http};
-pub use server::{Server, ServerConfig};
+pub use server::{Server, ServerConfig, free_port};
 pub use word::four_letter_word;
 
 use std::time::Duration;

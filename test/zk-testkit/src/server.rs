@@ -237,7 +237,8 @@ impl Drop for Server {
     }
 }
 
-/// A port of 127.0.0.1 that was free a moment ago.
-fn free_port() -> Result<u16, Error> {
+/// A port of 127.0.0.1 that was free a moment ago, for those who cannot be given port 0: somebody
+/// else may take it before it is bound.
+pub fn free_port() -> Result<u16, Error> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

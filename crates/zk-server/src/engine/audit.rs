@@ -1,8 +1,10 @@
 //! The audit log: Apache's lines, in the server's log under a target of their own.
 //!
-//! The pipeline appends lines to a buffer; a thread of its own writes them, so that a slow stderr
-//! holds up nobody before megabytes wait. Beyond that those who change something wait, with no lock
-//! in their hands: a line of an audit log is not to be dropped.
+//! The pipeline appends lines to a buffer; a thread of its own writes them. A line of an audit log is
+//! not to be dropped: when megabytes wait, no more transactions are made until the thread has taken
+//! them. Requests wait for that as for a log that is behind, and no thread does; reads go on. What is
+//! under way by then is told in any case, and bounded by what may be under way. At the stop there
+//! is no bound, and a deadline: who never reads must not keep the process.
 //!
 //! Mirrors `AuditEvent` and `Slf4jAuditLogger`; differs in: control characters are escaped, and a
 //! failure is no line at ERROR, since any client can cause one.
@@ -11,53 +13,68 @@ use parking_lot::{Condvar, Mutex};
 use std::fmt::{self, Write};
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
 use zk_core::AuditRecord;
 use zk_proto::request::CreateMode;
 
-/// What the lines are filtered by.
-const TARGET: &str = "zkfleet::audit";
+/// What the lines of the audit log are filtered by. They are written by a thread of their own, which
+/// waits for who reads them.
+pub const AUDIT_TARGET: &str = "zkfleet::audit";
 
-/// With more bytes of lines than this waiting, changes wait for the thread that writes them.
+/// With more bytes of lines than this waiting, no more transactions are made.
 const MOST_WAITING_BYTES: usize = 4 << 20;
 
 /// A buffer that many lines made larger than this is not kept.
 const KEPT_BYTES: usize = 64 << 10;
+
+/// How long the last lines may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Lines on their way out.
 pub(super) struct AuditLog {
     queue: Arc<Queue>,
     /// Who the server itself is.
     user: String,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
-    /// There are lines, or there will be none.
+    /// There are lines, there will be none, or the thread is gone.
     news: Condvar,
-    /// Lines were taken.
-    room: Condvar,
+    /// Changed under the lock, read without it.
+    is_full: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     /// Each ends with a newline; there is none inside.
     lines: String,
+    /// Bytes of lines that the thread has in its hands.
+    taken: usize,
+    is_unbounded: bool,
+    is_running: bool,
     stop: bool,
 }
 
 impl AuditLog {
     pub(super) fn new() -> AuditLog {
-        AuditLog { queue: Arc::default(), user: server_user(), thread: Mutex::new(None) }
+        AuditLog { queue: Arc::default(), user: server_user() }
     }
 
-    /// Starts the thread that gives each line to `write`.
-    pub(super) fn start(&self, write: impl Fn(&str) + Send + 'static) -> io::Result<()> {
-        let queue = self.queue.clone();
-        let thread = Builder::new().name("zk-audit".into()).spawn(move || queue.run(write))?;
-        *self.thread.lock() = Some(thread);
+    /// Starts the thread that gives each line to `write`, and calls `has_room` when there is room
+    /// again.
+    pub(super) fn start(
+        &self,
+        write: impl Fn(&str) + Send + 'static,
+        has_room: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        self.queue.state.lock().is_running = true;
+        let running = Running(self.queue.clone());
+        // What does not start is dropped, and then not running any more.
+        Builder::new().name("zk-audit".into()).spawn(move || running.0.run(write, has_room))?;
         Ok(())
     }
 
@@ -66,23 +83,53 @@ impl AuditLog {
         self.queue.add(&Line { record, user: &self.user });
     }
 
-    /// Waits until there is room for more lines.
-    pub(super) fn wait_for_room(&self) {
+    /// Tells what the server itself does, `serverStart` or `serverStop`.
+    pub(super) fn tell_server(&self, operation: &str, result: &str) {
+        self.queue.add(&format_args!(
+            "user={}\toperation={operation}\tresult={result}",
+            Plain(&self.user)
+        ));
+    }
+
+    /// Whether so much waits that no more should come.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.is_full.load(Ordering::Relaxed)
+    }
+
+    /// From now on there is room for all that comes.
+    pub(super) fn lift_bound(&self) {
         let mut state = self.queue.state.lock();
-        while state.lines.len() > MOST_WAITING_BYTES && !state.stop {
-            self.queue.room.wait(&mut state);
+        state.is_unbounded = true;
+        self.queue.is_full.store(false, Ordering::Relaxed);
+    }
+
+    /// Writes what waits, as far as anybody takes it soon, and ends the thread.
+    pub(super) fn end(&self) {
+        let left = self.stop(FAREWELL);
+        if left > 0 {
+            tracing::warn!("the audit log may lack its last {left} bytes: nobody reads them");
         }
     }
 
-    /// Writes what waits and ends the thread.
-    pub(super) fn stop(&self) {
-        self.queue.state.lock().stop = true;
+    /// Lets the thread write what waits, and ends it; how many bytes nobody has taken within
+    /// `patience`.
+    fn stop(&self, patience: Duration) -> usize {
+        let deadline = Instant::now() + patience;
+        let mut state = self.queue.state.lock();
+        state.stop = true;
         self.queue.news.notify_all();
-        self.queue.room.notify_all();
-        if let Some(thread) = self.thread.lock().take() {
-            // It has no words left if it panicked.
-            let _ = thread.join();
-        }
+        while state.is_running && !self.queue.news.wait_until(&mut state, deadline).timed_out() {}
+        if state.is_running { state.lines.len() + state.taken } else { 0 }
+    }
+}
+
+/// The thread, as long as there is one.
+struct Running(Arc<Queue>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.state.lock().is_running = false;
+        self.0.news.notify_all();
     }
 }
 
@@ -92,16 +139,20 @@ impl Queue {
         let is_first = state.lines.is_empty();
         // Writing to a String cannot fail.
         let _ = writeln!(state.lines, "{line}");
+        if state.lines.len() > MOST_WAITING_BYTES && !state.is_unbounded {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
         drop(state);
         if is_first {
-            self.news.notify_one();
+            self.news.notify_all();
         }
     }
 
-    fn run(&self, write: impl Fn(&str)) {
+    fn run(&self, write: impl Fn(&str), has_room: impl Fn()) {
         let mut lines = String::new();
         loop {
             let mut state = self.state.lock();
+            state.taken = 0;
             while state.lines.is_empty() {
                 if state.stop {
                     return;
@@ -109,8 +160,12 @@ impl Queue {
                 self.news.wait(&mut state);
             }
             std::mem::swap(&mut state.lines, &mut lines);
+            state.taken = lines.len();
+            let was_full = self.is_full.swap(false, Ordering::Relaxed);
             drop(state);
-            self.room.notify_all();
+            if was_full {
+                has_room();
+            }
             lines.lines().for_each(&write);
             lines.clear();
             lines.shrink_to(KEPT_BYTES);
@@ -120,17 +175,21 @@ impl Queue {
 
 /// Writes a line to the server's log.
 pub(super) fn write(line: &str) {
-    tracing::info!(target: TARGET, "{line}");
+    tracing::info!(target: AUDIT_TARGET, "{line}");
 }
 
 /// Whether lines reach anybody.
 pub(super) fn is_heard() -> bool {
-    tracing::enabled!(target: TARGET, tracing::Level::INFO)
+    tracing::enabled!(target: AUDIT_TARGET, tracing::Level::INFO)
 }
 
-/// Tells what the server itself does, `serverStart` or `serverStop`.
-pub(crate) fn tell_server(operation: &str, result: &str) {
-    write(&format!("user={}\toperation={operation}\tresult={result}", Plain(&server_user())));
+/// Tells that the server has not started.
+pub(crate) fn tell_failed_start() {
+    let log = AuditLog::new();
+    log.tell_server("serverStart", "failure");
+    // Without a thread there are other words about that.
+    let _ = log.start(write, || ());
+    log.end();
 }
 
 /// Whom the server runs as: Java's `user.name`.
@@ -222,6 +281,9 @@ mod tests {
     use zk_core::Asker;
     use zk_proto::SessionId;
 
+    /// Machines are shared.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     fn record() -> AuditRecord {
         let ip = Some("::ffff:10.0.0.1".parse().unwrap());
         AuditRecord {
@@ -283,36 +345,86 @@ mod tests {
     fn lines_come_out_in_order_and_all_of_them() {
         let (told, lines) = mpsc::channel();
         let log = AuditLog::new();
-        log.start(move |line| told.send(line.to_owned()).unwrap()).unwrap();
+        log.start(move |line| told.send(line.to_owned()).unwrap(), || ()).unwrap();
         for i in 0..1000 {
             log.add(&AuditRecord { path: Some(format!("/{i}")), ..record() });
         }
-        log.stop();
+        assert_eq!(log.stop(PATIENCE), 0);
         let all: Vec<String> = lines.iter().collect();
         assert_eq!(all.len(), 1000);
         assert!((0..1000).all(|i| all[i].contains(&format!("\tznode=/{i}\t"))));
     }
 
-    #[test]
-    fn changes_wait_when_nobody_takes_the_lines() {
-        let (go, may_go) = mpsc::channel::<()>();
-        let log = Arc::new(AuditLog::new());
-        log.start(move |_| may_go.recv().unwrap_or_default()).unwrap();
-        let long = AuditRecord { path: Some("/".repeat(MOST_WAITING_BYTES)), ..record() };
-        // The first is being written, the second waits: that is all that there is room for.
-        log.add(&record());
-        while !log.queue.state.lock().lines.is_empty() {
-            std::thread::yield_now();
+    /// A log with a thread that takes a line for each word sent to it, and word of what was written
+    /// and that there is room again.
+    struct Slow {
+        log: AuditLog,
+        go: mpsc::Sender<()>,
+        lines: mpsc::Receiver<usize>,
+        room: mpsc::Receiver<()>,
+    }
+
+    impl Slow {
+        fn start() -> Slow {
+            let ((go, may_go), (told, lines)) = (mpsc::channel(), mpsc::channel());
+            let (has_room, room) = mpsc::channel();
+            let write = move |line: &str| {
+                // Whoever is gone holds up nobody.
+                let _ = told.send(line.len());
+                let _ = may_go.recv();
+            };
+            let log = AuditLog::new();
+            log.start(write, move || has_room.send(()).unwrap_or_default()).unwrap();
+            Slow { log, go, lines, room }
         }
-        log.wait_for_room();
-        log.add(&long);
-        let own = log.clone();
-        let waiting = std::thread::spawn(move || own.wait_for_room());
-        std::thread::yield_now();
-        assert!(!waiting.is_finished(), "there is no room");
-        go.send(()).unwrap();
-        waiting.join().unwrap();
-        drop(go);
-        log.stop();
+
+        /// The thread has a line in its hands, and more wait than should.
+        fn fill(&self) {
+            self.log.add(&record());
+            self.lines.recv_timeout(PATIENCE).unwrap();
+            let half = AuditRecord { path: Some("/".repeat(MOST_WAITING_BYTES / 2)), ..record() };
+            self.log.add(&half);
+            assert!(!self.log.is_full());
+            self.log.add(&half);
+            assert!(self.log.is_full());
+        }
+    }
+
+    #[test]
+    fn it_is_full_until_the_lines_are_taken() {
+        let slow = Slow::start();
+        slow.fill();
+        assert_eq!(slow.room.try_recv(), Err(mpsc::TryRecvError::Empty));
+        slow.go.send(()).unwrap();
+        slow.room.recv_timeout(PATIENCE).unwrap();
+        assert!(!slow.log.is_full());
+        // What is under way is told although there is no room for it.
+        let long = AuditRecord { path: Some("/".repeat(MOST_WAITING_BYTES)), ..record() };
+        slow.log.add(&long);
+        slow.log.add(&record());
+        drop(slow.go);
+        assert_eq!(slow.log.stop(PATIENCE), 0);
+        assert_eq!(slow.lines.iter().count(), 4);
+    }
+
+    #[test]
+    fn a_stop_waits_for_nobody_for_ever() {
+        let slow = Slow::start();
+        slow.fill();
+        slow.log.lift_bound();
+        assert!(!slow.log.is_full());
+        slow.log.add(&record());
+        assert!(!slow.log.is_full());
+        let left = slow.log.stop(Duration::from_millis(10));
+        assert!(left > MOST_WAITING_BYTES, "{left} bytes");
+        drop(slow.go);
+    }
+
+    #[test]
+    fn a_thread_that_panicked_is_not_waited_for() {
+        let log = AuditLog::new();
+        log.start(|_| panic!("a test's own panic"), || ()).unwrap();
+        log.add(&record());
+        assert_eq!(log.stop(PATIENCE), 0);
     }
 }

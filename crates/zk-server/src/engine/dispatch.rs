@@ -90,7 +90,7 @@ impl Engine {
 
     /// Sends what the effects left in the outputs: here when it is little, since that saves the way
     /// to another thread, else by the connections' own threads. No lock is held here, so this is
-    /// where lines are written, and where an audit log that nobody takes makes who writes wait.
+    /// where lines are written.
     pub(super) fn flush(&self, Left { dirty, lines }: Left) {
         let here = dirty.len() <= FLUSH_HERE;
         for conn in dirty {
@@ -103,9 +103,6 @@ impl Engine {
         if !lines.is_empty() {
             let now_ms = self.now_ms();
             lines.into_iter().for_each(|line| line.write(now_ms));
-        }
-        if let Some(audit) = &self.audit {
-            audit.wait_for_room();
         }
     }
 

@@ -24,7 +24,8 @@ mod words;
 pub(crate) use requests::{Handled, Hangup, Next};
 pub(crate) use sasl::SaslOptions;
 
-pub(crate) use audit::tell_server;
+pub use audit::AUDIT_TARGET;
+pub(crate) use audit::tell_failed_start;
 
 use audit::AuditLog;
 use large::LargeRequests;
@@ -95,8 +96,30 @@ pub(crate) struct Engine {
     started: Instant,
     /// The log failed: nothing is acknowledged any more, reads go on.
     is_poisoned: AtomicBool,
-    /// No transactions are made for now; changed under the pipeline's lock.
+    /// No transactions are made for now; set under the pipeline's lock.
     is_paused: AtomicBool,
+}
+
+/// The audit log of a running member. It ends when this is dropped, and nothing may be applied then.
+pub(crate) struct Auditing(Arc<Engine>);
+
+impl Auditing {
+    /// The member is about to stop: nobody waits for the audit log any more.
+    pub(crate) fn announce_stop(&self) {
+        if let Some(log) = &self.0.audit {
+            log.lift_bound();
+            log.tell_server("serverStop", "invoked");
+            self.0.note_room();
+        }
+    }
+}
+
+impl Drop for Auditing {
+    fn drop(&mut self) {
+        if let Some(log) = &self.0.audit {
+            log.end();
+        }
+    }
 }
 
 /// The connections by their numbers.
@@ -218,7 +241,8 @@ impl Engine {
         let mut tree = self.tree.write();
         let Gate { core, fx, .. } = &mut *gate;
         let now_ms = self.now_ms();
-        // Nobody waits for the watches now: who looks at them has the tree.
+        // Reads wait for the tree in any case. Only who counts or lists watches, and who removes
+        // those of a connection that has ended, wait for the watches alone.
         let more = {
             let mut watches = self.watches.lock();
             core.logged(&mut tree, &mut *watches, now_ms, zxid, APPLY_TURN, fx)
@@ -246,29 +270,39 @@ impl Engine {
     }
 
     /// Starts the thread of the audit log, if there is to be one.
-    pub(crate) fn start_audit(&self) -> io::Result<()> {
-        let Some(log) = &self.audit else { return Ok(()) };
+    pub(crate) fn start_audit(self: &Arc<Engine>) -> io::Result<Auditing> {
+        let auditing = Auditing(self.clone());
+        let Some(log) = &self.audit else { return Ok(auditing) };
         if !audit::is_heard() {
             tracing::warn!("audit.enable: the filter of the log hides the lines of zkfleet::audit");
         }
-        log.start(audit::write)?;
-        tell_server("serverStart", "success");
-        Ok(())
+        let engine = Arc::downgrade(self);
+        log.start(audit::write, move || {
+            if let Some(engine) = engine.upgrade() {
+                engine.note_room();
+            }
+        })?;
+        log.tell_server("serverStart", "success");
+        Ok(auditing)
     }
 
-    /// Ends the audit log: nothing is applied any more.
-    pub(crate) fn stop_audit(&self) {
-        if let Some(log) = &self.audit {
-            log.stop();
-        }
-    }
-
-    /// Whether transactions should be made.
+    /// Whether transactions should be made: not while the log or the audit log is behind.
     fn admits(&self) -> Result<(), AppendError> {
-        match self.is_paused.load(Ordering::Relaxed) {
-            true => Err(AppendError::Busy),
-            false => self.log.admits(),
+        if self.is_paused.load(Ordering::Relaxed) {
+            return Err(AppendError::Busy);
         }
+        self.log.admits()?;
+        match &self.audit {
+            Some(audit) if audit.is_full() => Err(AppendError::Busy),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing keeps transactions from being made any more.
+    fn note_room(&self) {
+        // Who has just found none is on the list of those who wait, when the lock is free.
+        drop(self.gate.lock());
+        self.go_on(self.now_ms());
     }
 
     /// From now on no transactions are made; who wants one waits for [`Engine::resume`].
@@ -295,10 +329,8 @@ impl Engine {
 
     /// Ends a pause.
     pub(crate) fn resume(&self) {
-        let gate = self.gate.lock();
         self.is_paused.store(false, Ordering::Relaxed);
-        drop(gate);
-        self.go_on(self.now_ms());
+        self.note_room();
     }
 
     /// Whoever waited for the log sees what is possible now.

@@ -1,7 +1,7 @@
 //! What waits for the pipeline, and the thread that sees to it.
 //!
-//! Whoever has requests while nobody is at the pipeline prepares them itself: that is the shortest
-//! way for a lone writer. Else they are posted, and the pipeline's thread prepares and applies what
+//! Whoever has requests while nobody is at the pipeline prepares them itself, if they are few or
+//! nothing else is under way: that is the shortest way for a lone writer. Else they are posted, and the pipeline's thread prepares and applies what
 //! has gathered, in large turns and on one core. So no thread ever waits for the pipeline's lock
 //! with its sockets unread, and the log's thread goes on with the next sync while the last batch is
 //! applied.

@@ -1,11 +1,21 @@
 //! The audit log of the binary: Apache's lines, in the log of the server.
 
-use zk_proto::acl::AclBytes;
-use zk_proto::request::{Create, CreateMode, Request};
-use zk_proto::{OpCode, SessionId};
-use zk_testkit::{Client, Engine, Server, ServerConfig};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
 
-use crate::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use zk_proto::acl::AclBytes;
+use zk_proto::request::{Create, CreateMode, Request, VersionedPath};
+use zk_proto::{OpCode, SessionId, Xid};
+use zk_testkit::{Engine, Server, ServerConfig};
+
+use crate::client::{Client, open};
+use crate::{PATIENCE, wait_until};
 
 /// What was told so far, in order.
 fn lines(server: &Server) -> Vec<String> {
@@ -23,7 +33,7 @@ fn start(enabled: bool) -> Server {
 #[test]
 fn changes_are_told_in_apaches_words() {
     let mut server = start(true);
-    let mut client = Client::connect(server.addr(), 10_000).unwrap();
+    let mut client = zk_testkit::Client::connect(server.addr(), 10_000).unwrap();
     let SessionId(id) = client.session().session_id;
     client.create("/a", b"", CreateMode::PersistentSequential).unwrap();
     client.auth("digest", b"bob:secret").unwrap();
@@ -68,7 +78,7 @@ fn changes_are_told_in_apaches_words() {
 
 #[test]
 fn a_server_that_does_not_start_says_so_and_without_the_key_nothing_is_told() {
-    let dir = tempfile::TempDir::new().unwrap();
+    let dir = TempDir::new().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let cfg = dir.path().join("zoo.cfg");
     let text = format!(
@@ -82,9 +92,129 @@ fn a_server_that_does_not_start_says_so_and_without_the_key_nothing_is_told() {
     assert!(log.contains("\toperation=serverStart\tresult=failure\n"), "{log}");
 
     let mut server = start(false);
-    let mut client = Client::connect(server.addr(), 10_000).unwrap();
+    let mut client = zk_testkit::Client::connect(server.addr(), 10_000).unwrap();
     client.create("/a", b"", CreateMode::Ephemeral).unwrap();
     client.close().unwrap();
     assert!(server.terminate().unwrap().success());
     assert!(!server.log_tail(100).contains("operation="), "{}", server.log_tail(100));
+}
+
+/// A server whose stderr is read when the test wants it.
+struct Unread {
+    child: Child,
+    stderr: UnixStream,
+    addr: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Unread {
+    fn start() -> Unread {
+        let dir = TempDir::new().unwrap();
+        let cfg = dir.path().join("zoo.cfg");
+        let text = format!(
+            "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\ntickTime=200\n\
+             admin.enableServer=false\naudit.enable=true\nmaxClientCnxns=0\n",
+            dir.path().display()
+        );
+        std::fs::write(&cfg, text).unwrap();
+        let (stderr, other_end) = UnixStream::pair().unwrap();
+        let mut command = Engine::Ours.command(&cfg, &[]).unwrap();
+        let child = command.stderr(OwnedFd::from(other_end)).spawn().unwrap();
+        stderr.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut told = Vec::new();
+        let port = loop {
+            let mut byte = [0];
+            (&stderr).read_exact(&mut byte).unwrap();
+            told.extend(byte);
+            let text = String::from_utf8_lossy(&told);
+            let port = text.split_once("serving clients on port ").map(|(_, rest)| rest);
+            if let Some((port, _)) = port.and_then(|rest| rest.split_once(' ')) {
+                break port.parse().unwrap();
+            }
+        };
+        Unread { child, stderr, addr: (Ipv4Addr::LOCALHOST, port).into(), _dir: dir }
+    }
+
+    /// A client that made changes until one was not answered, and how many there were with that one.
+    fn fill(&self) -> (Client, usize) {
+        let stream = open(self.addr);
+        let own = stream.try_clone().unwrap();
+        let mut client = Client::handshake(stream, 1_000).unwrap();
+        let path = format!("/{}", "x".repeat(4_000));
+        let delete = Request::Delete(VersionedPath { path: path.into(), version: -1 });
+        // Silence, for as long as no disk is slow.
+        own.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut sent = 0;
+        loop {
+            client.send(&delete).unwrap();
+            sent += 1;
+            match client.reply() {
+                Ok(reply) => assert_eq!(reply.err, NO_NODE),
+                Err(_) => break,
+            }
+            assert!(sent < MANY, "somebody has read all of it");
+        }
+        own.set_read_timeout(Some(PATIENCE)).unwrap();
+        (client, sent)
+    }
+}
+
+impl Unread {
+    /// SIGTERM, and the exit code.
+    fn stop(&mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let mut status = None;
+        wait_until("it has stopped", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        // Gone already, if the test passes.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines about so many changes have room neither in the queue nor at the thread that writes them.
+const MANY: usize = 3_500;
+const NO_NODE: i32 = -101;
+
+#[test]
+fn when_nobody_reads_the_log_changes_wait_and_nobody_else_does() {
+    let mut server = Unread::start();
+    let mut reader = Client::handshake(open(server.addr), 1_000).unwrap();
+    let (mut writer, sent) = server.fill();
+    // Longer than the sessions live without a sign.
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        assert!(reader.get("/").is_ok());
+        reader.send(&Request::Ping).unwrap();
+        assert_eq!(reader.reply().unwrap().xid, Xid::PING.0);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut log = server.stderr.try_clone().unwrap();
+    let lines = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // Until the server is gone.
+        let _ = log.read_to_end(&mut text);
+        String::from_utf8(text).unwrap().matches("operation=delete").count()
+    });
+    assert_eq!(writer.reply().unwrap().err, NO_NODE);
+    assert_eq!(writer.call(&Request::CloseSession).unwrap().err, 0);
+    assert_eq!(reader.create("/a", b"").unwrap(), 0);
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(lines.join().unwrap(), sent);
+}
+
+#[test]
+fn when_nobody_reads_the_log_it_stops_all_the_same() {
+    let mut server = Unread::start();
+    let (writer, _) = server.fill();
+    assert_eq!(server.stop(), Some(0));
+    assert!(writer.ends());
 }

@@ -13,6 +13,7 @@ use zk_store::sim::SimDisk;
 
 use crate::client::{Client, open};
 use crate::member::Member;
+use crate::metrics::figure;
 use crate::wait_until;
 
 /// A disk whose syncs wait while it is held.
@@ -101,9 +102,7 @@ fn set(data: &[u8]) -> Request<'_> {
 }
 
 fn outstanding(member: &Member) -> usize {
-    let text = member.word("mntr");
-    let line = text.lines().find_map(|line| line.strip_prefix("zk_outstanding_requests\t"));
-    line.unwrap().trim().parse().unwrap()
+    figure(member, "outstanding_requests").parse().unwrap()
 }
 
 #[test]

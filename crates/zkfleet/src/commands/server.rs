@@ -1,5 +1,7 @@
 //! `zkfleet server FILE`: one member, in the foreground, until SIGTERM or SIGINT.
 
+mod lines;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use zk_server::Server;
 use zk_server::config::{self, Options, Override};
 use zk_store::disk::RealDisk;
 use zk_store::recover::Accept;
+
+use lines::Lines;
 
 const EXIT_CODES: &str = "\
 Exit codes, Apache ZooKeeper's:
@@ -49,11 +53,20 @@ pub(crate) struct Args {
 const BAD_CONFIG: u8 = 2;
 /// Exit code after the log could not be written.
 const LOG_FAILED: u8 = 10;
+/// How long the last lines on stderr may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop. The exit code tells the truth: 0 only after a complete stop.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    let lines = Lines::start();
+    log_to(&lines, args.log_format);
+    let code = load_and_serve(args);
+    lines.flush(LAST_LINES);
+    code
+}
+
+fn load_and_serve(args: &Args) -> ExitCode {
     let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
-    log_to_stderr(args.log_format);
     let mut set: Vec<Override> =
         args.set.iter().map(|text| Override::from_argument(text)).collect();
     for variable in ["JVMFLAGS", "SERVER_JVMFLAGS"] {
@@ -89,10 +102,10 @@ enum LogFormat {
 
 /// Lines on stderr: one each, at INFO unless `ZKFLEET_LOG` says otherwise: a level, or levels by
 /// module, as in `info,zk_server::net=debug`.
-fn log_to_stderr(format: LogFormat) {
+fn log_to(lines: &Lines, format: LogFormat) {
     let wanted = std::env::var("ZKFLEET_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let levels = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(lines.clone());
     let registry = tracing_subscriber::registry().with(levels);
     // Only a second call fails, and then the first one holds.
     let _ = match format {

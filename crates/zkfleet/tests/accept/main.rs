@@ -2,8 +2,8 @@
 //! names the option that lets it, starts with it once, and never needs it again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A directory, and whoever serves it.
 struct Place {
     dir: TempDir,
-    port: u16,
+    /// Another one at each start.
+    port: Cell<u16>,
 }
 
 struct Running(Child);
@@ -31,11 +32,9 @@ impl Drop for Running {
 
 impl Place {
     fn new() -> Place {
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let place = Place { dir: TempDir::new().unwrap(), port };
+        let place = Place { dir: TempDir::new().unwrap(), port: Cell::new(0) };
         let lines = format!(
-            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+            "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\n\
              admin.enableServer=false\npreAllocSize=256\n",
             place.dir.path().join("data").display()
         );
@@ -63,10 +62,10 @@ impl Place {
             if let Some(status) = running.0.try_wait().unwrap() {
                 return Err(status);
             }
-            // The port is open before the data is read.
-            if self.told().contains("serving clients")
-                && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
-            {
+            let told = self.told();
+            let port = told.split_once("serving clients on port ").map(|(_, rest)| rest);
+            if let Some((port, _)) = port.and_then(|rest| rest.split_once(' ')) {
+                self.port.set(port.parse().unwrap());
                 return Ok(running);
             }
             assert!(Instant::now() < deadline, "neither up nor ended: {}", self.told());
@@ -77,7 +76,7 @@ impl Place {
     /// The output of a command of the shell, if it succeeded.
     fn shell(&self, words: &[&str]) -> Option<String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zkfleet"));
-        command.args(["shell", "-server", &format!("127.0.0.1:{}", self.port)]).args(words);
+        command.args(["shell", "-server", &format!("127.0.0.1:{}", self.port.get())]).args(words);
         let output = command.output().unwrap();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }

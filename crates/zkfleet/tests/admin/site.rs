@@ -1,9 +1,9 @@
 //! A server with everything on that operators use.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use zk_proto::request::{CreateMode, ReadRequest, Request};
-use zk_testkit::{Client, Engine, Error, HttpAnswer, Server, ServerConfig, http};
+use zk_testkit::{Client, Engine, Error, HttpAnswer, Server, ServerConfig, free_port, http};
 
 /// What has all rights, and its `Authorization`.
 pub(crate) const SUPER: (&str, &str) = ("Authorization", "digest super:zkfleet");
@@ -23,7 +23,8 @@ impl Site {
     pub(crate) fn start(engine: Engine, lines: &[&str]) -> Site {
         let mut tries = 1;
         loop {
-            let [admin, metrics] = [free(), free()];
+            let [admin, metrics] =
+                [0; 2].map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap())));
             match Server::start(config(engine, admin.port(), metrics.port(), lines)) {
                 Ok(server) => return Site { server, admin, metrics },
                 Err(Error::NotUp { tail, .. }) if tries < TRIES && tail.contains("in use") => {}
@@ -67,10 +68,6 @@ impl Site {
         one.delete("/nothing", -1).unwrap_err();
         [one, two]
     }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 fn config(engine: Engine, admin: u16, metrics: u16, lines: &[&str]) -> ServerConfig {

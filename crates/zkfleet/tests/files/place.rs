@@ -54,7 +54,9 @@ impl Place {
 
     fn write(end: impl FnOnce(&mut Server)) -> Place {
         let mut config = ServerConfig::new(Engine::Ours);
-        config.lines.extend(["preAllocSize=256".to_owned(), "snapCount=20".to_owned()]);
+        // A snapshot is due after half of `snapCount` at the earliest: the log that begins with the
+        // last one has all that is written at the end.
+        config.lines.extend(["preAllocSize=256".to_owned(), "snapCount=100".to_owned()]);
         let mut server = Server::start(config).unwrap();
         let mut client = Client::connect(server.addr(), 30_000).unwrap();
         client.create("/n", b"0", CreateMode::Persistent).unwrap();

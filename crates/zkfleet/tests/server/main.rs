@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,10 +64,8 @@ impl Place {
 
     /// A configuration that works, with these lines behind it.
     fn config(&self, lines: &str) -> PathBuf {
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let text = format!(
-            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+            "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\n\
              admin.enableServer=false\npreAllocSize=256\n{lines}",
             self.path("data").display()
         );
@@ -95,7 +95,19 @@ impl Place {
     }
 
     fn said(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap()
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Where it serves clients, as soon as it does.
+    fn addr(&self) -> SocketAddr {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(addr) = addr_in(&self.said()) {
+                return addr;
+            }
+            assert!(Instant::now() < deadline, "it does not serve: {}", self.said());
+            std::thread::sleep(POLL);
+        }
     }
 
     /// The exit code; it must end by itself.
@@ -127,6 +139,13 @@ impl Place {
             assert!(said.contains(words), "no {words:?} in:\n{said}");
         }
     }
+}
+
+/// Where a server says that it serves clients.
+fn addr_in(said: &str) -> Option<SocketAddr> {
+    let (_, rest) = said.split_once("serving clients on port ")?;
+    let (port, _) = rest.split_once(' ')?;
+    Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into())
 }
 
 #[test]
@@ -304,19 +323,41 @@ fn a_disk_that_refuses() {
     fs::create_dir_all(&log).unwrap();
     let config = place.config("");
     let mut running = place.spawn(&[config.to_str().unwrap()]);
-    let deadline = Instant::now() + PATIENCE;
-    while !place.said().contains("serving clients") {
-        assert!(Instant::now() < deadline, "{}", place.said());
-        std::thread::sleep(POLL);
-    }
-    let text = fs::read_to_string(&config).unwrap();
-    let port = text.lines().find_map(|line| line.strip_prefix("clientPort=")).unwrap();
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().unwrap()));
-    let session = Client::connect(addr, 10_000);
+    let session = Client::connect(place.addr(), 10_000);
     assert!(matches!(session, Err(Error::Closed)), "{session:?}");
     assert_eq!(place.ended(&mut running), Some(10));
     let said = place.said();
     assert!(said.contains("ERROR") && said.contains(log.to_str().unwrap()), "{said}");
+}
+
+/// The exit code does not wait for who reads why.
+#[test]
+fn a_disk_that_refuses_and_a_stderr_that_nobody_reads() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("data/version-2/log.1")).unwrap();
+    let config = place.config("audit.enable=true\n");
+    let (mut log, stderr) = UnixStream::pair().unwrap();
+    log.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = Command::new(&place.binary);
+    command.arg("server").arg(&config).stderr(OwnedFd::from(stderr.try_clone().unwrap()));
+    let mut running = Running(command.spawn().unwrap());
+    let mut said = Vec::new();
+    let addr = loop {
+        let mut byte = [0];
+        log.read_exact(&mut byte).unwrap();
+        said.extend(byte);
+        if let Some(addr) = addr_in(&String::from_utf8_lossy(&said)) {
+            break addr;
+        }
+    };
+    // From here on nobody reads, and there is no room for a word.
+    stderr.set_nonblocking(true).unwrap();
+    while (&stderr).write(b"x").is_ok() {}
+    stderr.set_nonblocking(false).unwrap();
+    let session = Client::connect(addr, 10_000);
+    assert!(matches!(session, Err(Error::Closed)), "{session:?}");
+    assert_eq!(place.ended(&mut running), Some(10));
+    drop(log);
 }
 
 /// All there is on disk, and 0.

@@ -6,10 +6,12 @@ use crate::engine::{EngineOptions, SaslOptions, TxnLog};
 use crate::net::Outbox;
 use crate::net::conn::{Line, OUTPUT_HIGH_WATER};
 use parking_lot::Mutex;
+use std::sync::mpsc;
+use std::time::Duration;
 use zk_core::CoreOptions;
 use zk_proto::connect::ConnectRequest;
 use zk_proto::jute::put_frame;
-use zk_proto::request::{Request, RequestHeader, SetDataRequest};
+use zk_proto::request::{ReadRequest, Request, RequestHeader, SetDataRequest};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{Jute, Reader, SessionId, Zxid};
 use zk_tree::TreeOptions;
@@ -41,8 +43,12 @@ struct World {
 
 impl World {
     fn new(max_outstanding: usize) -> World {
+        World::with(CoreOptions::default(), max_outstanding)
+    }
+
+    fn with(core: CoreOptions, max_outstanding: usize) -> World {
         let options = EngineOptions {
-            core: CoreOptions::default(),
+            core,
             max_frame_bytes: 1 << 20,
             max_outstanding,
             large_requests: None,
@@ -182,6 +188,50 @@ fn no_more_are_posted_than_there_are_places() {
     assert_eq!(world.post(&second, &set(9, b"y")), None, "they are under way");
     world.sync();
     assert!(world.post(&second, &set(9, b"y")).is_some());
+}
+
+#[test]
+fn changes_wait_for_the_audit_log_and_reads_do_not() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let world = World::with(CoreOptions { audit: true, ..CoreOptions::default() }, 1000);
+    let [first, second, reader] = [0; 3].map(|_| world.client());
+    let ((go, may_go), (told, lines)) = (mpsc::channel::<()>(), mpsc::channel());
+    let (tell_room, has_room) = mpsc::channel();
+    let audit = world.engine.audit.as_ref().unwrap();
+    let write = move |_: &str| {
+        told.send(()).unwrap();
+        may_go.recv().unwrap_or_default();
+    };
+    let engine = world.engine.clone();
+    let on_room = move || {
+        engine.note_room();
+        tell_room.send(()).unwrap();
+    };
+    audit.start(write, on_room).unwrap();
+    audit.tell_server("this line is being written", "");
+    lines.recv_timeout(PATIENCE).unwrap();
+    while !audit.is_full() {
+        audit.tell_server(&"x".repeat(1 << 20), "");
+    }
+    let before = world.logged();
+    assert_eq!(world.engine.submit(&first, &set(1, b"a")), Ok(None));
+    assert!(world.post(&second, &set(2, b"b")).is_some());
+    assert_eq!(world.engine.take_mail(), Turn::Blocked);
+    let read = ReadRequest { path: "/".into(), watch: false };
+    world.engine.input(&reader, &request(3, &Request::GetData(read))).unwrap();
+    assert_eq!((answers(&reader), world.logged()), (vec![3], before));
+    // Who waits is not silent, and nothing expires.
+    first.heard_ms.store(i64::MIN, Ordering::Relaxed);
+    assert!(!world.engine.expire_some());
+    assert!(first.heard_ms.load(Ordering::Relaxed) >= 0);
+    go.send(()).unwrap();
+    has_room.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    assert!(world.engine.submit(&first, &set(1, b"a")).unwrap().is_some());
+    world.sync();
+    assert_eq!((answers(&first), answers(&second)), (vec![1], vec![2]));
+    drop(go);
+    audit.end();
 }
 
 #[test]
