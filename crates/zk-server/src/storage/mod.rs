@@ -345,6 +345,11 @@ impl Storage {
         if let Some(chores) = self.chores.take() {
             chores.stop();
         }
+        if let Some(engine) = &self.engine {
+            // What is still posted must not meet a log that takes nothing more. A log that is full
+            // or has failed takes nothing as it is.
+            let _ = engine.pause();
+        }
         let result = match self.log.get() {
             Some(log) => log.shutdown(),
             None => Ok(()),
