@@ -189,14 +189,20 @@ fn the_queue_is_bounded_for_who_asks_and_takes_what_nobody_asked_for() {
     assert_eq!(zxids(&disk, 1).0, (1..=zxid).collect::<Vec<_>>());
 }
 
-#[test]
-fn writes_wait_until_the_next_file_can_be_opened() {
-    let disk = disk();
-    let (commit, completions) = start(&disk);
+/// A log with one record, whose next one begins a file.
+fn start_between_files(disk: &SimDisk) -> (GroupCommit, Receiver<Completion>) {
+    let (commit, completions) = start(disk);
     append(&commit, 1).unwrap();
     next(&completions);
     commit.roll();
     until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+    (commit, completions)
+}
+
+#[test]
+fn writes_wait_until_the_next_file_can_be_opened() {
+    let disk = disk();
+    let (commit, completions) = start_between_files(&disk);
     // The roll is done, so the next calls are those that begin the file; three attempts fail.
     (0..3).for_each(|call| disk.fail(call, EMFILE));
     append(&commit, 2).unwrap();
@@ -210,11 +216,7 @@ fn writes_wait_until_the_next_file_can_be_opened() {
 #[test]
 fn a_stop_without_descriptors_acknowledges_nothing_and_ends() {
     let disk = disk();
-    let (commit, completions) = start(&disk);
-    append(&commit, 1).unwrap();
-    next(&completions);
-    commit.roll();
-    until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+    let (commit, completions) = start_between_files(&disk);
     (0..1000).for_each(|call| disk.fail(call, EMFILE));
     append(&commit, 2).unwrap();
     let opens = disk.calls_of(Op::Open);

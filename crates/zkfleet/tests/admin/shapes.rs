@@ -16,6 +16,8 @@ const ELSEWHERE: [&str; 2] = ["restore", "snapshot"];
 const SUBSETS: [&str; 2] = ["environment.", "monitor."];
 /// Settings instead of what Java knows, without passwords.
 const PROPERTIES: &str = "system_properties.";
+/// What a JVM tells of itself.
+const JVM: &str = "environment.java.";
 /// What ours counts and Apache does not.
 const OURS: [&str; 2] = ["monitor.sessions_refused: int", "monitor.unsent_limit_exceeded: int"];
 
@@ -64,8 +66,11 @@ fn apache_394_answers_with_the_recorded_fields() {
     if !apache_or_skip(Engine::Apache39) {
         return;
     }
-    // What this very machine has is all text.
+    // What this very machine and its JVM have is all text.
     let is_of_machine = |line: &String| {
+        if line.starts_with(JVM) {
+            return true;
+        }
         let key = line.strip_prefix(PROPERTIES);
         key.is_some_and(|key| !["command: text", "error: null"].contains(&key))
     };
