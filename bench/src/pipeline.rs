@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zk_core::{Admission, Core, CoreOptions, Effect, Effects, Times};
 use zk_proto::connect::ConnectRequest;
 use zk_proto::request::{CreateMode, Request, VersionedPath};
-use zk_proto::{Jute, SessionId, Zxid};
+use zk_proto::{Jute, Zxid};
 use zk_tree::{ConnId, Tree, TreeOptions, Watches};
 
 use crate::loads::keyed;
@@ -134,14 +134,7 @@ impl Member {
             cost: Cost::default(),
             now_ms: 0,
         };
-        let connect = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout_ms: 10_000,
-            session_id: SessionId::NONE,
-            password: None,
-            read_only: Some(false),
-        };
+        let connect = ConnectRequest::new_session(10_000);
         for conn in 1..=CONNS {
             member.core.connected(ConnId(conn), None, Vec::new());
             let Member { core, tree, fx, .. } = &mut member;

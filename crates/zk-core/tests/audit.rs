@@ -10,7 +10,7 @@ use zk_proto::request::{
     AuthPacket, Create, CreateMode, MultiOp, MultiRequest, Request, RequestHeader, SetAclRequest,
     SetDataRequest, VersionedPath,
 };
-use zk_proto::{Jute, OpCode, Perms, SessionId};
+use zk_proto::{Jute, OpCode, Perms};
 use zk_tree::{ConnId, Tree, TreeOptions, Watches};
 
 const CONN: ConnId = ConnId(1);
@@ -31,14 +31,7 @@ impl Member {
         let core = Core::new(options, &tree, Vec::new(), NOW);
         let mut member = Member { core, tree, watches: Watches::new(1), told: Vec::new() };
         member.core.connected(CONN, Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), Vec::new());
-        let connect = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout_ms: 10_000,
-            session_id: SessionId::NONE,
-            password: None,
-            read_only: Some(false),
-        };
+        let connect = ConnectRequest::new_session(10_000);
         let mut fx = Effects::new();
         member.core.handshake(&member.tree, NOW, CONN, &connect.to_bytes(), &mut fx);
         member.carry_out(fx);

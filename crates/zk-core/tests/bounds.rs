@@ -10,7 +10,7 @@ use zk_proto::request::{
 };
 use zk_proto::response::ReplyHeader;
 use zk_proto::txn::TxnEntry;
-use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader, SessionId};
+use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader};
 use zk_tree::{ConnId, PrepareOptions, Tree, TreeOptions, Watches};
 
 const CONN: ConnId = ConnId(1);
@@ -39,14 +39,7 @@ impl Member {
         let (watches, answers) = (Watches::new(1), Vec::new());
         let mut member = Member { core, tree, watches, answers, closed: false };
         member.core.connected(CONN, None, Vec::new());
-        let connect = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout_ms: 10_000,
-            session_id: SessionId::NONE,
-            password: None,
-            read_only: Some(false),
-        };
+        let connect = ConnectRequest::new_session(10_000);
         let mut fx = Effects::new();
         member.core.handshake(&member.tree, NOW, CONN, &connect.to_bytes(), &mut fx);
         member.carry_out(fx);

@@ -21,6 +21,21 @@ pub struct ConnectRequest<'a> {
     pub read_only: Option<bool>,
 }
 
+impl ConnectRequest<'_> {
+    /// That of a client without a past, which wants this session timeout in ms.
+    #[must_use]
+    pub const fn new_session(timeout_ms: i32) -> Self {
+        ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: 0,
+            timeout_ms,
+            session_id: SessionId::NONE,
+            password: None,
+            read_only: Some(false),
+        }
+    }
+}
+
 /// A server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectResponse {

@@ -13,7 +13,7 @@ use zk_proto::connect::ConnectRequest;
 use zk_proto::jute::put_frame;
 use zk_proto::request::{ReadRequest, Request, RequestHeader, SetDataRequest};
 use zk_proto::response::ReplyHeader;
-use zk_proto::{Jute, Reader, SessionId, Zxid};
+use zk_proto::{Jute, Reader, Zxid};
 use zk_tree::TreeOptions;
 
 /// A log that is a list, and takes what it is told to.
@@ -69,14 +69,7 @@ impl World {
         let outbox = Arc::<Outbox>::default();
         let line = Line { peer, socket: None, _seat: None, outbox, is_secure: false };
         let conn = self.engine.connect(line, Vec::new(), i64::MAX);
-        let connect = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout_ms: 10_000,
-            session_id: SessionId::NONE,
-            password: None,
-            read_only: Some(false),
-        };
+        let connect = ConnectRequest::new_session(10_000);
         let mut frame = Vec::new();
         put_frame(&mut frame, |out| connect.write(out));
         self.engine.input(&conn, &frame).unwrap();
