@@ -17,6 +17,6 @@ mod server;
 mod storage;
 pub mod tls;
 
-pub use engine::AUDIT_TARGET;
-pub use server::{Server, StartError};
+pub use engine::{AUDIT_TARGET, AuditSink, log_audit};
+pub use server::{Server, StartError, StopError};
 pub use storage::{Loading, Misfit, StorageError};

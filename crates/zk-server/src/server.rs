@@ -2,7 +2,8 @@
 
 use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{HostPort, ServerConfig, SessionPassword};
-use crate::engine::{Auditing, Engine, EngineOptions, SaslOptions, tell_failed_start};
+use crate::engine::{AuditSink, Auditing, Engine, EngineOptions, SaslOptions};
+use crate::engine::{log_audit, tell_failed_start};
 use crate::inspect::Member;
 use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
@@ -108,6 +109,18 @@ impl StartError {
     }
 }
 
+/// Why a stop is not complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// The log cannot be completed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The audit log has failed, now or before.
+    #[error("lines of the audit log could not be written, see the error about it above")]
+    Audit,
+}
+
 /// A running member.
 pub struct Server {
     member: Arc<Member>,
@@ -125,20 +138,25 @@ impl Server {
 
     /// The same on a disk of the caller's: tests bring one that is slow, or full when they say so.
     pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<Server, StartError> {
-        Server::start_accepting(config, disk, &[])
+        let audit: AuditSink = Arc::new(|line| {
+            log_audit(line);
+            Ok(())
+        });
+        Server::start_accepting(config, disk, &[], audit)
     }
 
     /// The same, letting losses pass that recovery refuses otherwise. It is for one start: when
-    /// there is nothing to let pass, the member does not start.
+    /// there is nothing to let pass, the member does not start. Lines of the audit log go to `audit`.
     pub fn start_accepting(
         config: ServerConfig,
         disk: Arc<dyn Disk>,
         accept: &[Accept],
+        audit: AuditSink,
     ) -> Result<Server, StartError> {
         let is_audited = config.service.audit;
-        let started = Server::start_all(config, disk, accept);
+        let started = Server::start_all(config, disk, accept, audit.clone());
         if is_audited && started.is_err() {
-            tell_failed_start();
+            tell_failed_start(audit);
         }
         started
     }
@@ -147,6 +165,7 @@ impl Server {
         config: ServerConfig,
         disk: Arc<dyn Disk>,
         accept: &[Accept],
+        audit: AuditSink,
     ) -> Result<Server, StartError> {
         let started = Instant::now();
         descriptors::raise();
@@ -191,7 +210,7 @@ impl Server {
         open_admin(&member.config, &inspect, &runtime)?;
         start_chores(&member, &runtime);
         watch_certificates(tls.as_ref(), &runtime);
-        let auditing = engine.start_audit().map_err(StartError::Thread)?;
+        let auditing = engine.start_audit(audit).map_err(StartError::Thread)?;
         let housekeeping = Housekeeping::start(runtime)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = Workers::start(&gatekeeper, count, listeners).map_err(StartError::Thread)?;
@@ -216,15 +235,15 @@ impl Server {
         self.member.ports[1]
     }
 
-    /// Whether the log failed: nothing can be acknowledged any more, and the process should end
-    /// with an error.
+    /// Whether the log or the audit log failed: nothing can be acknowledged any more, and the process
+    /// should end with an error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.member.engine.is_poisoned()
     }
 
     /// Ends all connections, completes the log and stops.
-    pub fn stop(self) -> Result<(), StorageError> {
+    pub fn stop(self) -> Result<(), StopError> {
         // Before anything is waited for: it must not wait for who reads the audit log.
         self.auditing.announce_stop();
         self.member.engine.close_all();
@@ -232,8 +251,9 @@ impl Server {
         self.housekeeping.stop();
         let stopped = self.storage.stop();
         // Nothing is applied any more.
-        drop(self.auditing);
-        stopped
+        let is_audited = self.auditing.end();
+        stopped?;
+        if is_audited { Ok(()) } else { Err(StopError::Audit) }
     }
 }
 

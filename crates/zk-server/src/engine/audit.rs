@@ -6,6 +6,9 @@
 //! under way by then is told in any case, and bounded by what may be under way. At the stop there
 //! is no bound, and a deadline: who never reads must not keep the process.
 //!
+//! Nor are changes made without their lines: when a line cannot be written, or the thread is gone, the
+//! member ends like one whose log has failed. A sink that waits for space is only slow.
+//!
 //! Mirrors `AuditEvent` and `Slf4jAuditLogger`; differs in: control characters are escaped, and a
 //! failure is no line at ERROR, since any client can cause one.
 
@@ -32,6 +35,21 @@ const KEPT_BYTES: usize = 64 << 10;
 /// How long the last lines may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Writes a line of the audit log, which comes without its end, and waits for who reads it. After an
+/// error there is no other line, and the member ends.
+pub type AuditSink = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
+
+/// Why there are no more lines.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuditError {
+    #[error(
+        "the audit log cannot be written: {source}; its last {lost_bytes} bytes may be missing"
+    )]
+    Write { source: io::Error, lost_bytes: usize },
+    #[error("the audit log's thread has panicked; its last {lost_bytes} bytes may be missing")]
+    Panic { lost_bytes: usize },
+}
+
 /// Lines on their way out.
 pub(super) struct AuditLog {
     queue: Arc<Queue>,
@@ -46,6 +64,8 @@ struct Queue {
     news: Condvar,
     /// Changed under the lock, read without it.
     is_full: AtomicBool,
+    /// Nobody writes lines any more; for ever. As `is_full`.
+    has_failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -65,16 +85,17 @@ impl AuditLog {
     }
 
     /// Starts the thread that gives each line to `write`, and calls `has_room` when there is room
-    /// again.
+    /// again. If it ends before it is told to, it says why to `failed`.
     pub(super) fn start(
         &self,
-        write: impl Fn(&str) + Send + 'static,
+        write: impl Fn(&str) -> io::Result<()> + Send + 'static,
         has_room: impl Fn() + Send + 'static,
+        failed: impl FnOnce(AuditError) + Send + 'static,
     ) -> io::Result<()> {
         self.queue.state.lock().is_running = true;
-        let running = Running(self.queue.clone());
+        let running = Running { queue: self.queue.clone(), error: None, failed: Some(failed) };
         // What does not start is dropped, and then not running any more.
-        Builder::new().name("zk-audit".into()).spawn(move || running.0.run(write, has_room))?;
+        Builder::new().name("zk-audit".into()).spawn(move || running.run(write, has_room))?;
         Ok(())
     }
 
@@ -94,6 +115,11 @@ impl AuditLog {
     /// Whether so much waits that no more should come.
     pub(super) fn is_full(&self) -> bool {
         self.queue.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether lines are lost, and changes must not be made any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.queue.has_failed.load(Ordering::Acquire)
     }
 
     /// From now on there is room for all that comes.
@@ -124,18 +150,48 @@ impl AuditLog {
 }
 
 /// The thread, as long as there is one.
-struct Running(Arc<Queue>);
+struct Running<F: FnOnce(AuditError)> {
+    queue: Arc<Queue>,
+    error: Option<io::Error>,
+    failed: Option<F>,
+}
 
-impl Drop for Running {
+impl<F: FnOnce(AuditError)> Running<F> {
+    fn run(mut self, write: impl Fn(&str) -> io::Result<()>, has_room: impl Fn()) {
+        self.error = self.queue.run(write, has_room).err();
+    }
+}
+
+impl<F: FnOnce(AuditError)> Drop for Running<F> {
     fn drop(&mut self) {
-        self.0.state.lock().is_running = false;
-        self.0.news.notify_all();
+        let mut state = self.queue.state.lock();
+        let lost_bytes = state.lines.len() + state.taken;
+        let error = match self.error.take() {
+            Some(source) => Some(AuditError::Write { source, lost_bytes }),
+            None if std::thread::panicking() => Some(AuditError::Panic { lost_bytes }),
+            None => None,
+        };
+        if error.is_some() {
+            self.queue.has_failed.store(true, Ordering::Release);
+            self.queue.is_full.store(false, Ordering::Relaxed);
+            state.lines = String::new();
+        }
+        drop(state);
+        if let (Some(error), Some(failed)) = (error, self.failed.take()) {
+            failed(error);
+        }
+        // Last: who waits for the end finds all of it told.
+        self.queue.state.lock().is_running = false;
+        self.queue.news.notify_all();
     }
 }
 
 impl Queue {
     fn add(&self, line: &dyn fmt::Display) {
         let mut state = self.state.lock();
+        if self.has_failed.load(Ordering::Relaxed) {
+            return;
+        }
         let is_first = state.lines.is_empty();
         // Writing to a String cannot fail.
         let _ = writeln!(state.lines, "{line}");
@@ -148,14 +204,14 @@ impl Queue {
         }
     }
 
-    fn run(&self, write: impl Fn(&str), has_room: impl Fn()) {
+    fn run(&self, write: impl Fn(&str) -> io::Result<()>, has_room: impl Fn()) -> io::Result<()> {
         let mut lines = String::new();
         loop {
             let mut state = self.state.lock();
             state.taken = 0;
             while state.lines.is_empty() {
                 if state.stop {
-                    return;
+                    return Ok(());
                 }
                 self.news.wait(&mut state);
             }
@@ -166,15 +222,15 @@ impl Queue {
             if was_full {
                 has_room();
             }
-            lines.lines().for_each(&write);
+            lines.lines().try_for_each(&write)?;
             lines.clear();
             lines.shrink_to(KEPT_BYTES);
         }
     }
 }
 
-/// Writes a line to the server's log.
-pub(super) fn write(line: &str) {
+/// Writes a line of the audit log to the server's log, as far as anybody hears it.
+pub fn log_audit(line: &str) {
     tracing::info!(target: AUDIT_TARGET, "{line}");
 }
 
@@ -184,11 +240,11 @@ pub(super) fn is_heard() -> bool {
 }
 
 /// Tells that the server has not started.
-pub(crate) fn tell_failed_start() {
+pub(crate) fn tell_failed_start(sink: AuditSink) {
     let log = AuditLog::new();
     log.tell_server("serverStart", "failure");
     // Without a thread there are other words about that.
-    let _ = log.start(write, || ());
+    let _ = log.start(move |line| sink(line), || (), |error| tracing::error!("{error}"));
     log.end();
 }
 
@@ -345,7 +401,8 @@ mod tests {
     fn lines_come_out_in_order_and_all_of_them() {
         let (told, lines) = mpsc::channel();
         let log = AuditLog::new();
-        log.start(move |line| told.send(line.to_owned()).unwrap(), || ()).unwrap();
+        let write = move |line: &str| told.send(line.to_owned()).map_err(io::Error::other);
+        log.start(write, || (), |error| panic!("{error}")).unwrap();
         for i in 0..1000 {
             log.add(&AuditRecord { path: Some(format!("/{i}")), ..record() });
         }
@@ -372,9 +429,11 @@ mod tests {
                 // Whoever is gone holds up nobody.
                 let _ = told.send(line.len());
                 let _ = may_go.recv();
+                Ok(())
             };
             let log = AuditLog::new();
-            log.start(write, move || has_room.send(()).unwrap_or_default()).unwrap();
+            let has_room = move || has_room.send(()).unwrap_or_default();
+            log.start(write, has_room, |error| panic!("{error}")).unwrap();
             Slow { log, go, lines, room }
         }
 
@@ -420,11 +479,54 @@ mod tests {
         drop(slow.go);
     }
 
-    #[test]
-    fn a_thread_that_panicked_is_not_waited_for() {
+    /// What is said by a log whose thread ends of the first line, and that it holds up nobody.
+    fn failure(write: impl Fn(&str) -> io::Result<()> + Send + 'static) -> String {
+        let ((go, may_go), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let (begin, begun) = mpsc::channel();
         let log = AuditLog::new();
-        log.start(|_| panic!("a test's own panic"), || ()).unwrap();
+        let write = move |line: &str| {
+            begin.send(()).map_err(io::Error::other)?;
+            may_go.recv().map_err(io::Error::other)?;
+            write(line)
+        };
+        log.start(write, || (), move |error| tell.send(error.to_string()).unwrap()).unwrap();
+        let long = AuditRecord { path: Some("/".repeat(MOST_WAITING_BYTES)), ..record() };
+        log.add(&record());
+        begun.recv_timeout(PATIENCE).unwrap();
+        log.add(&long);
+        log.add(&long);
+        assert!(log.is_full() && !log.has_failed());
+        go.send(()).unwrap();
+        let told = told.recv_timeout(PATIENCE).unwrap();
+        assert!(log.has_failed() && !log.is_full());
+        // It keeps nothing for nobody.
+        log.add(&long);
+        assert_eq!(log.queue.state.lock().lines.capacity(), 0);
+        assert_eq!(log.stop(PATIENCE), 0);
+        let (words, lost) = told.split_once("; its last ").unwrap();
+        let lost: usize = lost.split(' ').next().unwrap().parse().unwrap();
+        assert!(lost > 2 * MOST_WAITING_BYTES, "{told}");
+        words.to_owned()
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_a_failure() {
+        let told = failure(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert_eq!(told, "the audit log cannot be written: broken pipe");
+    }
+
+    #[test]
+    fn a_thread_that_panicked_is_a_failure_and_not_waited_for() {
+        let told = failure(|_| panic!("a test's own panic"));
+        assert_eq!(told, "the audit log's thread has panicked");
+    }
+
+    #[test]
+    fn a_stop_is_no_failure() {
+        let log = AuditLog::new();
+        log.start(|_| Ok(()), || (), |error| panic!("{error}")).unwrap();
         log.add(&record());
         assert_eq!(log.stop(PATIENCE), 0);
+        assert!(!log.has_failed());
     }
 }

@@ -24,10 +24,10 @@ mod words;
 pub(crate) use requests::{Handled, Hangup, Next};
 pub(crate) use sasl::SaslOptions;
 
-pub use audit::AUDIT_TARGET;
 pub(crate) use audit::tell_failed_start;
+pub use audit::{AUDIT_TARGET, AuditSink, log_audit};
 
-use audit::AuditLog;
+use audit::{AuditError, AuditLog};
 use large::LargeRequests;
 use pipe::Pipe;
 
@@ -94,7 +94,7 @@ pub(crate) struct Engine {
     large: LargeRequests,
     pub(crate) pipe: Pipe,
     started: Instant,
-    /// The log failed: nothing is acknowledged any more, reads go on.
+    /// The log or the audit log failed: nothing is acknowledged any more, reads go on.
     is_poisoned: AtomicBool,
     /// No transactions are made for now; set under the pipeline's lock.
     is_paused: AtomicBool,
@@ -111,6 +111,13 @@ impl Auditing {
             log.tell_server("serverStop", "invoked");
             self.0.note_room();
         }
+    }
+
+    /// Ends the audit log; whether all lines that somebody took were written.
+    pub(crate) fn end(self) -> bool {
+        let engine = self.0.clone();
+        drop(self);
+        !engine.audit.as_ref().is_some_and(AuditLog::has_failed)
     }
 }
 
@@ -270,24 +277,42 @@ impl Engine {
     }
 
     /// Starts the thread of the audit log, if there is to be one.
-    pub(crate) fn start_audit(self: &Arc<Engine>) -> io::Result<Auditing> {
+    pub(crate) fn start_audit(self: &Arc<Engine>, sink: AuditSink) -> io::Result<Auditing> {
         let auditing = Auditing(self.clone());
         let Some(log) = &self.audit else { return Ok(auditing) };
         if !audit::is_heard() {
             tracing::warn!("audit.enable: the filter of the log hides the lines of zkfleet::audit");
         }
-        let engine = Arc::downgrade(self);
-        log.start(audit::write, move || {
-            if let Some(engine) = engine.upgrade() {
+        let (to_wake, to_end) = (Arc::downgrade(self), Arc::downgrade(self));
+        let has_room = move || {
+            if let Some(engine) = to_wake.upgrade() {
                 engine.note_room();
             }
-        })?;
+        };
+        let failed = move |error| {
+            if let Some(engine) = to_end.upgrade() {
+                engine.fail_audit(&error);
+            }
+        };
+        log.start(move |line| sink(line), has_room, failed)?;
         log.tell_server("serverStart", "success");
         Ok(auditing)
     }
 
+    /// Changes must not be made without a line about them. The member ends, as when its log has
+    /// failed.
+    fn fail_audit(&self, error: &AuditError) {
+        tracing::error!("{error}; no changes are made without it, and the server ends");
+        self.metrics.unrecoverable_error_count.add(1);
+        self.poison();
+        self.go_on(self.now_ms());
+    }
+
     /// Whether transactions should be made: not while the log or the audit log is behind.
     fn admits(&self) -> Result<(), AppendError> {
+        if self.audit.as_ref().is_some_and(AuditLog::has_failed) {
+            return Err(AppendError::Closed);
+        }
         if self.is_paused.load(Ordering::Relaxed) {
             return Err(AppendError::Busy);
         }
@@ -365,8 +390,8 @@ impl Engine {
         drop(old);
     }
 
-    /// The log cannot write any more: all connections are closed, since no write would be
-    /// answered, and nobody new is let in.
+    /// The log, or the audit log, cannot write any more: all connections are closed, since no write
+    /// would be answered, and nobody new is let in.
     pub(crate) fn poison(&self) {
         self.is_poisoned.store(true, Ordering::Release);
         let mut gate = self.gate.lock();
@@ -382,7 +407,7 @@ impl Engine {
         schemes.iter().any(|scheme| scheme == "sasl")
     }
 
-    /// Whether the log has failed.
+    /// Whether the log or the audit log has failed.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.is_poisoned.load(Ordering::Acquire)
     }

@@ -1,5 +1,6 @@
 //! The audit log of the binary: Apache's lines, in the log of the server.
 
+use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -15,6 +16,7 @@ use zk_proto::{OpCode, SessionId, Xid};
 use zk_testkit::{Engine, Server, ServerConfig};
 
 use crate::client::{Client, open};
+use crate::shutdown::{self, SmallDisk};
 use crate::{PATIENCE, wait_until};
 
 /// What was told so far, in order.
@@ -99,40 +101,51 @@ fn a_server_that_does_not_start_says_so_and_without_the_key_nothing_is_told() {
     assert!(!server.log_tail(100).contains("operation="), "{}", server.log_tail(100));
 }
 
-/// A server whose stderr is read when the test wants it.
-struct Unread {
+/// A server whose stderr is the test's.
+struct Process {
     child: Child,
-    stderr: UnixStream,
     addr: SocketAddr,
     _dir: TempDir,
 }
 
-impl Unread {
-    fn start() -> Unread {
+impl Process {
+    /// `said` gives all that was said so far.
+    fn start(stderr: OwnedFd, mut said: impl FnMut() -> String) -> Process {
         let dir = TempDir::new().unwrap();
         let cfg = dir.path().join("zoo.cfg");
         let text = format!(
             "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\ntickTime=200\n\
-             admin.enableServer=false\naudit.enable=true\nmaxClientCnxns=0\n",
+             admin.enableServer=false\naudit.enable=true\nmaxClientCnxns=0\nmaxSessionTimeout=30000\n",
             dir.path().display()
         );
         std::fs::write(&cfg, text).unwrap();
-        let (stderr, other_end) = UnixStream::pair().unwrap();
         let mut command = Engine::Ours.command(&cfg, &[]).unwrap();
-        let child = command.stderr(OwnedFd::from(other_end)).spawn().unwrap();
+        let child = command.stderr(stderr).spawn().unwrap();
+        let mut port = None;
+        wait_until("it serves", || {
+            let text = said();
+            let rest = text.split_once("serving clients on port ").map(|(_, rest)| rest);
+            port = rest.and_then(|rest| Some(rest.split_once(' ')?.0.parse().unwrap()));
+            port.is_some()
+        });
+        Process { child, addr: (Ipv4Addr::LOCALHOST, port.unwrap()).into(), _dir: dir }
+    }
+
+    /// One whose stderr is read when the test wants it, and its other end.
+    fn start_unread() -> (Process, UnixStream) {
+        let (stderr, other_end) = UnixStream::pair().unwrap();
         stderr.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut told = Vec::new();
-        let port = loop {
-            let mut byte = [0];
-            (&stderr).read_exact(&mut byte).unwrap();
-            told.extend(byte);
-            let text = String::from_utf8_lossy(&told);
-            let port = text.split_once("serving clients on port ").map(|(_, rest)| rest);
-            if let Some((port, _)) = port.and_then(|rest| rest.split_once(' ')) {
-                break port.parse().unwrap();
+        let process = Process::start(other_end.into(), || {
+            // Not a byte more: how much room there is must not depend on it.
+            while told.last() != Some(&b'\n') {
+                let mut byte = [0];
+                (&stderr).read_exact(&mut byte).unwrap();
+                told.extend(byte);
             }
-        };
-        Unread { child, stderr, addr: (Ipv4Addr::LOCALHOST, port).into(), _dir: dir }
+            String::from_utf8(std::mem::take(&mut told)).unwrap()
+        });
+        (process, stderr)
     }
 
     /// A client that made changes until one was not answered, and how many there were with that one.
@@ -159,10 +172,15 @@ impl Unread {
     }
 }
 
-impl Unread {
+impl Process {
     /// SIGTERM, and the exit code.
     fn stop(&mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// The exit code of one that ends by itself.
+    fn ended(&mut self) -> Option<i32> {
         let mut status = None;
         wait_until("it has stopped", || {
             status = self.child.try_wait().unwrap();
@@ -172,7 +190,7 @@ impl Unread {
     }
 }
 
-impl Drop for Unread {
+impl Drop for Process {
     fn drop(&mut self) {
         // Gone already, if the test passes.
         let _ = self.child.kill();
@@ -186,8 +204,8 @@ const NO_NODE: i32 = -101;
 
 #[test]
 fn when_nobody_reads_the_log_changes_wait_and_nobody_else_does() {
-    let mut server = Unread::start();
-    let mut reader = Client::handshake(open(server.addr), 1_000).unwrap();
+    let (mut server, stderr) = Process::start_unread();
+    let mut reader = Client::handshake(open(server.addr), 30_000).unwrap();
     let (mut writer, sent) = server.fill();
     // Longer than the sessions live without a sign.
     let until = Instant::now() + Duration::from_secs(3);
@@ -197,11 +215,10 @@ fn when_nobody_reads_the_log_changes_wait_and_nobody_else_does() {
         assert_eq!(reader.reply().unwrap().xid, Xid::PING.0);
         std::thread::sleep(Duration::from_millis(50));
     }
-    let mut log = server.stderr.try_clone().unwrap();
     let lines = std::thread::spawn(move || {
         let mut text = Vec::new();
         // Until the server is gone.
-        let _ = log.read_to_end(&mut text);
+        let _ = (&stderr).read_to_end(&mut text);
         String::from_utf8(text).unwrap().matches("operation=delete").count()
     });
     assert_eq!(writer.reply().unwrap().err, NO_NODE);
@@ -213,7 +230,58 @@ fn when_nobody_reads_the_log_changes_wait_and_nobody_else_does() {
 
 #[test]
 fn when_nobody_reads_the_log_it_stops_all_the_same() {
-    let mut server = Unread::start();
+    let (mut server, _stderr) = Process::start_unread();
+    let (writer, _) = server.fill();
+    assert_eq!(server.stop(), Some(0));
+    assert!(writer.ends());
+}
+
+/// It must not make changes that are told to nobody.
+#[test]
+fn when_the_log_cannot_be_written_it_ends() {
+    let (mut server, stderr) = Process::start_unread();
+    let mut client = Client::handshake(open(server.addr), 10_000).unwrap();
+    drop(stderr);
+    // Its line is the first that cannot be written.
+    let _ = client.create("/a", b"");
+    assert_eq!(server.ended(), Some(10));
+    assert!(client.ends());
+}
+
+#[test]
+fn when_the_last_lines_cannot_be_written_the_exit_code_says_so() {
+    let (mut server, stderr) = Process::start_unread();
+    drop(stderr);
+    assert_eq!(server.stop(), Some(10));
+}
+
+#[test]
+fn while_there_is_no_space_for_the_log_changes_wait() {
+    let Some(disk) = SmallDisk::mount("32m") else { return };
+    let [log, filler] = ["log", "filler"].map(|name| disk.path().join(name));
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let mut server = Process::start(File::create(&log).unwrap().into(), said);
+    let mut reader = Client::handshake(open(server.addr), 30_000).unwrap();
+    shutdown::fill(&filler);
+    let (mut writer, sent) = server.fill();
+    assert!(reader.get("/").is_ok());
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(writer.reply().unwrap().err, NO_NODE);
+    assert_eq!(writer.call(&Request::CloseSession).unwrap().err, 0);
+    assert_eq!(server.stop(), Some(0));
+    let said = said();
+    assert!(said.contains("the audit log waited "), "{} bytes", said.len());
+    let lines = said.lines().filter(|line| line.contains("\toperation=delete\t"));
+    assert_eq!(lines.filter(|line| line.ends_with("\tresult=failure")).count(), sent);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_space() {
+    let Some(disk) = SmallDisk::mount("32m") else { return };
+    let [log, filler] = ["log", "filler"].map(|name| disk.path().join(name));
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let mut server = Process::start(File::create(&log).unwrap().into(), said);
+    shutdown::fill(&filler);
     let (writer, _) = server.fill();
     assert_eq!(server.stop(), Some(0));
     assert!(writer.ends());

@@ -96,11 +96,11 @@ fn a_port_in_use_is_said() {
 }
 
 /// A file system of its own, of a few MB; unmounted at the end.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None` where this process may not mount.
-    fn mount(size: &str) -> Option<SmallDisk> {
+    pub(crate) fn mount(size: &str) -> Option<SmallDisk> {
         let dir = TempDir::new().unwrap();
         let options = format!("size={size}");
         let mut command = Command::new("mount");
@@ -114,6 +114,10 @@ impl SmallDisk {
                 None
             }
         }
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.0.path()
     }
 }
 
@@ -153,7 +157,7 @@ fn a_full_disk_takes_reads_only_until_there_is_space() {
 }
 
 /// Writes a file until there is no space left.
-fn fill(path: &std::path::Path) {
+pub(crate) fn fill(path: &std::path::Path) {
     let mut file = std::fs::File::create(path).unwrap();
     for size in [1 << 20, 4 << 10, 1] {
         let chunk = vec![0; size];

@@ -24,7 +24,7 @@ Exit codes, Apache ZooKeeper's:
    2  the configuration or the command line is wrong
    3  the data directory is missing, not writable, in use, or holds what does not belong there
    4  the admin server cannot start
-  10  the disk refused to read or to write";
+  10  the disk refused to read or to write, or the audit log could not be written";
 
 /// Runs one ZooKeeper server from a zoo.cfg.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
 /// Exit code of a bad configuration, as in Apache ZooKeeper.
 const BAD_CONFIG: u8 = 2;
-/// Exit code after the log could not be written.
+/// Exit code after the log, or the audit log, could not be written.
 const LOG_FAILED: u8 = 10;
 /// How long the last lines on stderr may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -60,12 +60,12 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &Args) -> ExitCode {
     let lines = Lines::start();
     log_to(&lines, args.log_format);
-    let code = load_and_serve(args);
+    let code = load_and_serve(args, &lines);
     lines.flush(LAST_LINES);
     code
 }
 
-fn load_and_serve(args: &Args) -> ExitCode {
+fn load_and_serve(args: &Args, lines: &Lines) -> ExitCode {
     let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
     let mut set: Vec<Override> =
         args.set.iter().map(|text| Override::from_argument(text)).collect();
@@ -82,7 +82,11 @@ fn load_and_serve(args: &Args) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match Server::start_accepting(loaded.config, Arc::new(RealDisk), &args.accept) {
+    let audit = {
+        let lines = lines.clone();
+        Arc::new(move |line: &str| lines.audit(line))
+    };
+    match Server::start_accepting(loaded.config, Arc::new(RealDisk), &args.accept, audit) {
         Ok(server) => serve(server),
         Err(error) => {
             tracing::error!("{error}");

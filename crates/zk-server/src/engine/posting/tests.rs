@@ -194,13 +194,14 @@ fn changes_wait_for_the_audit_log_and_reads_do_not() {
     let write = move |_: &str| {
         told.send(()).unwrap();
         may_go.recv().unwrap_or_default();
+        Ok(())
     };
     let engine = world.engine.clone();
     let on_room = move || {
         engine.note_room();
         tell_room.send(()).unwrap();
     };
-    audit.start(write, on_room).unwrap();
+    audit.start(write, on_room, |error| panic!("{error}")).unwrap();
     audit.tell_server("this line is being written", "");
     lines.recv_timeout(PATIENCE).unwrap();
     while !audit.is_full() {
@@ -225,6 +226,37 @@ fn changes_wait_for_the_audit_log_and_reads_do_not() {
     assert_eq!((answers(&first), answers(&second)), (vec![1], vec![2]));
     drop(go);
     audit.end();
+}
+
+#[test]
+fn without_an_audit_log_there_are_no_changes() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let world = World::with(CoreOptions { audit: true, ..CoreOptions::default() }, 1000);
+    let [poster, other] = [0; 2].map(|_| world.client());
+    let (go, may_go) = mpsc::channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let sink = move |_: &str| {
+        may_go.lock().recv().unwrap();
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    };
+    let auditing = world.engine.start_audit(Arc::new(sink)).unwrap();
+    assert!(world.post(&poster, &set(1, b"a")).is_some());
+    let before = world.logged();
+    go.send(()).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !world.engine.is_poisoned() {
+        assert!(std::time::Instant::now() < deadline, "nothing is said");
+        std::thread::yield_now();
+    }
+    assert_eq!(world.engine.admits(), Err(AppendError::Closed));
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    assert!(!world.engine.expire_some());
+    world.sync();
+    assert_eq!((world.logged(), world.engine.pipe.posted()), (before, 0));
+    assert!(!auditing.end());
+    // The connections' own tasks see to the rest.
+    assert_eq!([&poster, &other].map(|conn| conn.state.lock().phase), [Phase::Dead; 2]);
+    assert_eq!(world.engine.metrics.unrecoverable_error_count.get(), 1);
 }
 
 #[test]

@@ -3,20 +3,25 @@
 //! Whoever reads stderr may be slow, or stop: a pager, a pipe, a full disk. A thread of its own
 //! writes the lines, so that no client, no tick and no stop waits for that; of lines for which there
 //! is no room the first ones are kept, and the others counted. The audit log is not to lose any, and
-//! has a thread that may wait (see [`AUDIT_TARGET`]): its lines are written where they are made.
+//! has a thread that may wait (see [`AUDIT_TARGET`]): its lines are written where they are made. Where
+//! there is no space for them it waits as for who does not read; any other error ends the server,
+//! which must not go on without them.
 
-use std::io::{self, Stderr, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread::Builder;
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
-use zk_server::AUDIT_TARGET;
+use zk_server::{AUDIT_TARGET, log_audit};
 
 /// With more bytes of lines waiting than this, further ones are lost.
 const MOST_WAITING_BYTES: usize = 1 << 20;
+
+/// Between two looks whether there is space for a line of the audit log.
+const SPACE_POLL: Duration = Duration::from_millis(100);
 
 /// Lines on their way to stderr.
 #[derive(Clone)]
@@ -27,6 +32,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// There are lines, or all are written.
     news: Condvar,
+    /// How the last line of the audit log was written; tracing keeps it for itself.
+    audit: Mutex<Option<io::Result<Duration>>>,
 }
 
 #[derive(Default)]
@@ -50,6 +57,18 @@ impl Lines {
         let started = Builder::new().name("zk-lines".into()).spawn(move || own.run(out));
         queue.state.lock().is_direct = started.is_err();
         Lines(queue)
+    }
+
+    /// Writes a line of the audit log, in the form of all others, however long that takes.
+    pub(super) fn audit(&self, line: &str) -> io::Result<()> {
+        log_audit(line);
+        // None if the filter hides it.
+        let waited = self.0.audit.lock().take().transpose()?.unwrap_or_default();
+        if waited >= SPACE_POLL {
+            let ms = waited.as_millis();
+            tracing::warn!("the audit log waited {ms} ms for space where stderr goes");
+        }
+        Ok(())
     }
 
     /// Waits until all is written, but not longer than this.
@@ -98,7 +117,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Writer<'a> {
         match meta.target() {
-            AUDIT_TARGET => Writer::Here(io::stderr()),
+            AUDIT_TARGET => Writer::Here(&self.0),
             _ => Writer::Queue(&self.0),
         }
     }
@@ -106,8 +125,8 @@ impl<'a> MakeWriter<'a> for Lines {
 
 /// Where a line is written.
 pub(super) enum Writer<'a> {
-    /// By the caller.
-    Here(Stderr),
+    /// By the caller, who looks into [`Queue::audit`] for what came of it.
+    Here(&'a Queue),
     /// By the thread.
     Queue(&'a Queue),
 }
@@ -116,7 +135,10 @@ impl Write for Writer<'_> {
     /// Is given a whole line at a time.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let queue = match self {
-            Writer::Here(out) => return out.write(line),
+            Writer::Here(queue) => {
+                *queue.audit.lock() = Some(write_at_last(&mut io::stderr(), line, SPACE_POLL));
+                return Ok(line.len());
+            }
             Writer::Queue(queue) => queue,
         };
         let mut state = queue.state.lock();
@@ -136,6 +158,29 @@ impl Write for Writer<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes all of a line, and waits while there is no space for it; how long it did.
+fn write_at_last(out: &mut impl Write, mut line: &[u8], between: Duration) -> io::Result<Duration> {
+    use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, WouldBlock, WriteZero};
+    let mut waited = Duration::ZERO;
+    while !line.is_empty() {
+        match out.write(line) {
+            Ok(0) => return Err(WriteZero.into()),
+            Ok(n) => line = &line[n..],
+            Err(error) => match error.kind() {
+                Interrupted => {}
+                // Who shares the terminal or pipe may have set it so; that is who reads slowly.
+                WouldBlock => thread::sleep(between),
+                StorageFull | QuotaExceeded => {
+                    thread::sleep(between);
+                    waited += between;
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(waited)
 }
 
 #[cfg(test)]
@@ -185,5 +230,44 @@ mod tests {
         assert_eq!(lines.0.state.lock().lost, 0);
         let rest = written.try_iter().map(|bytes| bytes.len()).sum::<usize>();
         assert_eq!(rest, MOST_WAITING_BYTES / line.len() * line.len());
+    }
+
+    /// Answers each write with what is next.
+    struct Scripted {
+        answers: Vec<io::Result<usize>>,
+        written: Vec<u8>,
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let most =
+                if self.answers.is_empty() { Ok(usize::MAX) } else { self.answers.remove(0) };
+            let taken = bytes.len().min(most?);
+            self.written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_audit_log_waits_for_space_and_for_nothing_else() {
+        const BETWEEN: Duration = Duration::from_millis(1);
+        let errno = |code| Err(io::Error::from_raw_os_error(code));
+        let (enospc, edquot, eagain, eintr, eio, epipe) = (28, 122, 11, 4, 5, 32);
+        let answers = vec![errno(enospc), Ok(3), errno(eagain), errno(eintr), errno(edquot), Ok(1)];
+        let mut out = Scripted { answers, written: Vec::new() };
+        assert_eq!(write_at_last(&mut out, b"a line\n", BETWEEN).unwrap(), 2 * BETWEEN);
+        assert_eq!(out.written, b"a line\n");
+        for (answer, wanted) in [
+            (errno(eio), io::Error::from_raw_os_error(eio).kind()),
+            (errno(epipe), io::ErrorKind::BrokenPipe),
+            (Ok(0), io::ErrorKind::WriteZero),
+        ] {
+            let mut out = Scripted { answers: vec![Ok(2), answer], written: Vec::new() };
+            let error = write_at_last(&mut out, b"a line\n", BETWEEN).unwrap_err();
+            assert_eq!((error.kind(), &*out.written), (wanted, &b"a "[..]));
+        }
     }
 }
