@@ -71,7 +71,9 @@ impl Core {
             Err(DecodeError::Null { at: PATH_AT })
                 if matches!(op, OpCode::SetData | OpCode::SetAcl) =>
             {
-                self.write_nowhere(tree, now, conn, header.xid, op, fx);
+                let asked = || Asked::nowhere(op, frame.get(PATH_AT + 4..).unwrap_or_default());
+                let asked = self.options.audit.then(asked);
+                self.write_nowhere(tree, now, (conn, header.xid, op), asked, fx);
             }
             Ok(None) | Err(_) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
@@ -127,9 +129,8 @@ impl Core {
         &mut self,
         tree: &Tree,
         now: Times,
-        conn: ConnId,
-        xid: i32,
-        op: OpCode,
+        (conn, xid, op): (ConnId, i32, OpCode),
+        asked: Option<Asked>,
         fx: &mut Effects,
     ) {
         if self.admission == Admission::ReadOnly {
@@ -141,7 +142,7 @@ impl Core {
         let code = if closing { ErrorCode::SessionExpired } else { ErrorCode::BadArguments };
         let answer = Answer::Request { conn, xid, op };
         self.propose(tree, now, session, xid, &identities, &Proposal::Refused(code), answer, fx);
-        self.note_for_audit(conn, identities, || Some(Asked::nowhere(op)));
+        self.note_for_audit(conn, identities, || asked);
     }
 
     /// An answer without a body, in its turn.

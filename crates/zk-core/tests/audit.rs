@@ -145,6 +145,23 @@ fn an_acl_is_told_without_the_hashes_of_passwords() {
 }
 
 #[test]
+fn a_set_acl_without_a_path_is_told_with_its_acl() {
+    let mut member = Member::new(true);
+    let tell = |member: &mut Member, behind: &[u8]| {
+        let mut frame = RequestHeader { xid: 1, op: OpCode::SetAcl.code() }.to_bytes();
+        frame.extend((-1i32).to_be_bytes());
+        frame.extend(behind);
+        let mut fx = Effects::new();
+        member.core.submit(&member.tree, &mut member.watches, NOW, CONN, &frame, &mut fx);
+        member.carry_out(fx);
+        std::mem::take(&mut member.told).iter().map(text).collect::<Vec<_>>()
+    };
+    let list = AclBytes::OPEN.as_bytes();
+    assert_eq!(tell(&mut member, list), ["setAcl - world:anyone:cdrwa 127.0.0.1 failed"]);
+    assert_eq!(tell(&mut member, &list[..7]), ["setAcl - 127.0.0.1 failed"]);
+}
+
+#[test]
 fn a_multi_is_told_part_by_part_or_as_one_failure() {
     let mut member = Member::new(true);
     let make = |path, mode| MultiOp::Create(create(OpCode::Create, path, mode));
