@@ -21,6 +21,7 @@
 //! - `ZKFLEET_CROSSINGS=all` moves directories between servers in all ways, not in a few.
 
 pub mod allowed;
+mod audit;
 pub mod compare;
 pub mod random;
 pub mod render;

@@ -91,6 +91,7 @@ impl Run<'_> {
                 }
                 Ok(vec![timed("gone", started, *within)])
             }
+            Action::Audit => self.world.audit(&self.symbols),
             Action::Restart { hard } => {
                 self.wires.clear();
                 self.world.restart(*hard)?;

@@ -23,7 +23,8 @@
 //! (one frame), `events N [sorted]` (wait for that many), `closed [within=A..B]` (wait for the end), `quiet`
 //! (nothing comes until a ping is answered), `drop` (close our side), `hangup` (stop sending).
 //! Steps of no connection: `word WORD` (four letters), `gone PATH [within=A..B]` (wait until the
-//! znode is gone), `restart kill|term`. Times are milliseconds. Any request takes `xid=N`.
+//! znode is gone), `restart kill|term`, `audit` (the lines of the audit log since the last one, or since
+//! the case began; the file wants `config audit.enable=true`, and it takes a zxid). Times are milliseconds. Any request takes `xid=N`.
 //! Every server knows the superuser `super:zkfleet` of scheme digest.
 
 use crate::SyntaxError;
@@ -75,6 +76,8 @@ pub enum Action {
     Word(Vec<u8>),
     /// Wait until a znode is gone.
     Gone(String, Within),
+    /// Show what is new in the audit log.
+    Audit,
     /// Stop the server, with kill -9 or SIGTERM, and start it again.
     Restart {
         /// kill -9.
@@ -241,6 +244,7 @@ fn action(words: &[Token], block: &[String]) -> Result<Action, String> {
             let within = within(&mut words)?;
             Ok(Action::Gone(words.first().ok_or("want a path")?.show(), within))
         }
+        "audit" => Ok(Action::Audit),
         "restart" => Ok(Action::Restart { hard: words.first().is_some_and(|w| w.is("kill")) }),
         _ => Ok(Action::On(first, deed(words, block)?)),
     }

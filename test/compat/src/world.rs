@@ -7,6 +7,7 @@ use zk_proto::response::GetAclResponse;
 use zk_proto::{Jute, Reader, Stat, Zxid, path};
 use zk_testkit::{Client, Engine, Error, Server, ServerConfig};
 
+use crate::audit::AuditLog;
 use crate::render;
 use crate::script::CaseFile;
 use crate::symbols::Symbols;
@@ -27,7 +28,12 @@ const BASE_CONFIG: [(&str, &str); 4] = [
 pub struct World {
     server: Server,
     keeper: Option<Client>,
+    audit: Option<AuditLog>,
 }
+
+/// Apache's servers are quiet in tests, and must not be about this: 3.9.4's log has one level for all.
+const AUDIT_LEVELS: [(&str, &str); 2] =
+    [("zk.log", "INFO"), ("org.slf4j.simpleLogger.log.org.apache.zookeeper.audit", "info")];
 
 impl World {
     /// Starts a server as the file wants it.
@@ -41,7 +47,14 @@ impl World {
         }
         config.lines.extend(file.config.iter().map(|(key, value)| format!("{key}={value}")));
         config.properties = file.properties.clone();
-        Ok(World { server: Server::start(config)?, keeper: None })
+        let is_audited =
+            file.config.iter().any(|(key, value)| key == "audit.enable" && value == "true");
+        if is_audited && engine.is_apache() {
+            let levels = AUDIT_LEVELS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            config.properties.extend(levels);
+        }
+        let audit = is_audited.then(AuditLog::default);
+        Ok(World { server: Server::start(config)?, keeper: None, audit })
     }
 
     /// The server.
@@ -56,9 +69,22 @@ impl World {
         let mut keeper = Client::connect(self.server.addr(), i32::MAX)?;
         keeper.auth("digest", SUPER_AUTH)?;
         let root = keeper.exists("/")?;
+        if let Some(audit) = self.audit.as_mut().filter(|_| !fresh) {
+            // What the end of the last case told.
+            audit.news(&self.server, &mut keeper, &Symbols::new(0, None))?;
+        }
         let base = keeper.ping()?;
         self.keeper = Some(keeper);
         Ok(Symbols::new(base.0, (!fresh).then_some(root)))
+    }
+
+    /// What is new in the audit log.
+    pub fn audit(&mut self, symbols: &Symbols) -> Result<Vec<String>, Error> {
+        match (&mut self.audit, &mut self.keeper) {
+            (Some(audit), Some(keeper)) => audit.news(&self.server, keeper, symbols),
+            (None, _) => Ok(vec!["there is no audit log".to_owned()]),
+            (_, None) => Err(Error::Stopped),
+        }
     }
 
     fn keeper(&mut self) -> Result<&mut Client, Error> {
