@@ -1,5 +1,7 @@
 //! Sessions, ephemerals, identities.
 
+use std::time::{Duration, Instant};
+
 use tokio::time::timeout;
 use zk_client::{ANY_VERSION, Client, Error, NewZnode, Options, Sasl, SessionState};
 use zk_proto::ErrorCode;
@@ -68,6 +70,10 @@ pub(crate) async fn identities(engine: Engine) {
         ("java.security.auth.login.config", jaas.to_str().unwrap()),
         ("zookeeper.authProvider.1", provider),
         ("zookeeper.fips-mode", "false"),
+        ("zookeeper.audit.enable", "true"),
+        // Apache's log in tests: 3.9.4's, 3.8.0's.
+        ("zk.log", "INFO"),
+        ("org.slf4j.simpleLogger.log.org.apache.zookeeper.audit", "info"),
     ];
     let Some(server) = serve(engine, &properties) else { return };
     let sasl = |password: &str| Sasl {
@@ -94,4 +100,22 @@ pub(crate) async fn identities(engine: Engine) {
     let mallory = Options { sasl: Some(sasl("guess")), ..options(&server) };
     assert_eq!(Client::connect(mallory).await.map(|_| ()), Err(Error::AuthFailed));
     bob.close().await.unwrap();
+    assert_eq!(users_told(&server, "create", "/bobs").await, ["127.0.0.1", "bob", "u"]);
+}
+
+/// Who did it, says the audit log; Apache's in no order.
+async fn users_told(server: &Server, operation: &str, path: &str) -> Vec<String> {
+    let change = format!("\toperation={operation}\tznode={path}\t");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let log = std::fs::read_to_string(server.log_path()).unwrap();
+        if let Some(line) = log.lines().find(|line| line.contains(&change)) {
+            let users = line.split('\t').find_map(|pair| pair.strip_prefix("user="));
+            let mut users: Vec<_> = users.unwrap().split(',').map(str::to_owned).collect();
+            users.sort();
+            return users;
+        }
+        assert!(Instant::now() < deadline, "no line about {path}: {log}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
