@@ -23,7 +23,7 @@ pub struct SnapshotInfo {
     pub zxid: Zxid,
     /// The tree digest and the zxid it belongs to, which is where the fuzzy part ends.
     pub digest: Option<ZxidDigest>,
-    /// The zxid as the file itself repeats it (since 3.9).
+    /// The zxid as the file itself repeats it (since 3.9); Apache's is that of the end of its fuzzy part.
     pub last_zxid: Option<Zxid>,
     /// The greatest zxid in any znode's stat, system znodes left out: it is in there for certain.
     pub content_zxid: Zxid,
@@ -41,8 +41,8 @@ impl SnapshotInfo {
     /// The last transaction that may be in it in part. A log that ends before lost something.
     #[must_use]
     pub fn fuzzy_to(&self) -> Zxid {
-        let digest = self.digest.map_or(Zxid::ZERO, |digest| Zxid(digest.zxid));
-        self.zxid.max(digest).max(self.content_zxid)
+        let end = self.digest.map(|digest| Zxid(digest.zxid)).or(self.last_zxid);
+        self.zxid.max(end.unwrap_or(Zxid::ZERO)).max(self.content_zxid)
     }
 }
 
@@ -126,6 +126,9 @@ pub fn read_snapshot<R: Restore>(
     })
 }
 
+/// A zxid and its seal: a checksum and a `/`.
+const LAST_ZXID_BYTES: usize = 8 + 8 + 5;
+
 /// What ends the reading early.
 enum Stop {
     Io(io::Error),
@@ -162,13 +165,15 @@ fn restore_from<R: Restore>(parser: &mut Parser<'_, R>, zxid: Zxid) -> Result<Sn
     let (nodes, content_zxid) = parser.nodes()?;
     parser.seal(1)?;
     let (mut digest, mut last_zxid) = (None, None);
-    if !parser.is_at_end()? {
+    // Nothing announces either, and 3.9 without digests (`digest.enabled=false`) leaves out the first.
+    let has_digest = parser.window.peek(LAST_ZXID_BYTES + 1)?.len() != LAST_ZXID_BYTES;
+    if has_digest && !parser.is_at_end()? {
         digest = Some(parser.fixed()?);
         parser.seal(2)?;
-        if !parser.is_at_end()? {
-            last_zxid = Some(Zxid(parser.fixed()?));
-            parser.seal(3)?;
-        }
+    }
+    if !parser.is_at_end()? {
+        last_zxid = Some(Zxid(parser.fixed()?));
+        parser.seal(3)?;
     }
     if !parser.is_at_end()? {
         return Err(SnapshotDamage::Trailing.into());

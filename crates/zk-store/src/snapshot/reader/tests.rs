@@ -64,6 +64,30 @@ fn what_is_written_is_read_in_every_form() {
     }
 }
 
+/// Apache 3.9 with `digest.enabled=false`.
+#[test]
+fn a_zxid_may_stand_without_a_digest() {
+    let tape = Tape { snapshot: Some(Zxid(0x20)), ..Tape::with_nodes(3, 10) };
+    let options = SnapshotOptions { digest: false, ..SnapshotOptions::default() };
+    let (disk, path) = write(&tape, options, None);
+    let mut bytes = disk.read(&path).unwrap();
+    let at = bytes.len();
+    bytes.extend(0x24i64.to_be_bytes());
+    bytes.extend(i64::from(simd_adler32::adler32(&&bytes[..])).to_be_bytes());
+    bytes.extend(b"\0\0\0\x01/");
+    let (read, info) = read_bytes(&bytes, Compression::None).unwrap();
+    assert_eq!((read, info.digest, info.last_zxid), (tape, None, Some(Zxid(0x24))));
+    assert_eq!(info.fuzzy_to(), Zxid(0x24));
+    for cut in at + 1..bytes.len() {
+        assert!(read_bytes(&bytes[..cut], Compression::None).is_err(), "cut at {cut}");
+    }
+    for flip in at..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[flip] ^= 1;
+        assert!(read_bytes(&bad, Compression::None).is_err(), "byte {flip}");
+    }
+}
+
 #[test]
 fn a_path_that_looks_like_the_terminator_does_not_end_the_znodes() {
     let mut tape = Tape::with_nodes(0, 1);
