@@ -71,8 +71,14 @@ impl Server {
 
     /// Starts another engine on the same directory and port: files cross over.
     pub fn restart_as(&mut self, engine: Engine) -> Result<(), Error> {
+        self.restart_with(engine, self.config.lines.clone())
+    }
+
+    /// The same, with other lines of `zoo.cfg`.
+    pub fn restart_with(&mut self, engine: Engine, lines: Vec<String>) -> Result<(), Error> {
         self.kill()?;
         self.config.engine = engine;
+        self.config.lines = lines;
         self.run()
     }
 

@@ -1,8 +1,7 @@
-//! A directory that one engine writes, another takes over, and the first gets back.
+//! A directory that one engine writes and another takes over, until it ends where it began.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,8 @@ use zk_testkit::{Client, Engine, PATIENCE, Server, ServerConfig};
 
 use crate::picture::Picture;
 use crate::tools;
-use crate::workload::{KINDS, TIMEOUT_MS, Workload, sessions};
+use crate::tools::Dirs;
+use crate::workload::{self, KINDS, TIMEOUT_MS, Workload, sessions};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -26,16 +26,30 @@ pub(crate) enum End {
     Killed,
 }
 
-/// From one engine to another and home again.
+/// What is out of the common about all servers of a journey.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Feature {
+    /// Nothing.
+    None,
+    /// `dataLogDir`.
+    LogDir,
+    /// `digest.enabled=false`.
+    NoDigests,
+    /// `digest.enabled=false` at the first of them only. No 3.9 starts from what another one without
+    /// digests has left, but ours does, and 3.9 from what ours leaves.
+    DigestsLater,
+}
+
+/// From one engine to another, and so on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Journey {
-    /// Where the directory is made.
-    pub(crate) from: Engine,
-    /// Who takes it over.
-    pub(crate) to: Engine,
-    /// `snapshot.compression.method` of both.
+    /// The first makes the directory, each other takes it over, the last one only looks.
+    pub(crate) route: &'static [Engine],
+    /// Of all of them.
+    pub(crate) feature: Feature,
+    /// `snapshot.compression.method` of all of them.
     pub(crate) compression: &'static str,
-    /// How the first ends; the second ends the other way.
+    /// How the first ends; the second ends the other way, and so on.
     pub(crate) end: End,
 }
 
@@ -53,14 +67,19 @@ impl Journey {
     /// Goes all the way; panics where something is not as it was.
     pub(crate) fn run(self) -> Outcome {
         let mut server = Server::start(self.config())?;
-        let keeper = keeper(Client::connect(server.addr(), TIMEOUT_MS)?)?;
-        let left = self.stay(&mut server, keeper, Vec::new(), self.end)?;
-        server.restart_as(self.to)?;
-        let keeper = self.arrive(&server, &left)?;
-        let other = if self.end == End::Told { End::Killed } else { End::Told };
-        let left = self.stay(&mut server, keeper, left.open, other)?;
-        server.restart_as(self.from)?;
-        let mut keeper = self.arrive(&server, &left)?;
+        let mut keeper = keeper(Client::connect(server.addr(), TIMEOUT_MS)?)?;
+        let mut left = self.stay(1, &mut server, &mut keeper, Vec::new())?;
+        for (index, engine) in self.route.iter().enumerate().skip(1) {
+            server.restart_with(*engine, self.lines(index))?;
+            keeper = self.arrive(&server, &left)?;
+            for round in 1..=index {
+                workload::see_quotas(&mut keeper, &before(round))?;
+                workload::see_quotas(&mut keeper, &behind(round))?;
+            }
+            if index + 1 < self.route.len() {
+                left = self.stay(index + 1, &mut server, &mut keeper, left.open)?;
+            }
+        }
         for session in &left.open {
             Client::resume(server.addr(), session, Zxid::ZERO)?.close()?;
             let owned = Picture::take(&mut keeper)?;
@@ -70,9 +89,18 @@ impl Journey {
     }
 
     fn config(self) -> ServerConfig {
-        let mut config = ServerConfig::new(self.from);
-        config.lines.extend(
+        let mut config = ServerConfig::new(self.route[0]);
+        config.lines = self.lines(0);
+        config.properties.push(("znode.container.checkIntervalMs".into(), "200".into()));
+        config
+    }
+
+    /// Of the `zoo.cfg` of a server on the route.
+    fn lines(self, index: usize) -> Vec<String> {
+        let mut lines = ServerConfig::new(self.route[index]).lines;
+        lines.extend(
             [
+                "enforceQuota=true",
                 "extendedTypesEnabled=true",
                 "DigestAuthenticationProvider.superDigest=super:nhkjiPrzX146uLcxpa5AcUqDWNo=",
                 // Every part of the workload is in snapshots and in logs behind them, in many files.
@@ -81,30 +109,54 @@ impl Journey {
             ]
             .map(String::from),
         );
-        config.lines.push(format!("maxSessionTimeout={TIMEOUT_MS}"));
-        config.lines.push(format!("snapshot.compression.method={}", self.compression));
-        config.properties.push(("znode.container.checkIntervalMs".into(), "200".into()));
-        config
+        lines.push(format!("maxSessionTimeout={TIMEOUT_MS}"));
+        lines.push(format!("snapshot.compression.method={}", self.compression));
+        match self.feature {
+            Feature::None => {}
+            // Servers run in the directory that holds the data directory.
+            Feature::LogDir => lines.push("dataLogDir=./logs".into()),
+            Feature::NoDigests | Feature::DigestsLater => {
+                lines.push(format!("digest.enabled={}", self.has_digests(index)));
+            }
+        }
+        lines
+    }
+
+    fn has_digests(self, index: usize) -> bool {
+        match self.feature {
+            Feature::NoDigests => false,
+            Feature::DigestsLater => index > 0,
+            _ => true,
+        }
+    }
+
+    /// Where the files of a server are.
+    fn dirs(self, server: &Server) -> Dirs {
+        let data = server.data_dir();
+        let logs = (self.feature == Feature::LogDir).then(|| data.with_file_name("logs"));
+        Dirs { data, logs }
     }
 
     /// Works on a server and ends it: everything once in front of a snapshot and once behind it.
     fn stay(
         self,
+        round: usize,
         server: &mut Server,
-        mut keeper: Client,
+        keeper: &mut Client,
         earlier: Vec<ConnectResponse>,
-        end: End,
     ) -> Outcome<Left> {
-        let (addr, dir) = (server.addr(), server.data_dir());
-        let round = if earlier.is_empty() { 1 } else { 2 };
-        let before = format!("/before-{round}");
-        let mut open = Workload::run(addr, &mut keeper, &before)?;
-        self.force_snapshot(server, &mut keeper, &before)?;
-        open.extend(Workload::run(addr, &mut keeper, &format!("/behind-{round}"))?);
-        let told = tools::kept_digest(addr, &mut keeper, &before)?;
-        let picture = Picture::take(&mut keeper)?;
-        assert_eq!(told, picture.digest(), "{self:?}: digest in round {round}");
-        assert!(picture.len() > 30 * round as usize, "{self:?}: {picture:?}");
+        let (addr, dirs) = (server.addr(), self.dirs(server));
+        let before = before(round);
+        let mut open = Workload::run(addr, keeper, &before)?;
+        self.force_snapshot(server, keeper, &before)?;
+        open.extend(Workload::run(addr, keeper, &behind(round))?);
+        let told = tools::kept_digest(addr, keeper, &before)?;
+        let picture = Picture::take(keeper)?;
+        // Ours tells it even where it writes none.
+        let is_told = self.has_digests(round - 1) || !server.engine().is_apache();
+        let digest = if is_told { picture.digest() } else { 0 };
+        assert_eq!(told, digest, "{self:?}: digest in round {round}");
+        assert!(picture.len() > 50 * round, "{self:?}: {picture:?}");
         let left = Left {
             zxid: tools::last_zxid(addr)?,
             picture,
@@ -112,22 +164,23 @@ impl Journey {
             keeper: keeper.session().clone(),
             open: earlier.into_iter().chain(sessions(&open)).collect(),
         };
-        match end {
-            End::Told => drop(server.terminate()?),
-            End::Killed => server.kill()?,
+        let is_odd = !round.is_multiple_of(2);
+        match (self.end == End::Told) == is_odd {
+            true => drop(server.terminate()?),
+            false => server.kill()?,
         }
         assert_eq!(server.complaints(), Vec::<String>::new(), "{self:?}");
-        self.examine(&dir, &left)?;
+        self.examine(&dirs, &left)?;
         Ok(left)
     }
 
     /// What our tools see in the files that a server left.
-    fn examine(self, dir: &Path, left: &Left) -> Outcome {
-        let report = tools::doctor(dir)?;
+    fn examine(self, dirs: &Dirs, left: &Left) -> Outcome {
+        let report = tools::doctor(dirs)?;
         let last = format!("0x{:x}", left.zxid);
         assert_eq!(report["state"]["last"], last, "{self:?}: {report}");
         assert_eq!(report["apache"]["last"], last, "{self:?}: {report}");
-        let kinds = tools::kinds(dir)?;
+        let kinds = tools::kinds(dirs)?;
         let missing = KINDS.iter().filter(|kind| !kinds.contains(**kind)).collect::<Vec<_>>();
         assert!(missing.is_empty(), "{self:?}: {missing:?} are not in {kinds:?}");
         // A renewed session gets its timeout anew, so only files show whether it was kept.
@@ -194,6 +247,16 @@ impl Journey {
         assert_eq!(tools::last_zxid(addr)?, left.zxid, "{what}");
         Ok(keeper)
     }
+}
+
+/// Where the work of a round is that a snapshot holds.
+fn before(round: usize) -> String {
+    format!("/before-{round}")
+}
+
+/// And that of which a log tells.
+fn behind(round: usize) -> String {
+    format!("/behind-{round}")
 }
 
 /// Sees everything.

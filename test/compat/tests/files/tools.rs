@@ -61,16 +61,28 @@ pub(crate) fn kept_digest(
     told.ok_or_else(|| format!("no digest of 0x{zxid:x}: {text}").into())
 }
 
+/// Where the files of a server are.
+pub(crate) struct Dirs {
+    /// `dataDir`.
+    pub(crate) data: PathBuf,
+    /// `dataLogDir`, if it is another one.
+    pub(crate) logs: Option<PathBuf>,
+}
+
 fn run(arguments: &[&str], files: &[PathBuf]) -> Result<Output, Box<dyn Error>> {
     let mut command = zkfleet()?;
     Ok(command.args(arguments).args(files).output()?)
 }
 
-/// What `zkfleet doctor` says of a data directory that must be whole.
-pub(crate) fn doctor(dir: &Path) -> Result<Value, Box<dyn Error>> {
-    let output = run(&["doctor", "--json", "--extended-types"], &[dir.to_path_buf()])?;
+/// What `zkfleet doctor` says of directories that must be whole.
+pub(crate) fn doctor(dirs: &Dirs) -> Result<Value, Box<dyn Error>> {
+    let mut named = vec![dirs.data.clone()];
+    if let Some(logs) = &dirs.logs {
+        named.extend(["--log-dir".into(), logs.clone()]);
+    }
+    let output = run(&["doctor", "--json", "--extended-types"], &named)?;
     let text = String::from_utf8(output.stdout)?;
-    assert!(output.status.success(), "{}: {text}", dir.display());
+    assert!(output.status.success(), "{}: {text}", dirs.data.display());
     Ok(serde_json::from_str(&text)?)
 }
 
@@ -85,8 +97,9 @@ pub(crate) fn files(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, Box<dyn Er
 
 /// The kinds of transactions in all logs, as `zkfleet log` names them; those in a multi stand behind
 /// `multi.`, and a multi that failed is `multi, failed`.
-pub(crate) fn kinds(dir: &Path) -> Result<BTreeSet<String>, Box<dyn Error>> {
-    let output = run(&["log", "--json"], &files(dir, "log.")?)?;
+pub(crate) fn kinds(dirs: &Dirs) -> Result<BTreeSet<String>, Box<dyn Error>> {
+    let logs = dirs.logs.as_ref().unwrap_or(&dirs.data);
+    let output = run(&["log", "--json"], &files(logs, "log.")?)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut kinds = BTreeSet::new();
     for line in String::from_utf8(output.stdout)?.lines() {

@@ -10,7 +10,7 @@ use zk_proto::request::{
     Create, CreateMode, MultiOp, MultiRequest, Request, SetAclRequest, SetDataRequest,
     VersionedPath,
 };
-use zk_proto::{Acl, OpCode, Perms};
+use zk_proto::{Acl, OpCode, Perms, path};
 use zk_testkit::{Client, Error, PATIENCE};
 
 use crate::picture::{CONTAINER, TTL, TTL_MS};
@@ -61,6 +61,7 @@ impl Workload<'_> {
         work.znodes()?;
         work.acls()?;
         work.multis()?;
+        work.quotas()?;
         work.refusals()?;
         work.reaped()?;
         work.sessions()
@@ -165,6 +166,28 @@ impl Workload<'_> {
         Ok(())
     }
 
+    /// One of each kind, with something in it that counts; setquota makes the same znodes.
+    fn quotas(&mut self) -> Result<(), Error> {
+        let persistent = CreateMode::Persistent;
+        self.client.create(&format!("{}{}", path::QUOTA, self.base), b"", persistent)?;
+        for (name, limits) in QUOTAS {
+            let place = self.path(name);
+            let quota = format!("{}{place}", path::QUOTA);
+            self.client.create(&place, b"", persistent)?;
+            self.client.create(&quota, b"", persistent)?;
+            for (name, data) in
+                [(path::QUOTA_LIMITS, limits), (path::QUOTA_STATS, "count=1,bytes=0")]
+            {
+                self.client.create(&format!("{quota}/{name}"), data.as_bytes(), persistent)?;
+            }
+            self.client.create(&format!("{place}/a"), b"12345", persistent)?;
+            self.client.create(&format!("{place}/gone"), b"12345", persistent)?;
+            self.client.set_data(&format!("{place}/a"), b"1234567", -1)?;
+            self.client.delete(&format!("{place}/gone"), -1)?;
+        }
+        see_quotas(self.client, &self.base)
+    }
+
     /// Each takes a zxid.
     fn refusals(&mut self) -> Result<(), Error> {
         let [there, not_there] = ["a", "not-there"].map(|name| self.path(name));
@@ -205,10 +228,53 @@ impl Workload<'_> {
             client.create(&self.path("e-"), name.as_bytes(), CreateMode::EphemeralSequential)?;
             open.push(client);
         }
+        // It counts as long as it is there.
+        open[0].create(&self.path("all-four/ends"), b"12345", CreateMode::Ephemeral)?;
         open.swap_remove(0).close()?;
         Ok(open)
     }
 }
+
+/// Places below a base, and their quotas.
+const QUOTAS: [(&str, &str); 5] = [
+    ("soft-count", "count=1,bytes=-1"),
+    ("soft-bytes", "count=-1,bytes=3"),
+    ("hard-count", "count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=3"),
+    ("hard-bytes", "count=-1,bytes=-1=;byteHardLimit=12;countHardLimit=-1"),
+    ("all-four", "count=1,bytes=3=;byteHardLimit=12;countHardLimit=3"),
+];
+
+/// What is in the quotas' places is counted, and the hard ones refuse what goes beyond them.
+pub(crate) fn see_quotas(client: &mut Client, base: &str) -> Result<(), Error> {
+    for (name, limits) in QUOTAS {
+        let place = format!("{base}/{name}");
+        let used = client.get_data(&format!("{}{place}/{}", path::QUOTA, path::QUOTA_STATS))?.0;
+        assert_eq!(used.as_deref(), Some(&b"count=2,bytes=7"[..]), "{place}");
+        let mut create = |names: &[&str], data: &[u8]| -> Result<Option<i32>, Error> {
+            let mut made = Vec::new();
+            let mut code = None;
+            for name in names {
+                let path = format!("{place}/{name}");
+                match client.create(&path, data, CreateMode::Persistent) {
+                    Ok(_) => made.push(path),
+                    Err(Error::Refused(refused)) => code = Some(refused),
+                    Err(error) => return Err(error),
+                }
+            }
+            for path in made {
+                client.delete(&path, -1)?;
+            }
+            Ok(code)
+        };
+        let refused = |is_hard: bool| is_hard.then_some(QUOTA_EXCEEDED);
+        let [count, bytes] = ["countHardLimit=3", "byteHardLimit=12"].map(|l| limits.contains(l));
+        assert_eq!(create(&["b", "c"], b"")?, refused(count), "{place}");
+        assert_eq!(create(&["b"], b"123456")?, refused(bytes), "{place}");
+    }
+    Ok(())
+}
+
+const QUOTA_EXCEEDED: i32 = -125;
 
 /// How a session goes on elsewhere.
 pub(crate) fn sessions(clients: &[Client]) -> Vec<ConnectResponse> {
