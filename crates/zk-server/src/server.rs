@@ -248,6 +248,7 @@ impl Server {
         self.auditing.announce_stop();
         self.member.engine.close_all();
         self.workers.stop();
+        self.member.engine.shut_all();
         self.housekeeping.stop();
         let stopped = self.storage.stop();
         // Nothing is applied any more.

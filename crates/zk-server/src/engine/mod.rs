@@ -352,6 +352,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Waits until all that was posted is prepared, closeSession above all: a session that its client
+    /// has closed should not wait for its timeout. For `patience` at most, if the log is behind.
+    pub(crate) fn settle_posted(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.pipe.posted() > 0 && !self.is_poisoned() && Instant::now() < deadline {
+            // Once, at a stop.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Ends a pause.
     pub(crate) fn resume(&self) {
         self.is_paused.store(false, Ordering::Relaxed);
@@ -505,6 +515,14 @@ impl Engine {
         gate.core.set_admission(Admission::Closed);
         for conn in gate.conns.values() {
             conn.kill();
+        }
+    }
+
+    /// Ends the sockets of connections that nobody serves any more, though something may hold them: a
+    /// stop may have to wait for the disk, and their clients should look elsewhere.
+    pub(crate) fn shut_all(&self) {
+        for conn in self.gate.lock().conns.values() {
+            conn.shut();
         }
     }
 

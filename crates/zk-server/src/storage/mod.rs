@@ -104,6 +104,9 @@ pub(crate) struct Storage {
     engine: Option<Arc<Engine>>,
 }
 
+/// How long a stop waits for a log that is behind to take what was posted.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// The engine's way to the log.
 struct Appender(Arc<OnceLock<GroupCommit>>);
 
@@ -346,6 +349,7 @@ impl Storage {
             chores.stop();
         }
         if let Some(engine) = &self.engine {
+            engine.settle_posted(LAST_WORDS);
             // What is still posted must not meet a log that takes nothing more. A log that is full
             // or has failed takes nothing as it is.
             let _ = engine.pause();

@@ -41,7 +41,11 @@ impl Member {
 
     /// Starts on a disk of the test's own.
     pub(crate) fn start_on(disk: impl Disk + 'static, lines: &str) -> Member {
-        let dir = TempDir::new().unwrap();
+        Member::start_on_in(disk, TempDir::new().unwrap(), lines)
+    }
+
+    /// The same, on a directory that is there.
+    pub(crate) fn start_on_in(disk: impl Disk + 'static, dir: TempDir, lines: &str) -> Member {
         let server = Server::start_on(config(dir.path(), lines), Arc::new(disk)).unwrap();
         Member { server: Some(server), dir }
     }

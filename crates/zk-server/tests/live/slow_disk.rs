@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use zk_proto::request::{Request, SetDataRequest};
+use zk_proto::acl::AclBytes;
+use zk_proto::jute::put_frame;
+use zk_proto::request::{Create, CreateMode, Request, RequestHeader, SetDataRequest};
+use zk_proto::{Jute, OpCode};
 use zk_store::disk::{Access, DirEntry, Disk, DiskFile};
 use zk_store::sim::SimDisk;
 
-use crate::client::{Client, open};
+use crate::client::{Client, create, open};
 use crate::member::Member;
 use crate::metrics::figure;
 use crate::wait_until;
@@ -135,6 +138,49 @@ fn requests_that_wait_for_the_log_are_all_answered() {
         }
     }
 }
+
+/// What was taken before a stop began, closeSession above all, is not lost because the log is behind.
+#[test]
+fn last_words_outlive_a_stop() {
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let [mut writer, mut poster] = [member.client(), member.client()];
+    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    let mut leaver = Client::handshake(open(member.addr()), 20_000).unwrap();
+    let Request::Create(plain) = create("/e", b"", AclBytes::OPEN) else { return };
+    let ephemeral = Create { flags: CreateMode::Ephemeral.flags(), ..plain };
+    assert_eq!(leaver.call(&Request::Create(ephemeral)).unwrap().err, 0);
+    disk.hold(true);
+    let held = Held(&disk);
+    // More than the log wants to have waiting.
+    let value = vec![7; 512 << 10];
+    for count in 1..=4 {
+        writer.send(&set(&value)).unwrap();
+        wait_until("it is under way", || outstanding(&member) == count);
+    }
+    // Many at once are posted, and what comes behind them is.
+    let mut frames = Vec::new();
+    for xid in 1..=8 {
+        put_frame(&mut frames, |out| {
+            RequestHeader { xid, op: OpCode::SetData.code() }.write(out);
+            set(b"").write(out);
+        });
+    }
+    poster.send_bytes(&frames).unwrap();
+    wait_until("they are posted", || outstanding(&member) == 12);
+    leaver.send(&Request::CloseSession).unwrap();
+    wait_until("it is posted", || outstanding(&member) == 13);
+    let dir = std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| member.stop());
+        assert!(leaver.ends() && writer.ends());
+        drop(held);
+        stopping.join().unwrap()
+    });
+    let again = Member::start_on_in(disk, dir, "");
+    assert_eq!(again.client().get("/e"), Err(NO_NODE));
+}
+
+const NO_NODE: i32 = -101;
 
 #[test]
 fn no_more_requests_are_under_way_than_the_throttle_lets_through() {
