@@ -211,9 +211,10 @@ impl Server {
         start_chores(&member, &runtime);
         watch_certificates(tls.as_ref(), &runtime);
         let auditing = engine.start_audit(audit).map_err(StartError::Thread)?;
-        let housekeeping = Housekeeping::start(runtime)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let workers = Workers::start(&gatekeeper, count, listeners).map_err(StartError::Thread)?;
+        let workers =
+            Workers::start(&gatekeeper, count, listeners, &runtime).map_err(StartError::Thread)?;
+        let housekeeping = Housekeeping::start(runtime)?;
         let [plain, secure] =
             ports.map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
         tracing::info!(
@@ -282,7 +283,7 @@ fn gatekeeper(
     }
 }
 
-/// The thread of everything that serves no client: clocks, operators' commands.
+/// The thread of everything that serves no client: listeners, clocks, operators' commands.
 struct Housekeeping {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,

@@ -33,6 +33,7 @@ use pipe::Pipe;
 
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
+use crate::net::Company;
 use crate::net::conn::{Conn, Line, NO_DEADLINE};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -42,7 +43,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
-use zk_store::group_commit::AppendError;
+use zk_store::group_commit::{AppendError, Loan};
 use zk_tree::auth::{AuthOptions, Identity};
 use zk_tree::{ConnId, SnapshotHead, Tree, Watches};
 
@@ -55,6 +56,11 @@ pub(crate) trait TxnLog: Send + Sync {
 
     /// Whether more transactions should be made.
     fn admits(&self) -> Result<(), AppendError>;
+
+    /// The log, for who waits for it in any case, if nothing is under way there.
+    fn lend(&self) -> Option<Loan<'_>> {
+        None
+    }
 }
 
 /// What the engine itself is told by the configuration.
@@ -142,6 +148,8 @@ pub(crate) struct Gate {
     dirty: Vec<Arc<Conn>>,
     /// What the metrics have of the pipeline's counters already.
     counted: CoreCounters,
+    /// Who gives it requests.
+    company: Company,
 }
 
 /// The watches behind their lock.
@@ -179,6 +187,7 @@ impl Engine {
                 fx: Effects::new(),
                 dirty: Vec::new(),
                 counted: CoreCounters::default(),
+                company: Company::default(),
             }),
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
@@ -234,7 +243,8 @@ impl Engine {
         conn
     }
 
-    /// Everything up to `zxid` is on disk. Called by the log, on the log's thread; nothing waits
+    /// Everything up to `zxid` is on disk. Called by the log, on its thread or on that of who borrowed
+    /// it, without the pipeline's lock; nothing waits
     /// behind it in the log if it `is_last`.
     pub(crate) fn logged(&self, zxid: Zxid, is_last: bool) {
         if !self.pipe.hand_over(zxid, is_last) {

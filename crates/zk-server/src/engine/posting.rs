@@ -7,9 +7,8 @@ use super::{Engine, Gate, SharedWatches, sasl};
 use crate::net::conn::{Conn, Inbox, Phase};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use zk_core::{TURN_BYTES, Times, visits_many};
-use zk_store::group_commit::AppendError;
+use zk_store::group_commit::{AppendError, Loan};
 use zk_tree::Tree;
 
 /// So many requests are prepared by the thread that read them, if it can, although others are under
@@ -151,8 +150,9 @@ impl Engine {
         frames: &[u8],
         count: usize,
     ) {
-        let tree = self.tree.read();
         let now = self.times();
+        let loan = self.borrow_log(&gate, conn, count, now.monotonic_ms);
+        let tree = self.tree.read();
         let done = self.feed(&mut gate, &tree, conn, frames, false, now);
         self.pipe.taken(done.count, 0, gate.core.outstanding());
         if done.count < count {
@@ -162,8 +162,23 @@ impl Engine {
         drop(tree);
         drop(gate);
         self.flush(left);
+        if let Some(loan) = loan {
+            conn.line.solo.begin(now.monotonic_ms);
+            loan.commit();
+            conn.line.solo.end(self.now_ms());
+        }
         // Not all requests end with a transaction.
         self.pipe.wake_waiting(now.monotonic_ms);
+    }
+
+    /// The log, for a connection that nobody else would be kept waiting by, if its thread waits for
+    /// the disk: it has the thread, the pipeline and the log to itself.
+    fn borrow_log(&self, gate: &Gate, conn: &Conn, count: usize, now_ms: i64) -> Option<Loan<'_>> {
+        let is_alone = count == 1
+            && gate.core.outstanding() == 0
+            && gate.company.is_alone(conn.id, now_ms)
+            && conn.line.solo.may_wait(conn.id, now_ms);
+        is_alone.then(|| self.log.lend()).flatten()
     }
 
     /// Gives whole frames to the pipeline, as many as make a turn. Of a client that is gone nobody
@@ -177,6 +192,7 @@ impl Engine {
         is_gone: bool,
         now: Times,
     ) -> Run {
+        gate.company.note(conn.id, now.monotonic_ms);
         let mut watches = SharedWatches(&self.watches);
         let mut done = Run::default();
         let mut is_over = false;
@@ -309,7 +325,7 @@ impl Engine {
 
     /// The pipeline has heard all of a connection that has ended.
     fn forget(&self, gate: &mut Gate, conn: &Conn) {
-        gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
+        gate.core.disconnected(conn.id, conn.last_heard_ms(self.now_ms()));
         gate.conns.remove(&conn.id);
         conn.state.lock().abandon().for_each(|bytes| self.large.give_back(bytes));
         self.watches.lock().remove_connection(conn.id);

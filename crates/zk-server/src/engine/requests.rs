@@ -115,7 +115,9 @@ impl Engine {
 
     /// A connection's client has shown that it lives.
     pub(crate) fn note_heard(&self, conn: &Conn) {
-        conn.heard_ms.store(self.now_ms(), Ordering::Relaxed);
+        let now_ms = self.now_ms();
+        conn.heard_ms.store(now_ms, Ordering::Relaxed);
+        conn.line.solo.note(conn.id, now_ms);
     }
 
     fn requests(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Handled, Hangup> {
@@ -174,8 +176,9 @@ impl Engine {
             state.arrived(0, now.monotonic_ms);
         }
         let tree = self.tree.read();
-        let Gate { core, fx, .. } = &mut *gate;
+        let Gate { core, fx, company, .. } = &mut *gate;
         let throttled = core.counters().connects_throttled;
+        company.note(conn.id, now.monotonic_ms);
         core.handshake(&tree, now, conn.id, frame, fx);
         if core.counters().connects_throttled == throttled {
             self.metrics.connection_token_deficit.record(core.token_deficit().into());

@@ -5,6 +5,7 @@
 
 use super::outbox::Outbox;
 use super::seats::Seat;
+use super::solo::Solo;
 use crate::tls::sasl::DigestMd5;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -43,6 +44,8 @@ pub(crate) struct Line {
     pub(crate) _seat: Option<Seat>,
     /// The way to the thread that serves it.
     pub(crate) outbox: Arc<Outbox>,
+    /// What that thread is at.
+    pub(crate) solo: Arc<Solo>,
     /// Whether it came through TLS.
     pub(crate) is_secure: bool,
 }
@@ -213,7 +216,13 @@ impl Conn {
     pub(crate) fn heard_ms(&self, now_ms: i64) -> i64 {
         let state = self.state.lock();
         let is_our_fault = state.is_full() && state.may_answer();
-        if is_our_fault { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
+        drop(state);
+        if is_our_fault { now_ms } else { self.last_heard_ms(now_ms) }
+    }
+
+    /// When its client was last heard, or would have been, had its thread listened.
+    pub(crate) fn last_heard_ms(&self, now_ms: i64) -> i64 {
+        self.line.solo.excuse(self.heard_ms.load(Ordering::Relaxed), now_ms)
     }
 
     /// Ends the connection at once, unsent output and all.

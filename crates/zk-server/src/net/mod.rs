@@ -6,6 +6,7 @@ mod outbox;
 mod seats;
 mod seldom;
 mod serve;
+mod solo;
 mod welcome;
 mod wire;
 mod workers;
@@ -14,5 +15,8 @@ mod workers;
 pub(crate) use outbox::Outbox;
 pub(crate) use seats::Seats;
 pub(crate) use seldom::Seldom;
+pub(crate) use solo::Company;
+#[cfg(test)]
+pub(crate) use solo::Solo;
 pub(crate) use welcome::{Gatekeeper, Speaks};
 pub(crate) use workers::{Listening, Workers};

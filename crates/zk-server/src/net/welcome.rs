@@ -5,6 +5,7 @@ use super::outbox::Outbox;
 use super::seats::Seats;
 use super::seldom::Seldom;
 use super::serve::Serving;
+use super::solo::Solo;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
 use crate::tls::{Detected, Fault, TlsContext, detect, subject_dn};
@@ -59,7 +60,7 @@ impl Gatekeeper {
         stream: std::net::TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
-        outbox: Arc<Outbox>,
+        (outbox, solo): (Arc<Outbox>, Arc<Solo>),
     ) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let Some(seat) = self.seats.take(peer.ip()) else {
@@ -88,7 +89,8 @@ impl Gatekeeper {
                 }
             }
         };
-        let line = |socket, is_secure| Line { peer, socket, _seat: Some(seat), outbox, is_secure };
+        let line =
+            |socket, is_secure| Line { peer, socket, _seat: Some(seat), outbox, solo, is_secure };
         let (conn, wire) = if is_tls {
             // Boxed: a handshake is large, and over soon.
             let shaken = Box::pin(self.handshake(stream, deadline)).await;

@@ -2,11 +2,13 @@
 //! that it is given.
 
 use super::outbox::Outbox;
+use super::solo::Solo;
 use super::welcome::{Gatekeeper, Speaks};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 /// The worker threads, and their way to stop.
@@ -20,31 +22,39 @@ type Arrival = (std::net::TcpStream, SocketAddr, Speaks);
 /// A listener, and what is spoken there.
 pub(crate) type Listening = (StdListener, Speaks);
 
+/// A worker, for who has a connection for it.
+#[derive(Clone)]
+struct Worker {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    solo: Arc<Solo>,
+}
+
 impl Workers {
-    /// Starts `count` workers; the first also accepts on `listeners`.
+    /// Starts `count` workers, and accepts on `listeners` for them: on `house`, since a worker may
+    /// wait for the disk.
     pub(crate) fn start(
         gatekeeper: &Arc<Gatekeeper>,
         count: usize,
         listeners: Vec<Listening>,
+        house: &Runtime,
     ) -> io::Result<Workers> {
         let (stop, stopped) = watch::channel(false);
-        let mut senders = Vec::new();
+        let mut workers = Vec::new();
         let mut threads = Vec::new();
-        let mut inboxes = Vec::new();
-        for _ in 0..count.max(1) {
-            let (sender, inbox) = mpsc::unbounded_channel();
-            senders.push(sender);
-            inboxes.push(inbox);
-        }
-        let mut listeners = Some(listeners);
-        for (number, inbox) in inboxes.into_iter().enumerate() {
+        let count = count.max(1);
+        for number in 0..count {
+            let (sender, arrivals) = mpsc::unbounded_channel();
+            // Without others there would be nobody for four-letter words meanwhile.
+            let solo = Arc::new(Solo::new(count > 1));
+            workers.push(Worker { arrivals: sender, solo: solo.clone() });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (gatekeeper, stopped) = (gatekeeper.clone(), stopped.clone());
-            let listeners = listeners.take().unwrap_or_default();
-            let senders = if listeners.is_empty() { Vec::new() } else { senders.clone() };
-            let body =
-                move || runtime.block_on(worker(gatekeeper, inbox, stopped, listeners, senders));
+            let body = move || runtime.block_on(worker(gatekeeper, arrivals, solo, stopped));
             threads.push(std::thread::Builder::new().name(format!("zk-io-{number}")).spawn(body)?);
+        }
+        for (listener, speaks) in listeners {
+            let (gatekeeper, workers) = (gatekeeper.clone(), workers.clone());
+            house.spawn(accept(gatekeeper, listener, speaks, workers, stopped.clone()));
         }
         Ok(Workers { threads, stop })
     }
@@ -60,33 +70,31 @@ impl Workers {
 
 async fn worker(
     gatekeeper: Arc<Gatekeeper>,
-    mut inbox: mpsc::UnboundedReceiver<Arrival>,
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+    solo: Arc<Solo>,
     mut stopped: watch::Receiver<bool>,
-    listeners: Vec<Listening>,
-    senders: Vec<mpsc::UnboundedSender<Arrival>>,
 ) {
-    for (listener, speaks) in listeners {
-        tokio::spawn(accept(listener, speaks, senders.clone()));
-    }
-    drop(senders);
     let outbox = Arc::<Outbox>::default();
     tokio::spawn(outbox.clone().deliver());
     loop {
         tokio::select! {
-            arrival = inbox.recv() => {
+            arrival = arrivals.recv() => {
                 let Some((stream, peer, speaks)) = arrival else { return };
-                tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks, outbox.clone()));
+                let thread = (outbox.clone(), solo.clone());
+                tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks, thread));
             }
             _ = stopped.changed() => return,
         }
     }
 }
 
-/// Accepts for ever, handing connections out in turn.
+/// Accepts until the end, handing connections out in turn.
 async fn accept(
+    gatekeeper: Arc<Gatekeeper>,
     listener: StdListener,
     speaks: Speaks,
-    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+    workers: Vec<Worker>,
+    mut stopped: watch::Receiver<bool>,
 ) {
     let listener =
         match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
@@ -98,11 +106,19 @@ async fn accept(
         };
     let mut next = 0;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 let Ok(stream) = stream.into_std() else { continue };
-                next = (next + 1) % senders.len();
-                if senders[next].send((stream, peer, speaks)).is_err() {
+                next = (next + 1) % workers.len();
+                // At most one of them waits for the disk.
+                if workers[next].solo.is_away(gatekeeper.engine.now_ms()) {
+                    next = (next + 1) % workers.len();
+                }
+                if workers[next].arrivals.send((stream, peer, speaks)).is_err() {
                     return;
                 }
             }

@@ -24,7 +24,7 @@ use zk_session::password::{PasswordRuleError, Passwords};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
 use zk_store::disk::Disk;
-use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit};
+use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit, Loan};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
 use zk_store::session_rule;
@@ -137,6 +137,10 @@ impl TxnLog for Appender {
 
     fn admits(&self) -> Result<(), AppendError> {
         self.0.get().ok_or(AppendError::Closed)?.admits()
+    }
+
+    fn lend(&self) -> Option<Loan<'_>> {
+        self.0.get()?.lend()
     }
 }
 

@@ -18,6 +18,7 @@ mod process;
 mod sasl;
 mod shutdown;
 mod slow_disk;
+mod solo;
 mod throttles;
 mod tls;
 

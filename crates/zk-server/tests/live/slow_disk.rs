@@ -21,16 +21,36 @@ use crate::wait_until;
 
 /// A disk whose syncs wait while it is held.
 #[derive(Clone, Debug)]
-pub(crate) struct Brake(Arc<(SimDisk, Mutex<bool>, Condvar)>);
+pub(crate) struct Brake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    disk: SimDisk,
+    state: Mutex<State>,
+    released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_held: bool,
+    /// The thread of the last sync.
+    synced_by: String,
+}
 
 impl Brake {
     pub(crate) fn new() -> Brake {
-        Brake(Arc::new((SimDisk::new(4096), Mutex::new(false), Condvar::new())))
+        let (disk, state) = (SimDisk::new(4096), Mutex::default());
+        Brake(Arc::new(Inner { disk, state, released: Condvar::new() }))
     }
 
-    pub(crate) fn hold(&self, held: bool) {
-        *self.0.1.lock() = held;
-        self.0.2.notify_all();
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.0.state.lock().is_held = is_held;
+        self.0.released.notify_all();
+    }
+
+    /// The name of the thread whose sync was the last one, or is held now.
+    pub(crate) fn synced_by(&self) -> String {
+        self.0.state.lock().synced_by.clone()
     }
 }
 
@@ -45,26 +65,26 @@ impl Drop for Held<'_> {
 
 impl Disk for Brake {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.0.0.open(path, access)?;
+        let file = self.0.disk.open(path, access)?;
         Ok(Box::new(File { file, brake: self.clone() }))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.0.0.list(dir)
+        self.0.disk.list(dir)
     }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.0.0.create_dir_all(dir)
+        self.0.disk.create_dir_all(dir)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.0.rename(from, to)
+        self.0.disk.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.0.remove(path)
+        self.0.disk.remove(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.0.sync_dir(dir)
+        self.0.disk.sync_dir(dir)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.0.0.lock(path)
+        self.0.disk.lock(path)
     }
 }
 
@@ -88,11 +108,12 @@ impl DiskFile for File {
         self.file.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        let mut held = self.brake.0.1.lock();
-        while *held {
-            self.brake.0.2.wait(&mut held);
+        let mut state = self.brake.0.state.lock();
+        state.synced_by = std::thread::current().name().unwrap_or_default().to_owned();
+        while state.is_held {
+            self.brake.0.released.wait(&mut state);
         }
-        drop(held);
+        drop(state);
         self.file.sync_data()
     }
 }

@@ -1,5 +1,7 @@
 //! Group commit under load, failures and a full disk.
 
+mod loan;
+
 use super::*;
 use crate::disk::Disk;
 use crate::log::{LogOptions, LogReader, OpenLog, Step};

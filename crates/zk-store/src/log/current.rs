@@ -143,6 +143,13 @@ impl Current {
         self.written.end + (bytes + FRAME_HEAD) as u64 <= self.extent - SLOTS_LEN
     }
 
+    /// Whether so many bytes go over zeros that are on the disk, and enough of those are left.
+    pub(super) fn is_ready_for(&self, bytes: usize) -> bool {
+        let end = self.written.end + bytes as u64;
+        let over_zeros = end + FRAME_HEAD as u64 <= self.zeroed_to;
+        self.has_room(bytes) && over_zeros && self.zeros_to - end >= self.zero_step() / 2
+    }
+
     /// Writes the slot that is next in turn: durable, and how far zeros were written.
     pub(super) fn write_mark(&mut self) -> Result<(), FileError> {
         self.check();

@@ -159,6 +159,13 @@ impl LogWriter {
         self.guarded(|writer| writer.commit_frames(frames, false))
     }
 
+    /// Whether so many bytes of frames can be committed with one write and one sync, and no zeros are
+    /// due after that.
+    pub fn is_ready_for(&self, bytes: usize) -> bool {
+        let is_troubled = self.poisoned || self.disk_full || self.is_tight;
+        !is_troubled && self.current.as_ref().is_some_and(|current| current.is_ready_for(bytes))
+    }
+
     /// Makes the mark say all that is durable; costs a sync if it does not yet. Whether it did.
     pub fn complete_mark(&mut self) -> Result<bool, LogError> {
         self.guarded(|writer| match &mut writer.current {

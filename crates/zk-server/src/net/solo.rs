@@ -1,0 +1,151 @@
+//! A thread that only one connection keeps busy, and may therefore wait for the disk itself.
+//!
+//! To hand a lone request to the log's thread costs more time than a quick disk needs to store it.
+//! So the thread of a connection that has it, and the log, to itself borrows the log
+//! ([`zk_store::group_commit::Loan`]). Whatever else comes to the thread meanwhile waits as long: its
+//! sessions must not pay for that, see [`Solo::excuse`].
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use zk_tree::ConnId;
+
+/// After so long without others somebody is alone, in ms.
+const QUIET_MS: i64 = 100;
+
+/// A quick disk does not take so long, in ms.
+const AWAY_MS: i64 = 5;
+
+/// It does not wait.
+const NEVER: i64 = i64::MIN;
+
+/// Who keeps something busy, and whether alone. One thread writes it at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Company {
+    last: AtomicU64,
+    /// When it was somebody else than before.
+    changed_ms: AtomicI64,
+}
+
+impl Company {
+    /// `conn` sent something.
+    pub(crate) fn note(&self, conn: ConnId, now_ms: i64) {
+        if self.last.load(Ordering::Relaxed) != conn.0 {
+            self.last.store(conn.0, Ordering::Relaxed);
+            self.changed_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody but `conn` has sent anything for a while.
+    pub(crate) fn is_alone(&self, conn: ConnId, now_ms: i64) -> bool {
+        self.last.load(Ordering::Relaxed) == conn.0
+            && now_ms - self.changed_ms.load(Ordering::Relaxed) >= QUIET_MS
+    }
+}
+
+/// What is known of one of the threads that serve connections.
+#[derive(Debug)]
+pub(crate) struct Solo {
+    company: Company,
+    /// It may wait for the disk at all.
+    may_wait: bool,
+    /// Since when it waits for the disk, ms of the engine's monotonic clock, or [`NEVER`].
+    since_ms: AtomicI64,
+    /// The last wait that lasted.
+    from_ms: AtomicI64,
+    to_ms: AtomicI64,
+}
+
+impl Solo {
+    pub(crate) fn new(may_wait: bool) -> Solo {
+        Solo {
+            company: Company::default(),
+            may_wait,
+            since_ms: AtomicI64::new(NEVER),
+            from_ms: AtomicI64::new(0),
+            to_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// A connection of the thread sent something.
+    pub(crate) fn note(&self, conn: ConnId, now_ms: i64) {
+        self.company.note(conn, now_ms);
+    }
+
+    /// Whether the thread may wait for the disk on behalf of `conn`.
+    pub(crate) fn may_wait(&self, conn: ConnId, now_ms: i64) -> bool {
+        self.may_wait && self.company.is_alone(conn, now_ms)
+    }
+
+    /// Whether it has waited too long already to be given anything to do.
+    pub(crate) fn is_away(&self, now_ms: i64) -> bool {
+        let since_ms = self.since_ms.load(Ordering::Relaxed);
+        since_ms != NEVER && now_ms - since_ms >= AWAY_MS
+    }
+
+    /// From now on the thread reads nothing.
+    pub(crate) fn begin(&self, now_ms: i64) {
+        self.since_ms.store(now_ms, Ordering::Release);
+    }
+
+    /// It reads again.
+    pub(crate) fn end(&self, now_ms: i64) {
+        let from_ms = self.since_ms.load(Ordering::Relaxed);
+        if from_ms < now_ms {
+            self.from_ms.store(from_ms, Ordering::Relaxed);
+            self.to_ms.store(now_ms, Ordering::Relaxed);
+        }
+        self.since_ms.store(NEVER, Ordering::Release);
+    }
+
+    /// When a connection of this thread counts as heard, that was heard at `heard_ms`: the time in
+    /// which nobody listened is no silence of its client's. Only the last wait that lasted is
+    /// known; whoever had something to say before it has been heard since.
+    pub(crate) fn excuse(&self, heard_ms: i64, now_ms: i64) -> i64 {
+        let overlap = |from_ms: i64, to_ms: i64| (to_ms - from_ms.max(heard_ms)).max(0);
+        let since_ms = self.since_ms.load(Ordering::Acquire);
+        let now = if since_ms == NEVER { 0 } else { overlap(since_ms, now_ms) };
+        let before =
+            overlap(self.from_ms.load(Ordering::Relaxed), self.to_ms.load(Ordering::Relaxed));
+        heard_ms + now + before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_is_who_is_alone_for_a_while() {
+        let company = Company::default();
+        assert!(!company.is_alone(ConnId(1), 1000));
+        company.note(ConnId(1), 1000);
+        company.note(ConnId(1), 1000 + QUIET_MS - 1);
+        assert!(!company.is_alone(ConnId(1), 1000 + QUIET_MS - 1));
+        assert!(company.is_alone(ConnId(1), 1000 + QUIET_MS));
+        assert!(!company.is_alone(ConnId(2), 1000 + QUIET_MS));
+        company.note(ConnId(2), 1200);
+        company.note(ConnId(1), 1201);
+        assert!(!company.is_alone(ConnId(1), 1300));
+        assert!(company.is_alone(ConnId(1), 1301));
+    }
+
+    #[test]
+    fn time_without_a_listener_is_no_silence() {
+        let solo = Solo::new(true);
+        assert_eq!(solo.excuse(700, 1000), 700);
+        solo.begin(1000);
+        assert_eq!((solo.is_away(1001), solo.is_away(1000 + AWAY_MS)), (false, true));
+        assert_eq!(solo.excuse(700, 6000), 5700, "while it lasts");
+        assert_eq!(solo.excuse(1500, 6000), 6000, "only what it was silent of it");
+        solo.end(6000);
+        assert!(!solo.is_away(6001));
+        assert_eq!(solo.excuse(700, 6001), 5700, "and until its socket is read");
+        assert_eq!(solo.excuse(6001, 9000), 6001, "from then on it is heard");
+        // A client that has died is not kept alive by one wait after another.
+        for round in 1..100 {
+            let at = 6000 + round * 1000;
+            solo.begin(at);
+            solo.end(at + 500);
+            assert_eq!(solo.excuse(700, at + 500), 1200);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The log, lent to one who waits for it.
+//!
+//! To wake the log's thread for a single record, and to be woken by it, takes longer than to write
+//! the record where it was made; only who has nothing else to do meanwhile can do that. While the
+//! log is lent, others append as ever, and the thread goes on with that afterwards.
+
+use super::GroupCommit;
+use super::committer::{give_up, seat};
+use super::queue::WHOLE_BATCH_BYTES;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// On a slower disk it does not matter who writes, but whoever does is away for so long.
+const QUICK: Duration = Duration::from_millis(1);
+
+/// The right to commit what is appended from now on. What is still there when it is dropped is the
+/// thread's.
+#[must_use = "nobody else commits meanwhile"]
+pub struct Loan<'a>(&'a GroupCommit);
+
+impl GroupCommit {
+    /// Lends the log to the caller, if nothing is under way and the disk is quick; the caller should
+    /// append at once, and commit when it holds no lock that the news is told under.
+    pub fn lend(&self) -> Option<Loan<'_>> {
+        let mut state = self.shared.lock();
+        (state.took <= QUICK && state.lend()).then(|| Loan(self))
+    }
+}
+
+impl Loan<'_> {
+    /// Commits what was appended, and tells it, on this thread. It is left to the log's thread if
+    /// it is more than a write and a sync: when a file must be begun or made longer, or when the
+    /// disk is full.
+    pub fn commit(self) {
+        if catch_unwind(AssertUnwindSafe(|| self.write())).is_err() {
+            give_up(&self.0.shared, &self.0.desk);
+        }
+    }
+
+    fn write(&self) {
+        let GroupCommit { shared, desk, .. } = self.0;
+        let mut seat = seat(desk);
+        let Some(committer) = &mut *seat else { return };
+        let batch = {
+            let mut state = shared.lock();
+            let bytes = state.frames.len();
+            let is_little = bytes > 0 && bytes <= WHOLE_BATCH_BYTES && state.rolls.is_empty();
+            if !is_little || !committer.is_ready_for(bytes) {
+                return;
+            }
+            state.take()
+        };
+        committer.commit_at_once(batch.frames);
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        self.0.shared.give_back();
+    }
+}
