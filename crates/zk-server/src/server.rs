@@ -283,7 +283,7 @@ fn gatekeeper(
     }
 }
 
-/// The thread of everything that serves no client: listeners, clocks, operators' commands.
+/// The thread of everything that serves no client: clocks, operators' commands.
 struct Housekeeping {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod conn;
 pub(crate) mod descriptors;
+mod door;
 mod outbox;
 mod seats;
 mod seldom;

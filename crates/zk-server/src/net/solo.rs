@@ -6,10 +6,14 @@
 //! sessions must not pay for that, see [`Solo::excuse`].
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use tokio::sync::Notify;
 use zk_tree::ConnId;
 
 /// After so long without others somebody is alone, in ms.
 const QUIET_MS: i64 = 100;
+
+/// So long it may wait again at any time, in ms.
+const WHILE_MS: i64 = 1000;
 
 /// A quick disk does not take so long, in ms.
 const AWAY_MS: i64 = 5;
@@ -49,6 +53,10 @@ pub(crate) struct Solo {
     may_wait: bool,
     /// Since when it waits for the disk, ms of the engine's monotonic clock, or [`NEVER`].
     since_ms: AtomicI64,
+    /// When it began to wait the last time.
+    began_ms: AtomicI64,
+    /// It has begun to, after a while.
+    begun: Notify,
     /// The last wait that lasted.
     from_ms: AtomicI64,
     to_ms: AtomicI64,
@@ -60,6 +68,8 @@ impl Solo {
             company: Company::default(),
             may_wait,
             since_ms: AtomicI64::new(NEVER),
+            began_ms: AtomicI64::new(-WHILE_MS),
+            begun: Notify::new(),
             from_ms: AtomicI64::new(0),
             to_ms: AtomicI64::new(0),
         }
@@ -81,9 +91,25 @@ impl Solo {
         since_ms != NEVER && now_ms - since_ms >= AWAY_MS
     }
 
+    /// Whether it has waited lately.
+    pub(crate) fn waits_often(&self, now_ms: i64) -> bool {
+        let is_waiting = self.since_ms.load(Ordering::Relaxed) != NEVER;
+        is_waiting || now_ms - self.began_ms.load(Ordering::Relaxed) < WHILE_MS
+    }
+
+    /// It begins to wait, now and then.
+    pub(crate) async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
     /// From now on the thread reads nothing.
     pub(crate) fn begin(&self, now_ms: i64) {
+        let often = self.waits_often(now_ms);
         self.since_ms.store(now_ms, Ordering::Release);
+        self.began_ms.store(now_ms, Ordering::Relaxed);
+        if !often {
+            self.begun.notify_one();
+        }
     }
 
     /// It reads again.

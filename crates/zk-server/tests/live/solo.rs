@@ -55,35 +55,40 @@ fn nobody_expires_while_a_thread_waits_for_the_disk() {
     }
     let disk = Brake::new();
     let member = Member::start_on(disk.clone(), "");
-    let mut writer = client(&member);
-    assert_eq!(writer.create("/w", b"").unwrap(), 0);
-    // On every thread.
-    let workers = available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut others: Vec<Client> = (0..workers).map(|_| client(&member)).collect();
-    write_alone(&mut writer, &disk);
-    disk.hold(true);
-    let _held = Held(&disk);
-    let set = SetDataRequest { path: "/w".into(), data: Some(b"2"), version: -1 };
-    writer.send(&Request::SetData(set)).unwrap();
-    wait_until("the disk is waited for", || disk.synced_by().starts_with("zk-io"));
-    // Longer than their sessions live without a sign. They give signs.
-    for _ in 0..12 {
-        sleep(Duration::from_millis(200));
-        for other in &mut others {
-            other.send(&get("/w", false)).unwrap();
-        }
-        // Whoever asks how the member is gets an answer.
-        assert_eq!(member.word("ruok"), "imok");
-    }
-    assert!(disk.synced_by().starts_with("zk-io"));
-    disk.hold(false);
-    assert_eq!(writer.reply().unwrap().err, 0);
-    for other in &mut others {
+    // Connections go to the threads in turn, beginning with the second; the first one also lets
+    // them in.
+    let threads = available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut clients: Vec<Client> = (0..threads).map(|_| client(&member)).collect();
+    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    for (writer, thread) in [(0, 1), (threads - 1, 0)] {
+        write_alone(&mut clients[writer], &disk);
+        assert_eq!(disk.synced_by(), format!("zk-io-{thread}"));
+        disk.hold(true);
+        let _held = Held(&disk);
+        let set = SetDataRequest { path: "/w".into(), data: Some(b"2"), version: -1 };
+        clients[writer].send(&Request::SetData(set)).unwrap();
+        // Longer than their sessions live without a sign. They give signs.
         for _ in 0..12 {
-            assert_eq!(other.reply().unwrap().err, 0);
+            sleep(Duration::from_millis(200));
+            for client in &mut clients {
+                client.send(&get("/w", false)).unwrap();
+            }
+            // Whoever asks how the member is gets an answer.
+            assert_eq!(member.word("ruok"), "imok");
+        }
+        assert_eq!(disk.synced_by(), format!("zk-io-{thread}"), "it waits");
+        disk.hold(false);
+        assert_eq!(clients[writer].reply().unwrap().err, 0);
+        for client in &mut clients {
+            for _ in 0..12 {
+                assert_eq!(client.reply().unwrap().err, 0);
+            }
+        }
+        // Whoever was silent meanwhile is silent from now on only.
+        sleep(Duration::from_millis(600));
+        assert_eq!(member.connections(), threads);
+        for client in &mut clients {
+            assert_eq!(client.get("/w"), Ok(b"2".to_vec()));
         }
     }
-    // Whoever was silent meanwhile is silent from now on only.
-    sleep(Duration::from_millis(600));
-    assert_eq!(member.connections(), workers + 1);
 }

@@ -1,0 +1,141 @@
+//! Letting connections in and handing them out to the workers.
+
+use super::solo::Solo;
+use super::welcome::Speaks;
+use crate::engine::Engine;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// A new connection, and what is spoken on it.
+pub(super) type Arrival = (TcpStream, SocketAddr, Speaks);
+
+/// So many connections are accepted before workers get them.
+const AT_ONCE: usize = 64;
+
+/// How long accepting rests after an error.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the stand-in looks whether it is needed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The way to a worker.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) arrivals: mpsc::UnboundedSender<Vec<Arrival>>,
+    pub(super) solo: Arc<Solo>,
+}
+
+/// A listener.
+pub(super) struct Door {
+    listener: TcpListener,
+    speaks: Speaks,
+    engine: Arc<Engine>,
+    /// The first one's thread keeps the door.
+    desks: Vec<Desk>,
+    next: usize,
+}
+
+impl Door {
+    pub(super) fn new(
+        listener: TcpListener,
+        speaks: Speaks,
+        engine: Arc<Engine>,
+        desks: Vec<Desk>,
+    ) -> io::Result<Door> {
+        listener.set_nonblocking(true)?;
+        Ok(Door { listener, speaks, engine, desks, next: 0 })
+    }
+
+    /// The same door, for another thread.
+    pub(super) fn try_clone(&self) -> io::Result<Door> {
+        let listener = self.listener.try_clone()?;
+        Door::new(listener, self.speaks, self.engine.clone(), self.desks.clone())
+    }
+
+    /// Lets in who comes, for ever.
+    pub(super) async fn keep(mut self) {
+        let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        let listener = match listener {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen");
+                return;
+            }
+        };
+        loop {
+            let first = match listener.accept().await {
+                Ok((stream, peer)) => stream.into_std().map(|stream| (stream, peer)),
+                Err(error) => Err(error),
+            };
+            let end = first.and_then(|first| self.let_in(Some(first)));
+            if let Err(error) = end
+                && error.kind() != io::ErrorKind::WouldBlock
+            {
+                // Out of file descriptors, as a rule: the others go on being served.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Lets in who comes while the thread that keeps the door waits for the disk.
+    pub(super) async fn stand_in(mut self, mut stopped: watch::Receiver<bool>) {
+        let Some(keeper) = self.desks.first().map(|desk| desk.solo.clone()) else { return };
+        loop {
+            tokio::select! {
+                () = keeper.begun() => {}
+                _ = stopped.changed() => return,
+            }
+            while keeper.waits_often(self.engine.now_ms()) && !*stopped.borrow() {
+                tokio::time::sleep(LOOK).await;
+                if keeper.is_away(self.engine.now_ms()) {
+                    // Should it fail, the one whose door it is will say so.
+                    let _ = self.let_in(None);
+                }
+            }
+        }
+    }
+
+    /// Hands out `first` and who else is there, each to the next worker; an error when those were
+    /// all.
+    fn let_in(&mut self, first: Option<(TcpStream, SocketAddr)>) -> io::Result<()> {
+        let mut shares: Vec<Vec<Arrival>> = self.desks.iter().map(|_| Vec::new()).collect();
+        let now_ms = self.engine.now_ms();
+        let (mut came, mut end) = (first, Ok(()));
+        for _ in 0..AT_ONCE {
+            let (stream, peer) = match came.take().map_or_else(|| self.accept(), Ok) {
+                Ok(came) => came,
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            };
+            // At most one of them waits for the disk.
+            self.turn();
+            if self.desks[self.next].solo.is_away(now_ms) {
+                self.turn();
+            }
+            shares[self.next].push((stream, peer, self.speaks));
+        }
+        for (desk, share) in self.desks.iter().zip(shares) {
+            if !share.is_empty() {
+                // A worker that has ended: the member stops.
+                let _ = desk.arrivals.send(share);
+            }
+        }
+        end
+    }
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept()?;
+        stream.set_nonblocking(true)?;
+        Ok((stream, peer))
+    }
+
+    fn turn(&mut self) {
+        self.next = (self.next + 1) % self.desks.len();
+    }
+}
