@@ -21,7 +21,8 @@ use zk_store::snapshot::ReadOptions;
 /// Without `snapCount` in the configuration it waits longer, at most ten times: until the log is
 /// as long as the last snapshot, and as one extent of the log. Replaying it then costs a start
 /// about as much as loading the snapshot, and snapshots at most double what is written; a large
-/// tree under a steady load would otherwise be written out every few seconds.
+/// tree under a steady load would otherwise be written out every few seconds. And it rests as long
+/// as the last snapshot took: at most half of the time one is being written.
 ///
 /// It also knows how large the log file has become.
 pub(super) struct Pace {
@@ -100,26 +101,40 @@ impl Pace {
         is_full
     }
 
-    /// Waits for the next snapshot, or until it is time to purge.
-    fn wait(&self, purge_at: Option<Instant>) -> Task {
+    /// A snapshot took so long: until when there is no other.
+    fn rest_after(&self, took: Duration) -> Option<Instant> {
+        self.settings.paces_snapshots.then(|| Instant::now() + took)
+    }
+
+    /// Waits for the next snapshot, not before `rested_at`, or until it is time to purge.
+    fn wait(&self, purge_at: Option<Instant>, rested_at: Option<Instant>) -> Task {
         let mut state = self.state.lock();
         loop {
             if state.stop {
                 return Task::Stop;
             }
-            if std::mem::take(&mut state.is_due) {
+            let now = Instant::now();
+            let is_past = |at: Instant| at <= now;
+            if state.is_due && rested_at.is_none_or(is_past) {
+                state.is_due = false;
                 return Task::Snapshot;
             }
-            match purge_at {
+            if purge_at.is_some_and(is_past) {
+                return Task::Purge;
+            }
+            let due_at = rested_at.filter(|_| state.is_due);
+            match purge_at.into_iter().chain(due_at).min() {
+                Some(at) => {
+                    self.news.wait_until(&mut state, at);
+                }
                 None => self.news.wait(&mut state),
-                Some(at) if self.news.wait_until(&mut state, at).timed_out() => return Task::Purge,
-                Some(_) => {}
             }
         }
     }
 }
 
 /// What there is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Task {
     Snapshot,
     Purge,
@@ -173,8 +188,9 @@ impl Chores {
         let (waiting, own) = (pace.clone(), snapshots.clone());
         let body = move || {
             let mut purge_at = purging.as_ref().map(|purging| Instant::now() + purging.interval());
+            let mut rested_at = None;
             loop {
-                match waiting.wait(purge_at) {
+                match waiting.wait(purge_at, rested_at) {
                     Task::Stop => return,
                     Task::Snapshot => {}
                     Task::Purge => {
@@ -190,6 +206,7 @@ impl Chores {
                     log.roll();
                     waiting.file_bytes.store(0, Ordering::Relaxed);
                 }
+                let began = Instant::now();
                 match snapshots.take() {
                     Some(Ok((_, file))) => {
                         waiting.snapshot_bytes.store(file.bytes, Ordering::Relaxed);
@@ -198,6 +215,7 @@ impl Chores {
                     Some(Err(_)) => {}
                     None => tracing::warn!("Too busy to snap, skipping"),
                 }
+                rested_at = waiting.rest_after(began.elapsed());
             }
         };
         let thread = Builder::new().name("zk-snap".into()).spawn(body)?;
@@ -251,6 +269,24 @@ mod tests {
         // But not for ever.
         pace.snapshot_bytes.store(1 << 40, Ordering::Relaxed);
         assert!((500_001..=1_000_001).contains(&due_after(&pace, 100)));
+    }
+
+    #[test]
+    fn snapshots_rest_as_long_as_they_took() {
+        let took = Duration::from_millis(50);
+        let rested = pace("");
+        rested.state.lock().is_due = true;
+        let began = Instant::now();
+        assert_eq!(rested.wait(None, rested.rest_after(took)), Task::Snapshot);
+        assert!(began.elapsed() >= took);
+        // What is to be purged does not wait for that, nor does who stops.
+        rested.state.lock().is_due = true;
+        let long = rested.rest_after(Duration::from_secs(3600));
+        assert_eq!(rested.wait(Some(Instant::now()), long), Task::Purge);
+        rested.state.lock().stop = true;
+        assert_eq!(rested.wait(None, long), Task::Stop);
+        // Who says how many transactions a snapshot is worth gets it then.
+        assert_eq!(pace("snapCount=100\n").rest_after(took), None);
     }
 
     #[test]
