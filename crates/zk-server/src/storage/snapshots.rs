@@ -17,10 +17,10 @@ use zk_tree::{SnapshotHead, Tree};
 
 /// Steps through the tree before others get it: enough for a piece of small znodes, since who waits
 /// for the tree is delayed more by being put to sleep twice than by a turn of this length.
-const TURN: usize = 1024;
+const TURN: usize = 512;
 
 /// Bytes that are collected before they are handed to the file.
-const PIECE_BYTES: usize = 64 << 10;
+const PIECE_BYTES: usize = 32 << 10;
 
 /// How fast a snapshot goes to the disk. What it has written since the log's last sync is what the
 /// next one may have to wait for, and each piece makes the pipeline wait for the tree.
