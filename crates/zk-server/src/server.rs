@@ -248,6 +248,8 @@ impl Server {
         // Before anything is waited for: it must not wait for who reads the audit log.
         self.auditing.announce_stop();
         self.member.engine.close_all();
+        // Their threads may wait for the disk; and again, for who came in the meantime.
+        self.member.engine.shut_all();
         self.workers.stop();
         self.member.engine.shut_all();
         self.housekeeping.stop();

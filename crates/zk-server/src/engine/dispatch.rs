@@ -97,7 +97,7 @@ impl Engine {
             if here {
                 conn.deliver();
             } else {
-                conn.line.outbox.clone().push(conn);
+                conn.line.home.clone().outbox.push(conn);
             }
         }
         if !lines.is_empty() {

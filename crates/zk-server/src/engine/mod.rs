@@ -19,6 +19,7 @@ mod pipe;
 mod posting;
 mod requests;
 mod sasl;
+mod stall;
 mod words;
 
 pub(crate) use requests::{Handled, Hangup, Next};
@@ -30,6 +31,7 @@ pub use audit::{AUDIT_TARGET, AuditSink, log_audit};
 use audit::{AuditError, AuditLog};
 use large::LargeRequests;
 use pipe::Pipe;
+use stall::Stall;
 
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
@@ -99,6 +101,7 @@ pub(crate) struct Engine {
     audit: Option<AuditLog>,
     large: LargeRequests,
     pub(crate) pipe: Pipe,
+    stall: Stall,
     started: Instant,
     /// The log or the audit log failed: nothing is acknowledged any more, reads go on.
     is_poisoned: AtomicBool,
@@ -200,6 +203,7 @@ impl Engine {
             inspect: OnceLock::new(),
             log,
             pipe: Pipe::new(max_outstanding),
+            stall: Stall::new(),
             started,
             is_poisoned: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
@@ -244,8 +248,7 @@ impl Engine {
     }
 
     /// Everything up to `zxid` is on disk. Called by the log, on its thread or on that of who borrowed
-    /// it, without the pipeline's lock; nothing waits
-    /// behind it in the log if it `is_last`.
+    /// it, without the pipeline's lock; nothing waits behind it in the log if it `is_last`.
     pub(crate) fn logged(&self, zxid: Zxid, is_last: bool) {
         if !self.pipe.hand_over(zxid, is_last) {
             while self.logged_some(zxid) {}
@@ -418,6 +421,8 @@ impl Engine {
         gate.core.set_admission(Admission::Closed);
         for conn in gate.conns.values() {
             conn.kill();
+            // Its thread may wait for the disk.
+            conn.shut();
         }
     }
 
@@ -436,6 +441,9 @@ impl Engine {
     pub(crate) fn tick(&self) {
         while self.expire_some() {}
         let now_ms = self.now_ms();
+        if self.stall.excuses(now_ms) {
+            return;
+        }
         for conn in self.gate.lock().conns.values() {
             let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
             if deadline_ms != NO_DEADLINE && deadline_ms < now_ms {
@@ -455,7 +463,7 @@ impl Engine {
         let admits = self.admits();
         self.pipe.hear_waiting(now.monotonic_ms);
         self.follow_disk(&mut gate, admits, now.monotonic_ms);
-        if admits.is_err() {
+        if admits.is_err() || self.stall.excuses(now.monotonic_ms) {
             return false;
         }
         let tree = self.tree.read();
@@ -552,7 +560,7 @@ impl Engine {
 /// Connections that the server itself does not read cannot be heard: that is not their silence.
 fn hear(waiting: &[Arc<Conn>], now_ms: i64) {
     for conn in waiting {
-        conn.heard_ms.store(now_ms, Ordering::Relaxed);
+        conn.heard_ms.fetch_max(now_ms, Ordering::Relaxed);
     }
 }
 

@@ -4,9 +4,11 @@
 use super::pipe::Work;
 use super::requests::{Hangup, first_frame, is_plain_read, note_request};
 use super::{Engine, Gate, SharedWatches, sasl};
+use crate::net::Solo;
 use crate::net::conn::{Conn, Inbox, Phase};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use zk_core::{TURN_BYTES, Times, visits_many};
 use zk_store::group_commit::{AppendError, Loan};
 use zk_tree::Tree;
@@ -163,12 +165,10 @@ impl Engine {
         drop(gate);
         self.flush(left);
         if let Some(loan) = loan {
-            conn.line.solo.begin(now.monotonic_ms);
-            loan.commit();
-            conn.line.solo.end(self.now_ms());
+            self.commit_here(loan, &conn.line.home.solo, now.monotonic_ms);
         }
         // Not all requests end with a transaction.
-        self.pipe.wake_waiting(now.monotonic_ms);
+        self.pipe.wake_waiting(self.now_ms());
     }
 
     /// The log, for a connection that nobody else would be kept waiting by, if its thread waits for
@@ -177,8 +177,17 @@ impl Engine {
         let is_alone = count == 1
             && gate.core.outstanding() == 0
             && gate.company.is_alone(conn.id, now_ms)
-            && conn.line.solo.may_wait(conn.id, now_ms);
+            && conn.line.home.solo.may_wait(conn.id, now_ms);
         is_alone.then(|| self.log.lend()).flatten()
+    }
+
+    /// Commits on this thread, whose `solo` it is. No lock is held.
+    fn commit_here(&self, loan: Loan<'_>, solo: &Solo, now_ms: i64) {
+        self.stall.begin(now_ms);
+        solo.begin(now_ms);
+        loan.commit();
+        self.stall.end(self.now_ms());
+        solo.end();
     }
 
     /// Gives whole frames to the pipeline, as many as make a turn. Of a client that is gone nobody
@@ -325,7 +334,7 @@ impl Engine {
 
     /// The pipeline has heard all of a connection that has ended.
     fn forget(&self, gate: &mut Gate, conn: &Conn) {
-        gate.core.disconnected(conn.id, conn.last_heard_ms(self.now_ms()));
+        gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
         gate.conns.remove(&conn.id);
         conn.state.lock().abandon().for_each(|bytes| self.large.give_back(bytes));
         self.watches.lock().remove_connection(conn.id);

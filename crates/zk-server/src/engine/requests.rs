@@ -117,7 +117,7 @@ impl Engine {
     pub(crate) fn note_heard(&self, conn: &Conn) {
         let now_ms = self.now_ms();
         conn.heard_ms.store(now_ms, Ordering::Relaxed);
-        conn.line.solo.note(conn.id, now_ms);
+        conn.line.home.solo.note(conn.id, now_ms);
     }
 
     fn requests(&self, conn: &Arc<Conn>, input: &[u8]) -> Result<Handled, Hangup> {

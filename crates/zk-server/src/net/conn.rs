@@ -3,9 +3,8 @@
 //! An idle connection holds no buffers: input is read into the worker's scratch space, output is
 //! allocated when there is some.
 
-use super::outbox::Outbox;
+use super::home::Home;
 use super::seats::Seat;
-use super::solo::Solo;
 use crate::tls::sasl::DigestMd5;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -42,10 +41,8 @@ pub(crate) struct Line {
     pub(crate) socket: Option<OwnedWriteHalf>,
     /// Free again when the socket is closed.
     pub(crate) _seat: Option<Seat>,
-    /// The way to the thread that serves it.
-    pub(crate) outbox: Arc<Outbox>,
-    /// What that thread is at.
-    pub(crate) solo: Arc<Solo>,
+    /// The thread that serves it.
+    pub(crate) home: Arc<Home>,
     /// Whether it came through TLS.
     pub(crate) is_secure: bool,
 }
@@ -216,13 +213,7 @@ impl Conn {
     pub(crate) fn heard_ms(&self, now_ms: i64) -> i64 {
         let state = self.state.lock();
         let is_our_fault = state.is_full() && state.may_answer();
-        drop(state);
-        if is_our_fault { now_ms } else { self.last_heard_ms(now_ms) }
-    }
-
-    /// When its client was last heard, or would have been, had its thread listened.
-    pub(crate) fn last_heard_ms(&self, now_ms: i64) -> i64 {
-        self.line.solo.excuse(self.heard_ms.load(Ordering::Relaxed), now_ms)
+        if is_our_fault { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
     }
 
     /// Ends the connection at once, unsent output and all.

@@ -1,6 +1,6 @@
 //! Letting connections in and handing them out to the workers.
 
-use super::solo::Solo;
+use super::home::Home;
 use super::welcome::Speaks;
 use crate::engine::Engine;
 use std::io;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) arrivals: mpsc::UnboundedSender<Vec<Arrival>>,
-    pub(super) solo: Arc<Solo>,
+    pub(super) home: Arc<Home>,
 }
 
 /// A listener.
@@ -83,7 +83,8 @@ impl Door {
 
     /// Lets in who comes while the thread that keeps the door waits for the disk.
     pub(super) async fn stand_in(mut self, mut stopped: watch::Receiver<bool>) {
-        let Some(keeper) = self.desks.first().map(|desk| desk.solo.clone()) else { return };
+        let Some(keeper) = self.desks.first().map(|desk| desk.home.clone()) else { return };
+        let keeper = &keeper.solo;
         loop {
             tokio::select! {
                 () = keeper.begun() => {}
@@ -115,7 +116,7 @@ impl Door {
             };
             // At most one of them waits for the disk.
             self.turn();
-            if self.desks[self.next].solo.is_away(now_ms) {
+            if self.desks[self.next].home.solo.is_away(now_ms) {
                 self.turn();
             }
             shares[self.next].push((stream, peer, self.speaks));

@@ -3,6 +3,7 @@
 pub(crate) mod conn;
 pub(crate) mod descriptors;
 mod door;
+mod home;
 mod outbox;
 mod seats;
 mod seldom;
@@ -13,11 +14,9 @@ mod wire;
 mod workers;
 
 #[cfg(test)]
-pub(crate) use outbox::Outbox;
+pub(crate) use home::Home;
 pub(crate) use seats::Seats;
 pub(crate) use seldom::Seldom;
-pub(crate) use solo::Company;
-#[cfg(test)]
-pub(crate) use solo::Solo;
+pub(crate) use solo::{Company, Solo};
 pub(crate) use welcome::{Gatekeeper, Speaks};
 pub(crate) use workers::{Listening, Workers};

@@ -29,7 +29,7 @@ impl Outbox {
     }
 
     /// Writes, for ever. On the thread that serves the connections.
-    pub(super) async fn deliver(self: Arc<Outbox>) {
+    pub(super) async fn deliver(&self) {
         let mut conns = Vec::new();
         loop {
             self.news.notified().await;

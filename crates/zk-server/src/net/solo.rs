@@ -2,8 +2,8 @@
 //!
 //! To hand a lone request to the log's thread costs more time than a quick disk needs to store it.
 //! So the thread of a connection that has it, and the log, to itself borrows the log
-//! ([`zk_store::group_commit::Loan`]). Whatever else comes to the thread meanwhile waits as long: its
-//! sessions must not pay for that, see [`Solo::excuse`].
+//! ([`zk_store::group_commit::Loan`]). Whatever else comes to the thread meanwhile waits as long; that
+//! nobody's session pays for it is up to [`crate::engine`]'s `Stall`.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Notify;
@@ -57,9 +57,6 @@ pub(crate) struct Solo {
     began_ms: AtomicI64,
     /// It has begun to, after a while.
     begun: Notify,
-    /// The last wait that lasted.
-    from_ms: AtomicI64,
-    to_ms: AtomicI64,
 }
 
 impl Solo {
@@ -70,8 +67,6 @@ impl Solo {
             since_ms: AtomicI64::new(NEVER),
             began_ms: AtomicI64::new(-WHILE_MS),
             begun: Notify::new(),
-            from_ms: AtomicI64::new(0),
-            to_ms: AtomicI64::new(0),
         }
     }
 
@@ -113,25 +108,8 @@ impl Solo {
     }
 
     /// It reads again.
-    pub(crate) fn end(&self, now_ms: i64) {
-        let from_ms = self.since_ms.load(Ordering::Relaxed);
-        if from_ms < now_ms {
-            self.from_ms.store(from_ms, Ordering::Relaxed);
-            self.to_ms.store(now_ms, Ordering::Relaxed);
-        }
+    pub(crate) fn end(&self) {
         self.since_ms.store(NEVER, Ordering::Release);
-    }
-
-    /// When a connection of this thread counts as heard, that was heard at `heard_ms`: the time in
-    /// which nobody listened is no silence of its client's. Only the last wait that lasted is
-    /// known; whoever had something to say before it has been heard since.
-    pub(crate) fn excuse(&self, heard_ms: i64, now_ms: i64) -> i64 {
-        let overlap = |from_ms: i64, to_ms: i64| (to_ms - from_ms.max(heard_ms)).max(0);
-        let since_ms = self.since_ms.load(Ordering::Acquire);
-        let now = if since_ms == NEVER { 0 } else { overlap(since_ms, now_ms) };
-        let before =
-            overlap(self.from_ms.load(Ordering::Relaxed), self.to_ms.load(Ordering::Relaxed));
-        heard_ms + now + before
     }
 }
 
@@ -155,23 +133,28 @@ mod tests {
     }
 
     #[test]
-    fn time_without_a_listener_is_no_silence() {
+    fn who_waits_long_is_away() {
         let solo = Solo::new(true);
-        assert_eq!(solo.excuse(700, 1000), 700);
+        assert!(!solo.is_away(1000) && !solo.waits_often(1000));
         solo.begin(1000);
         assert_eq!((solo.is_away(1001), solo.is_away(1000 + AWAY_MS)), (false, true));
-        assert_eq!(solo.excuse(700, 6000), 5700, "while it lasts");
-        assert_eq!(solo.excuse(1500, 6000), 6000, "only what it was silent of it");
-        solo.end(6000);
-        assert!(!solo.is_away(6001));
-        assert_eq!(solo.excuse(700, 6001), 5700, "and until its socket is read");
-        assert_eq!(solo.excuse(6001, 9000), 6001, "from then on it is heard");
-        // A client that has died is not kept alive by one wait after another.
-        for round in 1..100 {
-            let at = 6000 + round * 1000;
-            solo.begin(at);
-            solo.end(at + 500);
-            assert_eq!(solo.excuse(700, at + 500), 1200);
+        assert!(solo.waits_often(9000));
+        solo.end();
+        assert!(!solo.is_away(9001) && !solo.waits_often(9001));
+        solo.begin(9001);
+        solo.end();
+        assert!(solo.waits_often(9001 + WHILE_MS - 1) && !solo.waits_often(9001 + WHILE_MS));
+    }
+
+    #[test]
+    fn a_thread_without_others_never_waits() {
+        for others in [false, true] {
+            let solo = Solo::new(others);
+            solo.note(ConnId(1), 0);
+            assert_eq!(solo.may_wait(ConnId(1), 1000), others);
+            solo.note(ConnId(2), 1000);
+            solo.note(ConnId(1), 1000);
+            assert!(!solo.may_wait(ConnId(1), 1001), "not alone");
         }
     }
 }

@@ -1,11 +1,10 @@
 //! From an accepted socket to a served connection: limits, TLS or plain text, certificates.
 
 use super::conn::Line;
-use super::outbox::Outbox;
+use super::home::Home;
 use super::seats::Seats;
 use super::seldom::Seldom;
 use super::serve::Serving;
-use super::solo::Solo;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
 use crate::tls::{Detected, Fault, TlsContext, detect, subject_dn};
@@ -60,7 +59,7 @@ impl Gatekeeper {
         stream: std::net::TcpStream,
         peer: SocketAddr,
         speaks: Speaks,
-        (outbox, solo): (Arc<Outbox>, Arc<Solo>),
+        home: Arc<Home>,
     ) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let Some(seat) = self.seats.take(peer.ip()) else {
@@ -89,8 +88,7 @@ impl Gatekeeper {
                 }
             }
         };
-        let line =
-            |socket, is_secure| Line { peer, socket, _seat: Some(seat), outbox, solo, is_secure };
+        let line = |socket, is_secure| Line { peer, socket, _seat: Some(seat), home, is_secure };
         let (conn, wire) = if is_tls {
             // Boxed: a handshake is large, and over soon.
             let shaken = Box::pin(self.handshake(stream, deadline)).await;

@@ -2,8 +2,7 @@
 //! that it is given.
 
 use super::door::{Arrival, Desk, Door};
-use super::outbox::Outbox;
-use super::solo::Solo;
+use super::home::Home;
 use super::welcome::{Gatekeeper, Speaks};
 use std::io;
 use std::net::TcpListener;
@@ -25,7 +24,7 @@ pub(crate) type Listening = (TcpListener, Speaks);
 struct Start {
     gatekeeper: Arc<Gatekeeper>,
     arrivals: mpsc::UnboundedReceiver<Vec<Arrival>>,
-    solo: Arc<Solo>,
+    home: Arc<Home>,
     doors: Vec<Door>,
     stopped: watch::Receiver<bool>,
 }
@@ -44,10 +43,10 @@ impl Workers {
         let start = |_| {
             let (sender, arrivals) = mpsc::unbounded_channel();
             // Without others there would be nobody for four-letter words meanwhile.
-            let solo = Arc::new(Solo::new(count > 1));
-            let desk = Desk { arrivals: sender, solo: solo.clone() };
+            let home = Arc::new(Home::new(count > 1));
+            let desk = Desk { arrivals: sender, home: home.clone() };
             let (gatekeeper, stopped) = (gatekeeper.clone(), stopped.clone());
-            (desk, Start { gatekeeper, arrivals, solo, doors: Vec::new(), stopped })
+            (desk, Start { gatekeeper, arrivals, home, doors: Vec::new(), stopped })
         };
         let (desks, mut starts): (Vec<Desk>, Vec<Start>) = (0..count).map(start).unzip();
         for (listener, speaks) in listeners {
@@ -73,19 +72,18 @@ impl Workers {
     }
 }
 
-async fn work(Start { gatekeeper, mut arrivals, solo, doors, mut stopped }: Start) {
+async fn work(Start { gatekeeper, mut arrivals, home, doors, mut stopped }: Start) {
     for door in doors {
         tokio::spawn(door.keep());
     }
-    let outbox = Arc::<Outbox>::default();
-    tokio::spawn(outbox.clone().deliver());
+    let own = home.clone();
+    tokio::spawn(async move { own.outbox.deliver().await });
     loop {
         tokio::select! {
             some = arrivals.recv() => {
                 let Some(some) = some else { return };
                 for (stream, peer, speaks) in some {
-                    let thread = (outbox.clone(), solo.clone());
-                    tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks, thread));
+                    tokio::spawn(gatekeeper.clone().welcome(stream, peer, speaks, home.clone()));
                 }
             }
             _ = stopped.changed() => return,

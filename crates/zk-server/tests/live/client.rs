@@ -88,9 +88,17 @@ impl Client {
     }
 
     /// The answer to the renewal of a session with this id and password: it may be refused.
-    pub(crate) fn renew(addr: SocketAddr, (session_id, password): (SessionId, [u8; 16])) -> Client {
+    pub(crate) fn renew(addr: SocketAddr, session: (SessionId, [u8; 16])) -> Client {
+        Client::renew_on(open(addr), session)
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) fn renew_on(
+        stream: TcpStream,
+        (session_id, password): (SessionId, [u8; 16]),
+    ) -> Client {
         let session = ConnectResponse::expired(None);
-        let stream = Box::new(open(addr));
+        let stream = Box::new(stream);
         let mut client = Client { stream, buffer: Vec::new(), session, last_xid: 0 };
         let request = ConnectRequest {
             protocol_version: 0,

@@ -1,5 +1,6 @@
 //! A lone writer: its thread waits for the disk itself, and nobody else pays for that.
 
+use std::net::TcpStream;
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
@@ -17,9 +18,18 @@ fn client(member: &Member) -> Client {
     Client::handshake(open(member.addr()), TIMEOUT_MS).unwrap()
 }
 
-/// Whether a worker may wait for the disk here at all.
+/// How many threads serve connections.
+fn threads() -> usize {
+    available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Whether one of them may wait for the disk at all.
 fn has_workers() -> bool {
-    available_parallelism().is_ok_and(|count| count.get() > 1)
+    threads() > 1
+}
+
+fn set(data: &[u8]) -> Request<'_> {
+    Request::SetData(SetDataRequest { path: "/w".into(), data: Some(data), version: -1 })
 }
 
 /// Writes until the writer's own thread commits.
@@ -49,6 +59,32 @@ fn a_lone_writer_s_thread_commits_and_two_writers_leave_it_to_the_log() {
 }
 
 #[test]
+fn a_thread_with_others_to_serve_leaves_it_to_the_log() {
+    if !has_workers() {
+        return;
+    }
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut writer = client(&member);
+    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    // One on every other thread, and at last one on the writer's.
+    let mut readers: Vec<Client> = (0..threads()).map(|_| client(&member)).collect();
+    let nearest = readers.len() - 1;
+    write_alone(&mut writer, &disk);
+    let mut write_beside = |reader: &mut Client| {
+        assert_eq!(reader.get("/w").map(|_| ()), Ok(()));
+        assert_eq!(writer.set("/w", b"2"), 0);
+        disk.synced_by()
+    };
+    for _ in 0..20 {
+        assert_eq!(write_beside(&mut readers[nearest]), "zk-log");
+    }
+    wait_until("a reader elsewhere is in nobody's way", || {
+        write_beside(&mut readers[0]).starts_with("zk-io")
+    });
+}
+
+#[test]
 fn nobody_expires_while_a_thread_waits_for_the_disk() {
     if !has_workers() {
         return;
@@ -57,7 +93,7 @@ fn nobody_expires_while_a_thread_waits_for_the_disk() {
     let member = Member::start_on(disk.clone(), "");
     // Connections go to the threads in turn, beginning with the second; the first one also lets
     // them in.
-    let threads = available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = threads();
     let mut clients: Vec<Client> = (0..threads).map(|_| client(&member)).collect();
     assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
     for (writer, thread) in [(0, 1), (threads - 1, 0)] {
@@ -65,8 +101,7 @@ fn nobody_expires_while_a_thread_waits_for_the_disk() {
         assert_eq!(disk.synced_by(), format!("zk-io-{thread}"));
         disk.hold(true);
         let _held = Held(&disk);
-        let set = SetDataRequest { path: "/w".into(), data: Some(b"2"), version: -1 };
-        clients[writer].send(&Request::SetData(set)).unwrap();
+        clients[writer].send(&set(b"2")).unwrap();
         // Longer than their sessions live without a sign. They give signs.
         for _ in 0..12 {
             sleep(Duration::from_millis(200));
@@ -91,4 +126,63 @@ fn nobody_expires_while_a_thread_waits_for_the_disk() {
             assert_eq!(client.get("/w"), Ok(b"2".to_vec()));
         }
     }
+}
+
+#[test]
+fn a_session_is_renewed_though_the_thread_that_is_asked_waits() {
+    if !has_workers() {
+        return;
+    }
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut writer = client(&member);
+    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    // The last one is the writer's thread's.
+    let mut doors: Vec<TcpStream> = (0..threads()).map(|_| open(member.addr())).collect();
+    let lost = client(&member);
+    let session = (lost.session.session_id, lost.session.password);
+    write_alone(&mut writer, &disk);
+    let before = member.connections();
+    drop(lost);
+    wait_until("its connection is gone", || member.connections() < before);
+    disk.hold(true);
+    writer.send(&set(b"2")).unwrap();
+    std::thread::scope(|scope| {
+        let _held = Held(&disk);
+        let door = doors.pop().unwrap();
+        let renewed = scope.spawn(move || Client::renew_on(door, session));
+        // The session would have ended long since.
+        sleep(Duration::from_millis(2_500));
+        assert!(disk.synced_by().starts_with("zk-io"));
+        assert!(!renewed.is_finished());
+        disk.hold(false);
+        assert_eq!(renewed.join().unwrap().session.session_id, session.0);
+    });
+    assert_eq!(writer.reply().unwrap().err, 0);
+}
+
+#[test]
+fn a_stop_lets_clients_go_though_a_thread_waits_for_the_disk() {
+    if !has_workers() {
+        return;
+    }
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut writer = client(&member);
+    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    let others: Vec<Client> = (0..threads()).map(|_| client(&member)).collect();
+    write_alone(&mut writer, &disk);
+    disk.hold(true);
+    writer.send(&set(b"2")).unwrap();
+    wait_until("the disk is waited for", || disk.synced_by().starts_with("zk-io"));
+    std::thread::scope(|scope| {
+        let _held = Held(&disk);
+        let stopped = scope.spawn(|| member.stop());
+        // Their ends are seen while the stop still waits for the disk.
+        for client in others.into_iter().chain([writer]) {
+            assert!(client.ends());
+        }
+        assert!(!stopped.is_finished());
+        disk.hold(false);
+    });
 }

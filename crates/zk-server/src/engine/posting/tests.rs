@@ -3,10 +3,9 @@
 use super::*;
 use crate::admin::Metrics;
 use crate::engine::{EngineOptions, SaslOptions, TxnLog};
+use crate::net::Home;
 use crate::net::conn::{Line, OUTPUT_HIGH_WATER};
-use crate::net::{Outbox, Solo};
 use parking_lot::Mutex;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 use zk_core::CoreOptions;
@@ -67,9 +66,8 @@ impl World {
     /// A connection with a session.
     fn client(&self) -> Arc<Conn> {
         let peer = "127.0.0.1:9".parse().unwrap();
-        let outbox = Arc::<Outbox>::default();
-        let solo = Arc::new(Solo::new(true));
-        let line = Line { peer, socket: None, _seat: None, outbox, solo, is_secure: false };
+        let home = Arc::new(Home::new(true));
+        let line = Line { peer, socket: None, _seat: None, home, is_secure: false };
         let conn = self.engine.connect(line, Vec::new(), i64::MAX);
         let connect = ConnectRequest::new_session(10_000);
         let mut frame = Vec::new();
