@@ -1,7 +1,7 @@
 //! Batches on their way into the files: the work of the log's thread.
 
 use super::Completion;
-use super::queue::{Batch, FULL_RETRY, Shared, Work};
+use super::queue::{Batch, Shared, Work};
 use crate::log::{Committed, LogError, LogWriter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,7 +148,11 @@ impl Committer {
             let result = act(&mut self.writer);
             let must_wait = result.as_ref().is_err_and(LogError::may_pass);
             self.note_starved(&result);
-            if !must_wait || !self.wait_for_space() {
+            if !must_wait {
+                return result;
+            }
+            self.note_full();
+            if !self.shared.wait_for_space() {
                 return result;
             }
         }
@@ -162,22 +166,6 @@ impl Committer {
             (Ok(_), true) => tracing::info!("files can be opened again: writes go on"),
             _ => {}
         }
-    }
-
-    /// Waits until the full disk should be tried again; false if the thread is to stop.
-    fn wait_for_space(&mut self) -> bool {
-        self.note_full();
-        let again_at = Instant::now() + FULL_RETRY;
-        let mut state = self.shared.lock();
-        while !state.stop {
-            let patience = again_at.saturating_duration_since(Instant::now());
-            if patience.is_zero() {
-                break;
-            }
-            let waited = self.shared.work.wait_timeout(state, patience);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        !state.stop
     }
 
     fn part(&mut self, frames: &[u8]) -> Result<(), LogError> {

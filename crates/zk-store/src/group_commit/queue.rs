@@ -3,12 +3,12 @@
 use super::AppendError;
 use crate::log::payload_at;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The mark is completed when nothing came for so long (rule R3).
 const IDLE: Duration = Duration::from_millis(20);
 /// How often a full disk is tried again.
-pub(super) const FULL_RETRY: Duration = Duration::from_millis(500);
+const FULL_RETRY: Duration = Duration::from_millis(500);
 /// A buffer that one large batch made larger than this is not kept.
 const KEPT_BYTES: usize = 4 << 20;
 /// A batch up to this size is taken as a whole, of a larger queue half: else all that clients have
@@ -19,7 +19,7 @@ pub(super) const WHOLE_BATCH_BYTES: usize = 64 << 10;
 pub(super) struct Shared {
     state: Mutex<State>,
     /// There is something to do; the thread waits here.
-    pub(super) work: Condvar,
+    work: Condvar,
     /// Something was completed; [`Shared::flush`] waits here.
     progress: Condvar,
 }
@@ -213,6 +213,22 @@ impl Shared {
                 return Work::Idle;
             }
         }
+    }
+
+    /// Waits until a full disk should be tried again; false if the thread is to stop. On the log's
+    /// thread, with a batch under way: what comes meanwhile does not wake it.
+    pub(super) fn wait_for_space(&self) -> bool {
+        let again_at = Instant::now() + FULL_RETRY;
+        let mut state = self.lock();
+        while !state.stop {
+            let patience = again_at.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                break;
+            }
+            let waited = self.work.wait_timeout(state, patience);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !state.stop
     }
 
     /// The thread goes on, from where it was left by who borrowed the log.
