@@ -11,19 +11,23 @@ use std::time::{Duration, Instant};
 /// fifth of the time of a commit.
 const MARK_EVERY: Duration = Duration::from_millis(1);
 
-/// Who writes the files; nobody is there when the log has ended. Only the thread takes it, or, while
-/// the thread waits, who borrowed the log: nobody ever waits for this lock.
+/// Who writes the files; nobody is there when the log has ended.
+///
+/// This is the one lock that is held over system calls that wait, and still nobody ever waits for
+/// it: the thread takes it when [`Shared::next`] found something to do, which it never does while
+/// the log is lent; who borrowed the log takes it, and the log is lent only while the thread waits
+/// in there; [`give_up`] takes it after a panic, on the thread that let go of it by that panic.
 pub(super) struct Desk(Mutex<Option<Committer>>);
 
 impl Desk {
     pub(super) fn new(committer: Committer) -> Desk {
         Desk(Mutex::new(Some(committer)))
     }
-}
 
-pub(super) fn seat(desk: &Desk) -> MutexGuard<'_, Option<Committer>> {
-    // After a panic nothing of the writer is used: it is told, and dropped.
-    desk.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn seat(&self) -> MutexGuard<'_, Option<Committer>> {
+        // After a panic nothing of the writer is used: it is told, and dropped.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Writes the files.
@@ -52,7 +56,7 @@ pub(super) fn run(shared: &Arc<Shared>, desk: &Desk) -> Result<(), LogError> {
 pub(super) fn give_up(shared: &Shared, desk: &Desk) {
     tracing::error!("a defect stopped the log; nothing more is logged");
     shared.close();
-    if let Some(mut committer) = seat(desk).take() {
+    if let Some(mut committer) = desk.seat().take() {
         let failed = Completion::Failed(Arc::new(LogError::Poisoned));
         let _ = catch_unwind(AssertUnwindSafe(|| (committer.complete)(failed)));
     }
@@ -61,7 +65,7 @@ pub(super) fn give_up(shared: &Shared, desk: &Desk) {
 fn work(shared: &Shared, desk: &Desk) -> Result<(), LogError> {
     loop {
         let work = shared.next();
-        let mut seat = seat(desk);
+        let mut seat = desk.seat();
         let Some(committer) = &mut *seat else { return Err(LogError::Poisoned) };
         let result = match work {
             Work::Batch(batch) => committer.batch(batch),

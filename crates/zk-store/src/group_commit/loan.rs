@@ -5,7 +5,7 @@
 //! log is lent, others append as ever, and the thread goes on with that afterwards.
 
 use super::GroupCommit;
-use super::committer::{give_up, seat};
+use super::committer::give_up;
 use super::queue::WHOLE_BATCH_BYTES;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Loan<'_> {
 
     fn write(&self) {
         let GroupCommit { shared, desk, .. } = self.0;
-        let mut seat = seat(desk);
+        let mut seat = desk.seat();
         let Some(committer) = &mut *seat else { return };
         let batch = {
             let mut state = shared.lock();
