@@ -28,9 +28,10 @@ impl GroupCommit {
 }
 
 impl Loan<'_> {
-    /// Commits what was appended, and tells it, on this thread. It is left to the log's thread if
-    /// it is more than a write and a sync: when a file must be begun or made longer, or when the
-    /// disk is full.
+    /// Commits what was appended, and tells it, on this thread. It is left to the log's thread if it
+    /// is more than a write and a sync: when a file must be begun or made longer. Should the disk
+    /// have no room for it, the reserve is released, and it is written once more; only where there
+    /// is no reserve, or too little of it, the records are put back, and the thread waits for space.
     pub fn commit(self) {
         if catch_unwind(AssertUnwindSafe(|| self.write())).is_err() {
             give_up(&self.0.shared, &self.0.desk);
