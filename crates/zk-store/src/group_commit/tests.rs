@@ -9,7 +9,7 @@ use crate::manifest::Manifest;
 use crate::sim::{EIO, EMFILE, Op, SimDisk};
 use crate::testing;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
 fn dir() -> &'static Path {
@@ -39,8 +39,8 @@ fn append(commit: &GroupCommit, zxid: i64) -> Result<(), AppendError> {
     commit.append(Zxid(zxid), &testing::set_data(zxid, b"data"))
 }
 
-fn next(completions: &Receiver<Completion>) -> Completion {
-    completions.recv_timeout(Duration::from_secs(10)).expect("a completion")
+fn next<T>(told: &Receiver<T>) -> T {
+    told.recv_timeout(Duration::from_secs(10)).expect("something is told")
 }
 
 /// Waits until something is true.
@@ -61,6 +61,11 @@ fn zxids(disk: &SimDisk, name: i64) -> (Vec<i64>, Zxid) {
         zxids.push(record.zxid.0);
     }
     (zxids, reader.mark().unwrap().zxid)
+}
+
+/// Waits until the mark of the first file says `zxid`. The thread sleeps without end then.
+fn until_marked(disk: &SimDisk, zxid: i64) {
+    until(|| zxids(&disk.fork(), 1).1 == Zxid(zxid) && !disk.has_unsynced());
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn the_mark_is_completed_when_nothing_comes() {
     let (commit, completions) = start(&disk);
     append(&commit, 1).unwrap();
     next(&completions);
-    until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+    until_marked(&disk, 1);
     let calls = disk.calls();
     append(&commit, 2).unwrap();
     next(&completions);
@@ -146,7 +151,7 @@ fn a_failure_is_told_once_and_nothing_is_acknowledged_after_it() {
         let (commit, completions) = start(&disk);
         append(&commit, 1).unwrap();
         next(&completions);
-        until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+        until_marked(&disk, 1);
         disk.fail(call, EIO);
         append(&commit, 2).unwrap();
         let mut told = vec![next(&completions)];
@@ -197,7 +202,7 @@ fn start_between_files(disk: &SimDisk) -> (GroupCommit, Receiver<Completion>) {
     append(&commit, 1).unwrap();
     next(&completions);
     commit.roll();
-    until(|| zxids(&disk.fork(), 1).1 == Zxid(1) && !disk.has_unsynced());
+    until_marked(disk, 1);
     (commit, completions)
 }
 
@@ -370,10 +375,9 @@ fn a_panic_on_the_thread_is_told_as_a_failure() {
     let commit =
         GroupCommit::start(writer(&disk(), 0), CommitOptions::default(), complete).unwrap();
     append(&commit, 1).unwrap();
-    let error = tell.recv_timeout(Duration::from_secs(10)).expect("the failure is told");
-    assert!(matches!(*error, LogError::Poisoned));
+    assert!(matches!(*next(&tell), LogError::Poisoned));
     assert_eq!(append(&commit, 2), Err(AppendError::Closed));
     assert_eq!(commit.flush(), Err(AppendError::Closed));
     assert!(matches!(commit.shutdown(), Err(LogError::Poisoned)));
-    assert!(tell.try_recv().is_err(), "once");
+    assert!(matches!(tell.try_recv(), Err(TryRecvError::Disconnected)), "once, and then let go");
 }
