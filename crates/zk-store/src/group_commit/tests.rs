@@ -1,6 +1,7 @@
 //! Group commit under load, failures and a full disk.
 
 mod loan;
+mod stress;
 
 use super::*;
 use crate::disk::Disk;
@@ -23,7 +24,11 @@ fn disk() -> SimDisk {
 }
 
 fn writer(disk: &SimDisk, reserve_bytes: u64) -> LogWriter {
-    let options = LogOptions { extent_bytes: 1 << 20, force_sync: true, reserve_bytes };
+    writer_of(disk, 1 << 20, reserve_bytes)
+}
+
+fn writer_of(disk: &SimDisk, extent_bytes: u64, reserve_bytes: u64) -> LogWriter {
+    let options = LogOptions { extent_bytes, force_sync: true, reserve_bytes };
     let shared = Arc::new(disk.clone());
     LogWriter::new(shared, dir().into(), options, Zxid(0), Manifest::default()).unwrap()
 }
@@ -258,17 +263,22 @@ fn told(completions: &Receiver<Completion>) -> i64 {
     completions.try_iter().map(zxid).last().unwrap_or(0)
 }
 
-/// The zxids of all files, as a crash would leave them that loses what is not durable.
-fn all_zxids(disk: &SimDisk) -> Vec<i64> {
-    let after = disk.crash(&mut |_: usize| 0);
-    let mut names: Vec<i64> = after
+/// The files of a log, in order.
+fn names(disk: &SimDisk) -> Vec<i64> {
+    let mut names: Vec<i64> = disk
         .list(dir())
         .unwrap()
         .iter()
         .filter_map(|entry| i64::from_str_radix(entry.name.strip_prefix("log.")?, 16).ok())
         .collect();
     names.sort_unstable();
-    names.into_iter().flat_map(|name| zxids(&after, name).0).collect()
+    names
+}
+
+/// The zxids of all files, as a crash would leave them that loses what is not durable.
+fn all_zxids(disk: &SimDisk) -> Vec<i64> {
+    let after = disk.crash(&mut |_: usize| 0);
+    names(&after).into_iter().flat_map(|name| zxids(&after, name).0).collect()
 }
 
 #[test]
