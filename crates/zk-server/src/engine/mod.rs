@@ -12,9 +12,11 @@
 )]
 
 mod audit;
+mod clock;
 mod dispatch;
 mod large;
 mod news;
+mod pause;
 mod pipe;
 mod posting;
 mod requests;
@@ -36,13 +38,13 @@ use stall::Stall;
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
 use crate::net::Company;
-use crate::net::conn::{Conn, Line, NO_DEADLINE};
+use crate::net::conn::{Conn, Line};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
 use zk_store::group_commit::{AppendError, Loan};
@@ -343,44 +345,6 @@ impl Engine {
         self.go_on(self.now_ms());
     }
 
-    /// From now on no transactions are made; who wants one waits for [`Engine::resume`].
-    pub(crate) fn pause(&self) -> Result<(), AppendError> {
-        let _gate = self.gate.lock();
-        match self.log.admits() {
-            Ok(()) | Err(AppendError::Busy) => self.is_paused.store(true, Ordering::Relaxed),
-            refused => return refused,
-        }
-        Ok(())
-    }
-
-    /// Waits, during a pause, until all that is logged is applied.
-    pub(crate) fn drain(&self) -> Result<(), AppendError> {
-        while self.gate.lock().core.outstanding() > 0 {
-            if self.is_poisoned() {
-                return Err(AppendError::Closed);
-            }
-            // An operator's command, now and then: not worth a signal of its own.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
-    /// Waits until all that was posted is prepared, closeSession above all: a session that its client
-    /// has closed should not wait for its timeout. For `patience` at most, if the log is behind.
-    pub(crate) fn settle_posted(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        while self.pipe.posted() > 0 && !self.is_poisoned() && Instant::now() < deadline {
-            // Once, at a stop.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Ends a pause.
-    pub(crate) fn resume(&self) {
-        self.is_paused.store(false, Ordering::Relaxed);
-        self.note_room();
-    }
-
     /// Whoever waited for the log sees what is possible now.
     fn go_on(&self, now_ms: i64) {
         self.pipe.wake_waiting(now_ms);
@@ -390,27 +354,6 @@ impl Engine {
     /// The last transaction that was made.
     pub(crate) fn last_proposed(&self) -> Zxid {
         self.gate.lock().core.last_proposed()
-    }
-
-    /// Puts other data in the place of all, during a pause in which everything was logged. All
-    /// connections are closed: none has a session any more until it asks for one.
-    pub(crate) fn replace(&self, tree: Tree, sessions: Vec<(SessionId, i32)>) {
-        self.count();
-        let mut gate = self.gate.lock();
-        let mut current = self.tree.write();
-        let admission = gate.core.admission();
-        gate.core = Core::new(self.options.core.clone(), &tree, sessions, self.times());
-        gate.core.set_admission(admission);
-        gate.counted = CoreCounters::default();
-        self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
-        let old = std::mem::replace(&mut *current, tree);
-        drop(current);
-        for conn in gate.conns.values() {
-            conn.kill();
-        }
-        drop(gate);
-        // It may take a while, and nobody waits for it.
-        drop(old);
     }
 
     /// The log, or the audit log, cannot write any more: all connections are closed, since no write
@@ -437,46 +380,6 @@ impl Engine {
         self.is_poisoned.load(Ordering::Acquire)
     }
 
-    /// Expires sessions, and closes connections that are past their deadline.
-    pub(crate) fn tick(&self) {
-        while self.expire_some() {}
-        let now_ms = self.now_ms();
-        if self.stall.excuses(now_ms) {
-            return;
-        }
-        for conn in self.gate.lock().conns.values() {
-            let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
-            if deadline_ms != NO_DEADLINE && deadline_ms < now_ms {
-                // Once: the next tick may find it on its way out.
-                conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
-                self.metrics.sessionless_connections_expired.add(1);
-                conn.kill();
-            }
-        }
-    }
-
-    /// Expires as many sessions as the log takes at a time; whether it may go on at once. When it
-    /// may not, the next tick does.
-    fn expire_some(&self) -> bool {
-        let now = self.times();
-        let mut gate = self.gate.lock();
-        let admits = self.admits();
-        self.pipe.hear_waiting(now.monotonic_ms);
-        self.follow_disk(&mut gate, admits, now.monotonic_ms);
-        if admits.is_err() || self.stall.excuses(now.monotonic_ms) {
-            return false;
-        }
-        let tree = self.tree.read();
-        let Gate { core, conns, fx, .. } = &mut *gate;
-        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms(now.monotonic_ms));
-        let more = core.tick(&tree, now, heard, fx);
-        let left = self.dispatch(&mut gate);
-        drop(tree);
-        drop(gate);
-        self.flush(left);
-        more
-    }
-
     /// Brings the metrics up to what the pipeline has counted.
     pub(crate) fn count(&self) {
         let mut gate = self.gate.lock();
@@ -495,29 +398,6 @@ impl Engine {
         metrics.ensemble_auth_success.add(now.ensemble_matches - before.ensemble_matches);
         metrics.ensemble_auth_fail.add(now.ensemble_mismatches - before.ensemble_mismatches);
         metrics.ensemble_auth_skip.add(now.ensemble_skips - before.ensemble_skips);
-    }
-
-    /// Reaps containers and TTL znodes that are due, at most `most` of them, as long as the log
-    /// takes them; the others are due the next time.
-    pub(crate) fn reap(&self, max_never_used_ms: i64, most: usize) -> usize {
-        let now = self.times();
-        let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
-        for (done, path) in due.iter().enumerate() {
-            let mut gate = self.gate.lock();
-            let admits = self.admits();
-            self.follow_disk(&mut gate, admits, now.monotonic_ms);
-            if admits.is_err() {
-                return done;
-            }
-            let tree = self.tree.read();
-            let Gate { core, fx, .. } = &mut *gate;
-            core.reap(&tree, now, path, max_never_used_ms, fx);
-            let left = self.dispatch(&mut gate);
-            drop(tree);
-            drop(gate);
-            self.flush(left);
-        }
-        due.len()
     }
 
     /// Begins a snapshot: its head, and the sessions of that moment.

@@ -1,0 +1,72 @@
+//! What happens by the clock: sessions expire, connections that are late are closed, containers are
+//! reaped.
+
+use super::{Engine, Gate};
+use crate::net::conn::NO_DEADLINE;
+use std::sync::atomic::Ordering;
+use zk_tree::ConnId;
+
+impl Engine {
+    /// Expires sessions, and closes connections that are past their deadline.
+    pub(crate) fn tick(&self) {
+        while self.expire_some() {}
+        let now_ms = self.now_ms();
+        if self.stall.excuses(now_ms) {
+            return;
+        }
+        for conn in self.gate.lock().conns.values() {
+            let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
+            if deadline_ms != NO_DEADLINE && deadline_ms < now_ms {
+                // Once: the next tick may find it on its way out.
+                conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
+                self.metrics.sessionless_connections_expired.add(1);
+                conn.kill();
+            }
+        }
+    }
+
+    /// Expires as many sessions as the log takes at a time; whether it may go on at once. When it
+    /// may not, the next tick does.
+    pub(super) fn expire_some(&self) -> bool {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        let admits = self.admits();
+        self.pipe.hear_waiting(now.monotonic_ms);
+        self.follow_disk(&mut gate, admits, now.monotonic_ms);
+        if admits.is_err() || self.stall.excuses(now.monotonic_ms) {
+            return false;
+        }
+        let tree = self.tree.read();
+        let Gate { core, conns, fx, .. } = &mut *gate;
+        let heard = |id: ConnId| conns.get(&id).map(|conn| conn.heard_ms(now.monotonic_ms));
+        let more = core.tick(&tree, now, heard, fx);
+        let left = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        self.flush(left);
+        more
+    }
+
+    /// Reaps containers and TTL znodes that are due, at most `most` of them, as long as the log
+    /// takes them; the others are due the next time.
+    pub(crate) fn reap(&self, max_never_used_ms: i64, most: usize) -> usize {
+        let now = self.times();
+        let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
+        for (done, path) in due.iter().enumerate() {
+            let mut gate = self.gate.lock();
+            let admits = self.admits();
+            self.follow_disk(&mut gate, admits, now.monotonic_ms);
+            if admits.is_err() {
+                return done;
+            }
+            let tree = self.tree.read();
+            let Gate { core, fx, .. } = &mut *gate;
+            core.reap(&tree, now, path, max_never_used_ms, fx);
+            let left = self.dispatch(&mut gate);
+            drop(tree);
+            drop(gate);
+            self.flush(left);
+        }
+        due.len()
+    }
+}
