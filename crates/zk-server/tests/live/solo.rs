@@ -23,9 +23,16 @@ fn threads() -> usize {
     available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Whether one of them may wait for the disk at all.
-fn has_workers() -> bool {
-    threads() > 1
+/// A member with a znode `/w`, and who made it; nothing where a thread never waits for the disk.
+fn begin() -> Option<(Brake, Member, Client)> {
+    if threads() == 1 {
+        return None;
+    }
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut writer = client(&member);
+    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    Some((disk, member, writer))
 }
 
 fn set(data: &[u8]) -> Request<'_> {
@@ -42,13 +49,8 @@ fn write_alone(writer: &mut Client, disk: &Brake) {
 
 #[test]
 fn a_lone_writer_s_thread_commits_and_two_writers_leave_it_to_the_log() {
-    if !has_workers() {
-        return;
-    }
-    let disk = Brake::new();
-    let member = Member::start_on(disk.clone(), "");
-    let mut clients = [client(&member), client(&member)];
-    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    let Some((disk, member, writer)) = begin() else { return };
+    let mut clients = [writer, client(&member)];
     for turn in 0..4 {
         write_alone(&mut clients[turn % 2], &disk);
     }
@@ -60,13 +62,7 @@ fn a_lone_writer_s_thread_commits_and_two_writers_leave_it_to_the_log() {
 
 #[test]
 fn a_thread_with_others_to_serve_leaves_it_to_the_log() {
-    if !has_workers() {
-        return;
-    }
-    let disk = Brake::new();
-    let member = Member::start_on(disk.clone(), "");
-    let mut writer = client(&member);
-    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    let Some((disk, member, mut writer)) = begin() else { return };
     // One on every other thread, and at last one on the writer's.
     let mut readers: Vec<Client> = (0..threads()).map(|_| client(&member)).collect();
     let nearest = readers.len() - 1;
@@ -86,16 +82,12 @@ fn a_thread_with_others_to_serve_leaves_it_to_the_log() {
 
 #[test]
 fn nobody_expires_while_a_thread_waits_for_the_disk() {
-    if !has_workers() {
-        return;
-    }
-    let disk = Brake::new();
-    let member = Member::start_on(disk.clone(), "");
+    let Some((disk, member, writer)) = begin() else { return };
     // Connections go to the threads in turn, beginning with the second; the first one also lets
     // them in.
     let threads = threads();
-    let mut clients: Vec<Client> = (0..threads).map(|_| client(&member)).collect();
-    assert_eq!(clients[0].create("/w", b"").unwrap(), 0);
+    let mut clients = vec![writer];
+    clients.resize_with(threads, || client(&member));
     for (writer, thread) in [(0, 1), (threads - 1, 0)] {
         write_alone(&mut clients[writer], &disk);
         assert_eq!(disk.synced_by(), format!("zk-io-{thread}"));
@@ -130,13 +122,7 @@ fn nobody_expires_while_a_thread_waits_for_the_disk() {
 
 #[test]
 fn a_session_is_renewed_though_the_thread_that_is_asked_waits() {
-    if !has_workers() {
-        return;
-    }
-    let disk = Brake::new();
-    let member = Member::start_on(disk.clone(), "");
-    let mut writer = client(&member);
-    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    let Some((disk, member, mut writer)) = begin() else { return };
     // The last one is the writer's thread's.
     let mut doors: Vec<TcpStream> = (0..threads()).map(|_| open(member.addr())).collect();
     let lost = client(&member);
@@ -163,13 +149,7 @@ fn a_session_is_renewed_though_the_thread_that_is_asked_waits() {
 
 #[test]
 fn a_stop_lets_clients_go_though_a_thread_waits_for_the_disk() {
-    if !has_workers() {
-        return;
-    }
-    let disk = Brake::new();
-    let member = Member::start_on(disk.clone(), "");
-    let mut writer = client(&member);
-    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    let Some((disk, member, mut writer)) = begin() else { return };
     let others: Vec<Client> = (0..threads()).map(|_| client(&member)).collect();
     write_alone(&mut writer, &disk);
     disk.hold(true);
