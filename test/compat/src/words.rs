@@ -38,11 +38,18 @@ fn mask(line: &str) -> String {
         let decimal = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         (out, rest) = match hex {
             Some(after) => (out + "0xN", after),
-            None if decimal.len() < rest.len() => (out + "N", decimal),
+            None if decimal.len() < rest.len() => (out + "N", behind_exponent(decimal)),
             None => (out + c.encode_utf8(&mut [0; 4]), &rest[c.len_utf8()..]),
         };
     }
     out
+}
+
+/// Java writes small numbers as `1.0E-4`.
+fn behind_exponent(rest: &str) -> &str {
+    let digits =
+        rest.strip_prefix("E-").filter(|digits| digits.starts_with(|c: char| c.is_ascii_digit()));
+    digits.map_or(rest, |digits| digits.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -52,6 +59,7 @@ mod tests {
     #[test]
     fn numbers_are_masked() {
         assert_eq!(mask("Latency min/avg/max: 0/0.5/12"), "Latency min/avg/max: N/N.N/N");
+        assert_eq!(mask("Latency min/avg/max: 0/1.0E-4/1"), "Latency min/avg/max: N/N.N/N");
         assert_eq!(mask("Zxid: 0x1f"), "Zxid: 0xN");
         assert_eq!(mask("1 expire at Sun Nov 22 17:57:04 UTC 2026:"), "N expire at DATE:");
         assert_eq!(mask("Zookeeper version: 3.9.4-abc"), "Zookeeper version: V");

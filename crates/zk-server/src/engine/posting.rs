@@ -48,9 +48,14 @@ impl Engine {
         if let Some(gate) = &mut gate {
             let admits = self.admits();
             self.follow_disk(gate, admits, self.now_ms());
-            if admits == Err(AppendError::Busy) {
-                self.pipe.wait(conn);
-                return Ok(None);
+            match admits {
+                Err(AppendError::Busy) => {
+                    self.pipe.wait(conn);
+                    return Ok(None);
+                }
+                // All connections are about to be closed.
+                Err(AppendError::Closed) => return Err(Hangup),
+                Err(AppendError::DiskFull) | Ok(()) => {}
             }
             // It may have stopped in front of answers that the client does not take.
             if conn.state.lock().inbox.count > 0 {
@@ -177,7 +182,8 @@ impl Engine {
         let is_alone = count == 1
             && gate.core.outstanding() == 0
             && gate.company.is_alone(conn.id, now_ms)
-            && conn.line.home.solo.may_wait(conn.id, now_ms);
+            && conn.line.home.solo.may_wait(conn.id, now_ms)
+            && self.stall.trusts(now_ms);
         is_alone.then(|| self.log.lend()).flatten()
     }
 
@@ -185,9 +191,11 @@ impl Engine {
     fn commit_here(&self, loan: Loan<'_>, solo: &Solo, now_ms: i64) {
         self.stall.begin(now_ms);
         solo.begin(now_ms);
-        loan.commit();
-        self.stall.end(self.now_ms());
-        solo.end();
+        // Before somebody else can borrow it.
+        loan.commit_and(|| {
+            self.stall.end(self.now_ms());
+            solo.end();
+        });
     }
 
     /// Gives whole frames to the pipeline, as many as make a turn. Of a client that is gone nobody

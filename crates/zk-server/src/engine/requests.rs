@@ -156,6 +156,10 @@ impl Engine {
         let mut gate = self.gate.lock();
         let admits = self.admits();
         self.follow_disk(&mut gate, admits, now.monotonic_ms);
+        if admits == Err(AppendError::Closed) {
+            conn.state.lock().phase = Phase::Dead;
+            return true;
+        }
         let must_wait = matches!(admits, Err(AppendError::Busy | AppendError::DiskFull))
             && gate.core.opens_session(frame);
         if must_wait && admits == Err(AppendError::DiskFull) {

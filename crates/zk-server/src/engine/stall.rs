@@ -1,12 +1,18 @@
 //! A worker that waits long for the disk reads nothing, and what it has not read must not count as
 //! silence: neither of its connections' clients, nor of one that has come to renew its session. While
-//! it waits nothing could be logged, so no session ends anyway; all are given as long again, in which
-//! their words are read.
+//! it waits nothing could be logged, so no session ends anyway; all are given a moment longer, in
+//! which their words are read. No worker waits again for a while on a disk that has done that.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A shorter wait matters to no session, in ms.
 const LONG_MS: i64 = 100;
+
+/// Until the worker has read what came meanwhile, in ms at most.
+const GRACE_MS: i64 = 1_000;
+
+/// So long after a long wait none is risked again, in ms.
+const DISTRUST_MS: i64 = 10_000;
 
 /// No worker waits.
 const NEVER: i64 = i64::MIN;
@@ -15,12 +21,20 @@ const NEVER: i64 = i64::MIN;
 #[derive(Debug)]
 pub(super) struct Stall {
     since_ms: AtomicI64,
+    /// When the last long wait ended, and until when silence is excused for it.
+    ended_ms: AtomicI64,
     until_ms: AtomicI64,
 }
 
 impl Stall {
     pub(super) fn new() -> Stall {
-        Stall { since_ms: AtomicI64::new(NEVER), until_ms: AtomicI64::new(NEVER) }
+        let never = || AtomicI64::new(NEVER);
+        Stall { since_ms: never(), ended_ms: never(), until_ms: never() }
+    }
+
+    /// Whether a worker may wait for the disk.
+    pub(super) fn trusts(&self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(DISTRUST_MS) >= self.ended_ms.load(Ordering::Relaxed)
     }
 
     /// A worker begins to wait: one at a time can.
@@ -32,7 +46,8 @@ impl Stall {
     pub(super) fn end(&self, now_ms: i64) {
         let took_ms = now_ms - self.since_ms.load(Ordering::Relaxed);
         if took_ms >= LONG_MS {
-            self.until_ms.store(now_ms + took_ms, Ordering::Release);
+            self.ended_ms.store(now_ms, Ordering::Relaxed);
+            self.until_ms.store(now_ms + took_ms.min(GRACE_MS), Ordering::Release);
         }
         self.since_ms.store(NEVER, Ordering::Release);
     }
@@ -50,15 +65,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_wait_excuses_and_as_long_again() {
+    fn a_long_wait_excuses_and_a_moment_longer() {
         let stall = Stall::new();
-        assert!(!stall.excuses(0));
+        assert!(!stall.excuses(0) && stall.trusts(0));
         stall.begin(1000);
         assert!(!stall.excuses(1000 + LONG_MS - 1) && stall.excuses(1000 + LONG_MS));
         stall.end(3000);
-        assert!(stall.excuses(3000) && stall.excuses(4999) && !stall.excuses(5000));
-        stall.begin(6000);
-        stall.end(6000 + LONG_MS - 1);
-        assert!(!stall.excuses(6000 + LONG_MS - 1), "too short to matter");
+        assert!(stall.excuses(3000) && stall.excuses(3999) && !stall.excuses(4000));
+        assert!(!stall.trusts(3000 + DISTRUST_MS - 1) && stall.trusts(3000 + DISTRUST_MS));
+        stall.begin(60_000);
+        stall.end(60_000 + LONG_MS - 1);
+        assert!(!stall.excuses(60_000 + LONG_MS - 1), "too short to matter");
+        assert!(stall.trusts(60_000 + LONG_MS - 1));
     }
 }

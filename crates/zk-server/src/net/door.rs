@@ -55,8 +55,8 @@ impl Door {
         Door::new(listener, self.speaks, self.engine.clone(), self.desks.clone())
     }
 
-    /// Lets in who comes, for ever.
-    pub(super) async fn keep(mut self) {
+    /// Lets in who comes, until the member stops.
+    pub(super) async fn keep(mut self, stopped: watch::Receiver<bool>) {
         let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
         let listener = match listener {
             Ok(listener) => listener,
@@ -70,34 +70,24 @@ impl Door {
                 Ok((stream, peer)) => stream.into_std().map(|stream| (stream, peer)),
                 Err(error) => Err(error),
             };
-            let end = first.and_then(|first| self.let_in(Some(first)));
-            if let Err(error) = end
-                && error.kind() != io::ErrorKind::WouldBlock
-            {
-                // Out of file descriptors, as a rule: the others go on being served.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(PAUSE).await;
+            match first.and_then(|first| self.let_in(Some(first))) {
+                // There are more: but first those who are in already.
+                Ok(()) => tokio::task::yield_now().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) if *stopped.borrow() => return,
+                Err(error) => {
+                    // Out of file descriptors, as a rule: the others go on being served.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
 
-    /// Lets in who comes while the thread that keeps the door waits for the disk.
-    pub(super) async fn stand_in(mut self, mut stopped: watch::Receiver<bool>) {
-        let Some(keeper) = self.desks.first().map(|desk| desk.home.clone()) else { return };
-        let keeper = &keeper.solo;
-        loop {
-            tokio::select! {
-                () = keeper.begun() => {}
-                _ = stopped.changed() => return,
-            }
-            while keeper.waits_often(self.engine.now_ms()) && !*stopped.borrow() {
-                tokio::time::sleep(LOOK).await;
-                if keeper.is_away(self.engine.now_ms()) {
-                    // Should it fail, the one whose door it is will say so.
-                    let _ = self.let_in(None);
-                }
-            }
-        }
+    /// From now on who knocks is refused.
+    pub(super) fn shut(&self) {
+        // It fails when that has been done.
+        let _ = socket2::SockRef::from(&self.listener).shutdown(std::net::Shutdown::Both);
     }
 
     /// Hands out `first` and who else is there, each to the next worker; an error when those were
@@ -138,5 +128,29 @@ impl Door {
 
     fn turn(&mut self) {
         self.next = (self.next + 1) % self.desks.len();
+    }
+}
+
+/// Lets in who comes to any of `doors` while the thread that keeps them waits for the disk.
+pub(super) async fn stand_in(
+    mut doors: Vec<Door>,
+    keeper: Arc<Home>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Some(engine) = doors.first().map(|door| door.engine.clone()) else { return };
+    loop {
+        tokio::select! {
+            () = keeper.solo.begun() => {}
+            _ = stopped.changed() => return,
+        }
+        while keeper.solo.waits_often(engine.now_ms()) && !*stopped.borrow() {
+            tokio::time::sleep(LOOK).await;
+            if keeper.solo.is_away(engine.now_ms()) {
+                for door in &mut doors {
+                    // Should it fail, the thread whose door it is will say so.
+                    let _ = door.let_in(None);
+                }
+            }
+        }
     }
 }

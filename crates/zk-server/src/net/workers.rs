@@ -1,7 +1,7 @@
 //! The threads that serve connections: each has an event loop of its own and keeps the connections
 //! that it is given.
 
-use super::door::{Arrival, Desk, Door};
+use super::door::{Arrival, Desk, Door, stand_in};
 use super::home::Home;
 use super::welcome::{Gatekeeper, Speaks};
 use std::io;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 /// The worker threads, and their way to stop.
 pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
+    doors: Vec<Door>,
     stop: watch::Sender<bool>,
 }
 
@@ -49,23 +50,29 @@ impl Workers {
             (desk, Start { gatekeeper, arrivals, home, doors: Vec::new(), stopped })
         };
         let (desks, mut starts): (Vec<Desk>, Vec<Start>) = (0..count).map(start).unzip();
+        let keeper = desks[0].home.clone();
+        let (mut doors, mut standing_in) = (Vec::new(), Vec::new());
         for (listener, speaks) in listeners {
             let door = Door::new(listener, speaks, gatekeeper.engine.clone(), desks.clone())?;
-            house.spawn(door.try_clone()?.stand_in(stopped.clone()));
+            doors.push(door.try_clone()?);
+            standing_in.push(door.try_clone()?);
             starts[0].doors.push(door);
         }
+        house.spawn(stand_in(standing_in, keeper, stopped));
         let mut threads = Vec::new();
         for (number, start) in starts.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let body = move || runtime.block_on(work(start));
             threads.push(Builder::new().name(format!("zk-io-{number}")).spawn(body)?);
         }
-        Ok(Workers { threads, stop })
+        Ok(Workers { threads, doors, stop })
     }
 
     /// Stops accepting, ends all connections and waits for the threads.
     pub(crate) fn stop(self) {
         let _ = self.stop.send(true);
+        // Their thread may wait for the disk.
+        self.doors.iter().for_each(Door::shut);
         for thread in self.threads {
             let _ = thread.join();
         }
@@ -74,7 +81,7 @@ impl Workers {
 
 async fn work(Start { gatekeeper, mut arrivals, home, doors, mut stopped }: Start) {
     for door in doors {
-        tokio::spawn(door.keep());
+        tokio::spawn(door.keep(stopped.clone()));
     }
     let own = home.clone();
     tokio::spawn(async move { own.outbox.deliver().await });

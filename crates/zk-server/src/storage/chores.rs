@@ -115,12 +115,13 @@ impl Pace {
             }
             let now = Instant::now();
             let is_past = |at: Instant| at <= now;
+            // First: the next snapshot may be due whenever the last one ends.
+            if purge_at.is_some_and(is_past) {
+                return Task::Purge;
+            }
             if state.is_due && rested_at.is_none_or(is_past) {
                 state.is_due = false;
                 return Task::Snapshot;
-            }
-            if purge_at.is_some_and(is_past) {
-                return Task::Purge;
             }
             let due_at = rested_at.filter(|_| state.is_due);
             match purge_at.into_iter().chain(due_at).min() {
@@ -285,6 +286,10 @@ mod tests {
         assert_eq!(rested.wait(Some(Instant::now()), long), Task::Purge);
         rested.state.lock().stop = true;
         assert_eq!(rested.wait(None, long), Task::Stop);
+        let busy = pace("snapCount=100\n");
+        busy.state.lock().is_due = true;
+        assert_eq!(busy.wait(Some(Instant::now()), None), Task::Purge);
+        assert_eq!(busy.wait(None, None), Task::Snapshot);
         // Who says how many transactions a snapshot is worth gets it then.
         assert_eq!(pace("snapCount=100\n").rest_after(took), None);
     }

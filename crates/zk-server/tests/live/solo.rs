@@ -82,13 +82,13 @@ fn a_thread_with_others_to_serve_leaves_it_to_the_log() {
 
 #[test]
 fn nobody_expires_while_a_thread_waits_for_the_disk() {
-    let Some((disk, member, writer)) = begin() else { return };
     // Connections go to the threads in turn, beginning with the second; the first one also lets
     // them in.
     let threads = threads();
-    let mut clients = vec![writer];
-    clients.resize_with(threads, || client(&member));
     for (writer, thread) in [(0, 1), (threads - 1, 0)] {
+        let Some((disk, member, first)) = begin() else { return };
+        let mut clients = vec![first];
+        clients.resize_with(threads, || client(&member));
         write_alone(&mut clients[writer], &disk);
         assert_eq!(disk.synced_by(), format!("zk-io-{thread}"));
         disk.hold(true);
@@ -155,13 +155,15 @@ fn a_stop_lets_clients_go_though_a_thread_waits_for_the_disk() {
     disk.hold(true);
     writer.send(&set(b"2")).unwrap();
     wait_until("the disk is waited for", || disk.synced_by().starts_with("zk-io"));
+    let addr = member.addr();
     std::thread::scope(|scope| {
         let _held = Held(&disk);
         let stopped = scope.spawn(|| member.stop());
-        // Their ends are seen while the stop still waits for the disk.
+        // Their ends are seen while the stop still waits for the disk, and nobody gets in.
         for client in others.into_iter().chain([writer]) {
             assert!(client.ends());
         }
+        wait_until("who comes is refused", || TcpStream::connect(addr).is_err());
         assert!(!stopped.is_finished());
         disk.hold(false);
     });

@@ -33,9 +33,15 @@ impl Loan<'_> {
     /// have no room for it, the reserve is released, and it is written once more; only where there
     /// is no reserve, or too little of it, the records are put back, and the thread waits for space.
     pub fn commit(self) {
+        self.commit_and(|| ());
+    }
+
+    /// The same, with something that is done before the log is given back.
+    pub fn commit_and(self, then: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(|| self.write())).is_err() {
             give_up(&self.0.shared, &self.0.desk);
         }
+        then();
     }
 
     fn write(&self) {
