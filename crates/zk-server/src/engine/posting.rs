@@ -169,11 +169,12 @@ impl Engine {
         drop(tree);
         drop(gate);
         self.flush(left);
-        if let Some(loan) = loan {
-            self.commit_here(loan, &conn.line.home.solo, now.monotonic_ms);
-        }
+        let now_ms = match loan {
+            Some(loan) => self.commit_here(loan, &conn.line.home.solo, now.monotonic_ms),
+            None => now.monotonic_ms,
+        };
         // Not all requests end with a transaction.
-        self.pipe.wake_waiting(self.now_ms());
+        self.pipe.wake_waiting(now_ms);
     }
 
     /// The log, for a connection that nobody else would be kept waiting by, if its thread waits for
@@ -187,15 +188,18 @@ impl Engine {
         is_alone.then(|| self.log.lend()).flatten()
     }
 
-    /// Commits on this thread, whose `solo` it is. No lock is held.
-    fn commit_here(&self, loan: Loan<'_>, solo: &Solo, now_ms: i64) {
+    /// Commits on this thread, whose `solo` it is; what time it is then. No lock is held.
+    fn commit_here(&self, loan: Loan<'_>, solo: &Solo, now_ms: i64) -> i64 {
+        let mut ended_ms = now_ms;
         self.stall.begin(now_ms);
         solo.begin(now_ms);
         // Before somebody else can borrow it.
         loan.commit_and(|| {
-            self.stall.end(self.now_ms());
+            ended_ms = self.now_ms();
+            self.stall.end(ended_ms);
             solo.end();
         });
+        ended_ms
     }
 
     /// Gives whole frames to the pipeline, as many as make a turn. Of a client that is gone nobody

@@ -5,7 +5,7 @@
 //! ([`zk_store::group_commit::Loan`]). Whatever else comes to the thread meanwhile waits as long; that
 //! nobody's session pays for it is up to [`crate::engine`]'s `Stall`.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Notify;
 use zk_tree::ConnId;
 
@@ -17,9 +17,6 @@ const WHILE_MS: i64 = 1000;
 
 /// A quick disk does not take so long, in ms.
 const AWAY_MS: i64 = 5;
-
-/// It does not wait.
-const NEVER: i64 = i64::MIN;
 
 /// Who keeps something busy, and whether alone. One thread writes it at a time.
 #[derive(Debug, Default)]
@@ -51,9 +48,9 @@ pub(crate) struct Solo {
     company: Company,
     /// It may wait for the disk at all.
     may_wait: bool,
-    /// Since when it waits for the disk, ms of the engine's monotonic clock, or [`NEVER`].
-    since_ms: AtomicI64,
-    /// When it began to wait the last time.
+    /// It waits for the disk.
+    is_waiting: AtomicBool,
+    /// When it began to, or did the last time, ms of the engine's monotonic clock.
     began_ms: AtomicI64,
     /// It has begun to, after a while.
     begun: Notify,
@@ -64,7 +61,7 @@ impl Solo {
         Solo {
             company: Company::default(),
             may_wait,
-            since_ms: AtomicI64::new(NEVER),
+            is_waiting: AtomicBool::new(false),
             began_ms: AtomicI64::new(-WHILE_MS),
             begun: Notify::new(),
         }
@@ -82,14 +79,14 @@ impl Solo {
 
     /// Whether it has waited too long already to be given anything to do.
     pub(crate) fn is_away(&self, now_ms: i64) -> bool {
-        let since_ms = self.since_ms.load(Ordering::Relaxed);
-        since_ms != NEVER && now_ms - since_ms >= AWAY_MS
+        self.is_waiting.load(Ordering::Acquire)
+            && now_ms - self.began_ms.load(Ordering::Relaxed) >= AWAY_MS
     }
 
     /// Whether it has waited lately.
     pub(crate) fn waits_often(&self, now_ms: i64) -> bool {
-        let is_waiting = self.since_ms.load(Ordering::Relaxed) != NEVER;
-        is_waiting || now_ms - self.began_ms.load(Ordering::Relaxed) < WHILE_MS
+        self.is_waiting.load(Ordering::Relaxed)
+            || now_ms - self.began_ms.load(Ordering::Relaxed) < WHILE_MS
     }
 
     /// It begins to wait, now and then.
@@ -100,8 +97,8 @@ impl Solo {
     /// From now on the thread reads nothing.
     pub(crate) fn begin(&self, now_ms: i64) {
         let often = self.waits_often(now_ms);
-        self.since_ms.store(now_ms, Ordering::Release);
         self.began_ms.store(now_ms, Ordering::Relaxed);
+        self.is_waiting.store(true, Ordering::Release);
         if !often {
             self.begun.notify_one();
         }
@@ -109,7 +106,7 @@ impl Solo {
 
     /// It reads again.
     pub(crate) fn end(&self) {
-        self.since_ms.store(NEVER, Ordering::Release);
+        self.is_waiting.store(false, Ordering::Release);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Batches on their way into the files: the work of the log's thread.
 
 use super::Completion;
-use super::queue::{Batch, Shared, Work};
+use super::queue::{Batch, Shared, State, Work};
 use crate::log::{Committed, LogError, LogWriter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,8 +128,7 @@ impl Committer {
         let is_marked = self.is_mark_due(began);
         let result = match commit(&mut self.writer, &frames, is_marked) {
             Err(error) if error.may_pass() => {
-                self.note_full();
-                self.shared.lock().put_back(frames);
+                self.note_full().put_back(frames);
                 return;
             }
             Err(error) => Err(error),
@@ -155,7 +154,7 @@ impl Committer {
             if !must_wait {
                 return result;
             }
-            self.note_full();
+            drop(self.note_full());
             if !self.shared.wait_for_space() {
                 return result;
             }
@@ -218,24 +217,24 @@ impl Committer {
         if self.writer.is_disk_full() && self.writer.refill().is_ok() {
             tracing::info!("there is disk space again: writes are taken");
         }
-        self.note_full();
-        self.shared.lock().is_marked = true;
+        self.note_full().is_marked = true;
         Ok(())
     }
 
-    fn note_full(&mut self) {
+    /// Says whether the disk is full; what else there is to say goes under the same lock.
+    fn note_full(&self) -> MutexGuard<'_, State> {
         let disk_full = self.writer.is_disk_full();
         let mut state = self.shared.lock();
         if disk_full && !state.disk_full {
             tracing::error!("the disk of the transaction log is full: no writes are taken");
         }
         state.disk_full = disk_full;
+        state
     }
 
     /// Says what became of a batch.
     fn done(&mut self, frames: Vec<u8>, result: Result<(), LogError>) -> Result<(), LogError> {
-        self.note_full();
-        let mut state = self.shared.lock();
+        let mut state = self.note_full();
         state.done(frames, result.is_ok());
         self.shared.tell(state);
         result.map_err(|error| self.fail(error))
