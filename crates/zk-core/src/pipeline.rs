@@ -13,7 +13,7 @@ use zk_proto::txn::TxnHeader;
 use zk_proto::{ErrorCode, OpCode, SessionId, Zxid};
 use zk_session::ids::SessionIds;
 use zk_session::tracker::SessionTable;
-use zk_tree::auth::Identity;
+use zk_tree::auth::{self, Identity};
 use zk_tree::{ConnId, Pending, Preparer, Proposal, Tree};
 
 /// A member's request pipeline, with a quorum of one.
@@ -221,11 +221,10 @@ impl Core {
         peer: Option<IpAddr>,
         identities: Vec<Identity>,
     ) -> Arc<[Identity]> {
-        let identities: Arc<[Identity]> = peer
-            .map(|ip| Identity::new("ip", ip.to_string()))
-            .into_iter()
-            .chain(identities)
-            .collect();
+        let ip = peer.map(|ip| Identity::new("ip", ip.to_string()));
+        let mut identities: Vec<Identity> = ip.into_iter().chain(identities).collect();
+        auth::sort_as_apache(&mut identities);
+        let identities: Arc<[Identity]> = identities.into();
         let admitted = self.is_admitted(&identities);
         let connection = Connection {
             session: SessionId::NONE,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{DecodeError, ErrorCode, Jute, OpCode};
-use zk_tree::auth::{AuthOutcome, Identity};
+use zk_tree::auth::{self, AuthOutcome, Identity};
 use zk_tree::{ConnId, Proposal, Tree, is_well_formed};
 
 /// Where the path stands in most requests: behind the header.
@@ -233,6 +233,7 @@ impl Core {
                 all.push(identity);
             }
         }
+        auth::sort_as_apache(&mut all);
         let identities: Arc<[Identity]> = all.into();
         let admitted = self.is_admitted(&identities);
         if let Some(connection) = self.conns.get_mut(&conn) {

@@ -1,6 +1,7 @@
 //! Who may do what: identities, ACL checks, the fix-up of given lists (client-protocol 8).
 
 mod fix_up;
+mod order;
 
 use base64::Engine;
 use sha1::{Digest, Sha1};
@@ -10,6 +11,8 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 use zk_proto::acl::{self, Acl, AclBytes};
 use zk_proto::{ErrorCode, Perms};
+
+pub use order::sort_as_apache;
 
 /// What a connection has proven to be.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]

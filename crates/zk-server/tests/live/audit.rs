@@ -58,7 +58,7 @@ fn changes_are_told_in_apaches_words() {
     assert_eq!(told.remove(0), format!("user={user}\toperation=serverStart\tresult=success"));
     assert_eq!(told.pop().unwrap(), format!("user={user}\toperation=serverStop\tresult=invoked"));
     let by = |users: &str| format!("session=0x{id:x}\tuser={users}\tip=127.0.0.1");
-    let (stranger, bob) = (by("127.0.0.1"), by("127.0.0.1,bob"));
+    let (stranger, bob) = (by("127.0.0.1"), by("bob,127.0.0.1"));
     let want = [
         format!(
             "{stranger}\toperation=create\tznode=/a0000000000\tznode_type=persistent_sequential\t\

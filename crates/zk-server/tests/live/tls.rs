@@ -49,7 +49,7 @@ fn a_certificate_is_an_identity() {
         assert_eq!([client.get("/a"), client.get("/b")], [Err(-102), Err(-102)]);
     }
     let mut root = secure.connect(Some(&root)).unwrap();
-    assert_eq!(root.who(), ["x509:CN=root,O=Acme", "super:"]);
+    assert_eq!(root.who(), ["super:", "x509:CN=root,O=Acme"]);
     assert!(root.get("/a").is_ok() && root.get("/b").is_ok());
 }
 

@@ -92,6 +92,16 @@ pub fn check(list: &[Entry], wanted: i32, ids: &[Id]) -> Result<(), i32> {
     Err(code::NO_AUTH)
 }
 
+/// Where one of a few identities lies in the hash set in which Apache keeps a connection's: its
+/// order is that of the slots.
+fn slot((scheme, id): &Id) -> i32 {
+    let hash = |text: &str| {
+        text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+    };
+    let both = (37 * 17i32).wrapping_add(hash(scheme)).wrapping_mul(37).wrapping_add(hash(id));
+    (both ^ (both >> 16)) & 15
+}
+
 /// Exactly two parts after a split at ':' that drops empty parts at the end.
 fn is_digest_id(id: &str) -> bool {
     let trimmed = id.trim_end_matches(':');
@@ -116,8 +126,10 @@ pub fn fix_up(given: &[Entry], ids: &[Id]) -> Result<Vec<Entry>, i32> {
             ("world", None) => return Err(code::MARSHALLING),
             ("world", Some("anyone")) => fixed.push(entry.clone()),
             ("auth", _) => {
-                let proven = ids.iter().filter(|(scheme, _)| scheme == "digest");
-                let mine: Vec<_> = proven.map(|(s, id)| Entry::new(entry.perms, s, id)).collect();
+                let mut proven: Vec<_> = ids.iter().filter(|(s, _)| s == "digest").collect();
+                proven.sort_by_key(|id| slot(id));
+                let mine: Vec<_> =
+                    proven.iter().map(|(s, id)| Entry::new(entry.perms, s, id)).collect();
                 if mine.is_empty() {
                     return Err(code::INVALID_ACL);
                 }
@@ -167,5 +179,13 @@ mod tests {
         assert!(fix_up(&[Entry::new(1, "digest", ":x")], &me).is_ok());
         let auth = fix_up(&[Entry::new(3, "auth", "any")], &me);
         assert_eq!(auth, Ok(vec![Entry::new(3, "digest", "u:h")]));
+        // As a 3.9.4 stored them.
+        let names = ["u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ=", "super:nhkjiPrzX146uLcxpa5AcUqDWNo="];
+        let both: Vec<Id> = names.iter().map(|id| ("digest".into(), (*id).into())).collect();
+        let auth = fix_up(&[Entry::new(3, "auth", "any")], &both);
+        assert_eq!(
+            auth,
+            Ok(vec![Entry::new(3, "digest", names[1]), Entry::new(3, "digest", names[0])])
+        );
     }
 }
