@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes start.ld: the functions that a server runs until it answers its first question.
+"""Writes start.ld: the functions that a server runs until it has served its first client.
 
     start-order.py ZKFLEET >start.ld        needs valgrind, nm and a release build
 
@@ -21,9 +21,9 @@ import time
 LOAD_BIAS = 0x108000
 
 HEAD = """\
-/* The functions that a server runs until its first answer, side by side in a section of their own.
-   A kernel maps files in pieces of 64 KiB: scattered, they bring most of the program into the
-   memory of a server that does nothing. Made by start-order.py; a name that is gone is no error. */
+/* The functions that a server runs until its first client is served, side by side in a section of
+   their own. A kernel maps files in pieces of 64 KiB: scattered, they bring most of the program into
+   the memory of a server that does nothing. Made by start-order.py; a name that is gone is no error. */
 """
 
 
@@ -42,6 +42,10 @@ def executed(program):
              program, "server", f"{work}/zoo.cfg"], stderr=subprocess.DEVNULL)
         try:
             ask(port)
+            for words in (["create", "/a", "1"], ["get", "/a"], ["set", "/a", "2"], ["delete", "/a"]):
+                subprocess.run([program, "shell", "-server", f"127.0.0.1:{port}", *words],
+                               check=True, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
             # What is executed from here on is of the stop.
             subprocess.run(["callgrind_control", "-d", str(server.pid)], check=True,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
