@@ -60,6 +60,22 @@ impl fmt::Debug for Zxid {
     }
 }
 
+/// A server's number in its ensemble: what its `myid` file says. Negative ones are given to learners
+/// that name none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Sid(pub i64);
+
+impl Sid {
+    /// Who does not vote proposes nobody (`FastLeaderElection.getInitId`).
+    pub const NOBODY: Sid = Sid(i64::MIN);
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// A session id: the server id in the top byte, then a clock and a counter (client-protocol 2.3).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SessionId(pub i64);

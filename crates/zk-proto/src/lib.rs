@@ -1,5 +1,5 @@
-//! ZooKeeper's vocabulary: Jute, every record of the client protocol, of transactions and of
-//! snapshots, paths, ACLs and error codes.
+//! ZooKeeper's vocabulary: Jute, every record of the client protocol, of the quorum and election
+//! ports, of transactions and of snapshots, paths, ACLs and error codes.
 //!
 //! It knows bytes and nothing else. **Invariant:** no sockets, no files, no clock, no trees; no
 //! length taken from a peer or a disk is used for an allocation before it was compared with the
@@ -14,12 +14,14 @@
 
 pub mod acl;
 pub mod connect;
+pub mod election;
 mod error_code;
 mod ids;
 pub mod jute;
 mod opcode;
 pub mod password;
 pub mod path;
+pub mod quorum;
 mod record;
 pub mod request;
 pub mod response;
@@ -30,7 +32,7 @@ pub mod watch;
 
 pub use acl::{Acl, Perms};
 pub use error_code::ErrorCode;
-pub use ids::{Epoch, SessionId, Xid, Zxid};
+pub use ids::{Epoch, SessionId, Sid, Xid, Zxid};
 pub use jute::{DecodeError, Jute, Limits, Reader, Text};
 pub use opcode::OpCode;
 pub use stat::{EphemeralOwner, OwnerKind, Stat, StatPersisted};
