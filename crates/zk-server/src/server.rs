@@ -1,7 +1,7 @@
 //! A member from start to stop.
 
 use crate::admin::{AdminServer, Inspect, Metrics};
-use crate::config::{HostPort, ServerConfig, SessionPassword};
+use crate::config::{self, HostPort, ServerConfig, SessionPassword};
 use crate::engine::{AuditSink, Auditing, Engine, EngineOptions, SaslOptions};
 use crate::engine::{log_audit, tell_failed_start};
 use crate::inspect::Member;
@@ -414,7 +414,7 @@ fn listen(
 ) -> Result<Option<u16>, StartError> {
     let Some(address) = address else { return Ok(None) };
     let open = || {
-        let to: SocketAddr = address.resolve()?;
+        let to: SocketAddr = config::resolve(address)?;
         let socket =
             socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -437,7 +437,7 @@ fn open_admin(
     let settings = config.service.admin.clone().unwrap_or_default();
     let server = AdminServer::new(settings, inspect.clone());
     let open = |address: &HostPort| {
-        let listener = TcpListener::bind(address.resolve()?)?;
+        let listener = TcpListener::bind(config::resolve(address)?)?;
         listener.set_nonblocking(true)?;
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)

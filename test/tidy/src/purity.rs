@@ -6,7 +6,7 @@ use crate::layers::Package;
 use crate::{Finding, files::TextFile};
 
 /// The crates that are pure.
-pub const PURE: [&str; 4] = ["zk-proto", "zk-tree", "zk-session", "zk-core"];
+pub const PURE: [&str; 5] = ["zk-proto", "zk-tree", "zk-session", "zk-zab", "zk-core"];
 
 /// Crates from outside that are known to compute and to do nothing else, as we configure them.
 const KNOWN_PURE: [&str; 9] =

@@ -1,3 +1,5 @@
+//! Packets byte by byte, and what is refused.
+
 use super::*;
 use crate::{Epoch, SessionId, Sid, Zxid};
 use proptest::prelude::*;

@@ -1,45 +1,18 @@
 //! Where the server listens (operations 1.1).
 
-use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use zk_zab::HostPort;
 
 use super::keys::Keys;
 
-/// A host name or address with a port; names are resolved when they are used.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HostPort {
-    /// A name, an IPv4 address or an IPv6 address without brackets.
-    pub host: String,
-    /// The port; 0 lets the system choose a free one.
-    pub port: u16,
-}
-
-impl HostPort {
-    /// The first address that the name has.
-    pub fn resolve(&self) -> io::Result<SocketAddr> {
-        let mut found = (self.host.as_str(), self.port).to_socket_addrs()?;
-        found.next().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.host))
-        })
-    }
-
-    /// Whether it stands for every address of the machine.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        let v4 = self.host.parse::<Ipv4Addr>().is_ok_and(|addr| addr.is_unspecified());
-        v4 || self.host.parse::<Ipv6Addr>().is_ok_and(|addr| addr.is_unspecified())
-    }
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
+/// The first address that a host name has.
+pub(crate) fn resolve(address: &HostPort) -> io::Result<SocketAddr> {
+    let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
+    found.next().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host))
+    })
 }
 
 /// The listeners for clients.

@@ -11,7 +11,6 @@
 //! values that give data away are refused.
 
 mod auth;
-mod ensemble;
 mod keys;
 mod limits;
 mod listen;
@@ -29,10 +28,12 @@ mod tls_keys;
 
 use std::path::PathBuf;
 
+use zk_proto::Sid;
+
 pub use auth::{AuthSettings, SaslSettings};
-pub use ensemble::{Ensemble, Member, MemberAddress, Role, parse_member};
 pub use limits::{LargeRequestSettings, LimitSettings};
-pub use listen::{HostPort, Listeners};
+pub use listen::Listeners;
+pub(crate) use listen::resolve;
 pub use load::{Loaded, Options, Override, load, parse};
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use quorum::QuorumSettings;
@@ -40,6 +41,7 @@ pub use service::{AdminSettings, ServiceSettings};
 pub use sessions::{SessionPassword, SessionSettings};
 pub use storage::{Compression, ContainerSettings, PurgeSettings, StorageSettings};
 pub use tls_keys::{ClientAuth, StoreKind, StoreSettings, TlsSettings};
+pub use zk_zab::{Ensemble, HostPort, Member, MemberAddress, Role};
 
 /// Everything that a server is told before it starts.
 #[derive(Clone, PartialEq, Debug)]
@@ -90,7 +92,7 @@ impl ServerConfig {
         let mut listeners = Listeners::read(keys);
         let quorum = QuorumSettings::read(keys);
         quorum.require_standalone(keys);
-        let own = options.server_id.and_then(|sid| quorum.ensemble.members.get(&sid));
+        let own = options.server_id.and_then(|sid| quorum.ensemble.members.get(&Sid(sid)));
         if let Some(client) = own.and_then(|member| member.client.clone()) {
             take_client_of_server_line(keys, &mut listeners, client);
         }

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::ensemble::{Ensemble, Role, parse_member};
+use zk_proto::Sid;
+use zk_zab::{Ensemble, Member, Role};
+
 use super::keys::Keys;
 
 /// Settings of the quorum.
@@ -111,7 +113,7 @@ impl QuorumSettings {
     /// Apache's standalone decision: fewer than two voters. Everything that forms a quorum is
     /// refused, because this version cannot, and a member that runs alone would lose writes.
     pub(super) fn require_standalone(&self, keys: &mut Keys) {
-        let voters = self.ensemble.voters();
+        let voters = self.ensemble.voters().count();
         let observers = self.ensemble.members.len() - voters;
         let sid = self.ensemble.members.keys().next().copied().unwrap_or_default();
         let key = format!("server.{sid}");
@@ -155,21 +157,21 @@ fn ensemble(keys: &mut Keys) -> Ensemble {
         if key == "server.principal" {
             continue;
         }
-        match (id.parse::<i64>(), parse_member(&value.text)) {
+        match (id.parse().map(Sid), Member::parse(&value.text)) {
             (Ok(sid), Ok(member)) => drop(ensemble.members.insert(sid, member)),
             (Err(_), _) => keys.reject(&key, &value, "what follows the dot must be a number"),
-            (_, Err(why)) => keys.reject(&key, &value, &why),
+            (_, Err(error)) => keys.reject(&key, &value, &error.to_string()),
         }
     }
     for (id, value) in keys.with_prefix("group.") {
-        let sids = value.text.split(':').map(|sid| sid.trim().parse::<i64>());
+        let sids = value.text.split(':').map(|sid| sid.trim().parse().map(Sid));
         match (id.parse::<i64>(), sids.collect::<Result<Vec<_>, _>>()) {
             (Ok(group), Ok(sids)) => drop(ensemble.groups.insert(group, sids)),
             _ => keys.reject(&format!("group.{id}"), &value, "it must be sids with colons between"),
         }
     }
     for (id, value) in keys.with_prefix("weight.") {
-        match (id.parse::<i64>(), value.text.parse::<i64>()) {
+        match (id.parse().map(Sid), value.text.parse::<i64>()) {
             (Ok(sid), Ok(weight)) => drop(ensemble.weights.insert(sid, weight)),
             _ => keys.reject(&format!("weight.{id}"), &value, "it must be a whole number"),
         }

@@ -1,8 +1,8 @@
 //! What operators see: four-letter words, the admin server, metrics (operations 3 to 5).
 
 use super::keys::Keys;
-use super::listen::HostPort;
 use crate::admin::{FourLetterWord, Whitelist};
+use zk_zab::HostPort;
 
 /// Settings of the operators' interfaces.
 #[derive(Clone, PartialEq, Eq, Debug)]

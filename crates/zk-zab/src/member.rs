@@ -1,4 +1,4 @@
-//! The `server.N` lines of an ensemble (operations 1.6).
+//! What a `server.N` line says of a member (operations 1.6).
 //!
 //! ```text
 //! server.<id> = <serverspec> [ ";" <clientspec> ]
@@ -9,21 +9,9 @@
 //! host        = name | IPv4 | "[" IPv6 "]"
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use super::listen::HostPort;
-
-/// The members that a configuration names.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ensemble {
-    /// By sid.
-    pub members: BTreeMap<i64, Member>,
-    /// `group.N`: the sids of a group; with groups or weights the quorum is hierarchical.
-    pub groups: BTreeMap<i64, Vec<i64>>,
-    /// `weight.N`; 1 when missing, 0 never counts.
-    pub weights: BTreeMap<i64, i64>,
-}
+use crate::HostPort;
 
 /// One member.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,12 +44,31 @@ pub enum Role {
     Observer,
 }
 
-impl Ensemble {
-    /// How many members vote.
-    #[must_use]
-    pub fn voters(&self) -> usize {
-        self.members.values().filter(|member| member.role == Role::Participant).count()
-    }
+/// Why a line is no member.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// Its parts are not those of a member.
+    #[error("it must be host:quorumPort:electionPort[:role][;[host:]clientPort]")]
+    Form,
+    /// An IPv6 address does not end.
+    #[error("the bracket of the IPv6 address is not closed")]
+    Bracket,
+    /// The two ports of an address are one.
+    #[error("the quorum port and the election port must differ")]
+    SamePorts,
+    /// The addresses do not agree what the member does.
+    #[error("all addresses of a member must have the same role")]
+    Roles,
+    /// A role that there is not.
+    #[error("{0} is no role; it must be participant or observer")]
+    Role(String),
+    /// A number that is no port.
+    #[error("{0} is no port; it must be a number from 1 to 65535")]
+    Port(String),
+    /// The client part.
+    #[error("what follows the semicolon must be clientPort or host:clientPort")]
+    Client,
 }
 
 impl fmt::Display for Role {
@@ -90,73 +97,75 @@ impl fmt::Display for Member {
     }
 }
 
-/// Parses what follows `server.N=`; the error says what is wrong and what the form is.
-pub fn parse_member(text: &str) -> Result<Member, String> {
-    let (servers, client) = match text.split_once(';') {
-        Some((servers, client)) => (servers, Some(parse_client(client)?)),
-        None => (text, None),
-    };
-    let mut addresses = Vec::new();
-    let mut role = None;
-    for part in servers.split('|') {
-        let (address, its_role) = parse_address(part.trim())?;
-        if *role.get_or_insert(its_role) != its_role {
-            return Err("all addresses of a member must have the same role".to_owned());
+impl Member {
+    /// Parses what follows `server.N=`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Member, MemberError> {
+        let (servers, client) = match text.split_once(';') {
+            Some((servers, client)) => (servers, Some(parse_client(client)?)),
+            None => (text, None),
+        };
+        let mut addresses = Vec::new();
+        let mut role = None;
+        for part in servers.split('|') {
+            let (address, its_role) = parse_address(part.trim())?;
+            if *role.get_or_insert(its_role) != its_role {
+                return Err(MemberError::Roles);
+            }
+            addresses.push(address);
         }
-        addresses.push(address);
+        Ok(Member { addresses, role: role.unwrap_or(Role::Participant), client })
     }
-    Ok(Member { addresses, role: role.unwrap_or(Role::Participant), client })
 }
 
-const FORM: &str = "it must be host:quorumPort:electionPort[:role][;[host:]clientPort]";
-
-fn parse_address(text: &str) -> Result<(MemberAddress, Role), String> {
+fn parse_address(text: &str) -> Result<(MemberAddress, Role), MemberError> {
     let parts = split_host(text)?;
     let (host, quorum, election, role) = match parts.as_slice() {
         [host, quorum, election] => (host, quorum, election, Role::Participant),
         [host, quorum, election, role] => (host, quorum, election, parse_role(role)?),
-        _ => return Err(FORM.to_owned()),
+        _ => return Err(MemberError::Form),
     };
     let (quorum_port, election_port) = (parse_port(quorum)?, parse_port(election)?);
     if host.is_empty() {
-        return Err(FORM.to_owned());
+        return Err(MemberError::Form);
     }
     if quorum_port == election_port {
-        return Err("the quorum port and the election port must differ".to_owned());
+        return Err(MemberError::SamePorts);
     }
     Ok((MemberAddress { host: (*host).to_owned(), quorum_port, election_port }, role))
 }
 
-fn parse_client(text: &str) -> Result<HostPort, String> {
+fn parse_client(text: &str) -> Result<HostPort, MemberError> {
     match split_host(text.trim())?.as_slice() {
         [port] => Ok(HostPort { host: "0.0.0.0".to_owned(), port: parse_port(port)? }),
         [host, port] if !host.is_empty() => {
             Ok(HostPort { host: (*host).to_owned(), port: parse_port(port)? })
         }
-        _ => Err("what follows the semicolon must be clientPort or host:clientPort".to_owned()),
+        _ => Err(MemberError::Client),
     }
 }
 
 /// Splits at colons, but not inside the brackets of an IPv6 address, which are removed.
-fn split_host(text: &str) -> Result<Vec<&str>, String> {
+fn split_host(text: &str) -> Result<Vec<&str>, MemberError> {
     let Some(rest) = text.strip_prefix('[') else { return Ok(text.split(':').collect()) };
-    let unclosed = || "the bracket of the IPv6 address is not closed".to_owned();
-    let (host, rest) = rest.split_once(']').ok_or_else(unclosed)?;
-    let rest = rest.strip_prefix(':').ok_or_else(|| FORM.to_owned())?;
+    let (host, rest) = rest.split_once(']').ok_or(MemberError::Bracket)?;
+    let rest = rest.strip_prefix(':').ok_or(MemberError::Form)?;
     Ok(std::iter::once(host).chain(rest.split(':')).collect())
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+fn parse_role(text: &str) -> Result<Role, MemberError> {
     match text.to_ascii_lowercase().as_str() {
         "participant" => Ok(Role::Participant),
         "observer" => Ok(Role::Observer),
-        _ => Err(format!("{text} is no role; it must be participant or observer")),
+        _ => Err(MemberError::Role(text.to_owned())),
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, String> {
+fn parse_port(text: &str) -> Result<u16, MemberError> {
     let port = text.trim().parse::<u16>().ok().filter(|port| *port > 0);
-    port.ok_or_else(|| format!("{text} is no port; it must be a number from 1 to 65535"))
+    port.ok_or_else(|| MemberError::Port(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -165,9 +174,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, printed: &str) {
-        let member = parse_member(text).unwrap();
+        let member = Member::parse(text).unwrap();
         assert_eq!(member.to_string(), printed);
-        assert_eq!(parse_member(printed).unwrap().to_string(), printed);
+        assert_eq!(Member::parse(printed).unwrap().to_string(), printed);
     }
 
     #[test]
@@ -196,7 +205,7 @@ mod tests {
             ("h:1:2;x", "x is no port"),
             ("h:1:2;", "no port"),
         ] {
-            let error = parse_member(text).unwrap_err();
+            let error = Member::parse(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
     }
@@ -206,8 +215,8 @@ mod tests {
         fn no_text_makes_it_panic_and_what_is_accepted_is_printed_and_read_again(
             text in "[h1:;|\\[\\]. ]{0,20}|h:[0-9]{1,5}:[0-9]{1,5}(:observer)?(;[0-9]{1,5})?",
         ) {
-            if let Ok(member) = parse_member(&text) {
-                let again = parse_member(&member.to_string());
+            if let Ok(member) = Member::parse(&text) {
+                let again = Member::parse(&member.to_string());
                 proptest::prop_assert_eq!(again.map(|again| again.to_string()), Ok(member.to_string()));
             }
         }

@@ -1,0 +1,367 @@
+//! Fast leader election (quorum-protocol 2.4 to 2.7). Mirrors `FastLeaderElection`; differs in: the
+//! end of an election needs no wait when nobody is left who could change it ([`Election::refused`]),
+//! what comes during the last wait is counted like everything else, a configuration that must not be
+//! installed does not begin the election anew, who looks again is no longer counted among the followers
+//! of its old leader, and who has no vote answers nobody (in Apache's an observer and a voter can answer
+//! one another without end).
+
+mod ballot;
+mod round;
+
+pub use ballot::{Candidate, Standing};
+
+use ballot::Heard;
+use round::{Round, is_established};
+use zk_proto::election::{Notification, ServerState};
+use zk_proto::{Sid, Zxid};
+
+use crate::{Configs, Ensemble, Role};
+
+/// The form of our notifications: with the configuration.
+const NOTIFICATION_VERSION: i32 = 2;
+
+/// How long what takes, in ms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ElectionTimes {
+    /// `fastleader.minNotificationInterval`: the vote is told again after it.
+    pub resend_min_ms: u64,
+    /// `fastleader.maxNotificationInterval`: and after the double each time, up to this.
+    pub resend_max_ms: u64,
+    /// How long a better vote is waited for when a quorum agrees (`finalizeWait`).
+    pub last_wait_ms: u64,
+}
+
+impl Default for ElectionTimes {
+    fn default() -> ElectionTimes {
+        ElectionTimes { resend_min_ms: 200, resend_max_ms: 60_000, last_wait_ms: 200 }
+    }
+}
+
+/// What an election wants done, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Tell a member something; the newest such message replaces one that has not left.
+    Send {
+        /// Whom.
+        to: Sid,
+        /// What.
+        notification: Notification<'static>,
+    },
+    /// Dial every voter that there is no connection to.
+    Dial,
+    /// Install a newer configuration, durably, before anything else is carried out.
+    Adopt(Ensemble),
+    /// It is over.
+    Elected {
+        /// What this member does now: not [`ServerState::Looking`].
+        state: ServerState,
+        /// Who leads.
+        leader: Sid,
+    },
+}
+
+/// One member's part in elections: the vote that it tells others, and the rounds in which it looks
+/// for a leader.
+///
+/// The driver calls a method for everything that happens and carries out what was appended to the
+/// outputs. Times are of one monotonic clock in ms. It stays in use while the member follows or
+/// leads, to answer those that still look.
+///
+/// What is proposed in the name of this member ([`Standing`]) must be on its disk: the election is
+/// about who has the longest history, and a member that names more than it can show after a crash
+/// makes others throw theirs away (quorum-protocol 15.1, 15.4). A damaged or wiped member does not
+/// take part under its own sid (rule R5).
+#[derive(Clone, Debug)]
+pub struct Election {
+    me: Sid,
+    role: Role,
+    configs: Configs,
+    accepts_configs: bool,
+    times: ElectionTimes,
+    /// The number of this member's round (`logicalclock`); in memory only.
+    clock: i64,
+    standing: Standing,
+    phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Looking(Round),
+    /// It follows or leads; the vote by which others may join.
+    Settled(Heard),
+}
+
+impl Election {
+    /// A member that begins to look for a leader. `role` is what it does when no configuration
+    /// knows it (`peerType`); `accepts_configs` is `reconfigEnabled`.
+    #[must_use]
+    pub fn new(
+        me: Sid,
+        role: Role,
+        configs: Configs,
+        accepts_configs: bool,
+        times: ElectionTimes,
+    ) -> Election {
+        let standing = Standing { zxid: Zxid::ZERO, epoch: 0 };
+        let phase = Phase::Looking(Round::new(Candidate::NOBODY, 0, times.resend_min_ms));
+        Election { me, role, configs, accepts_configs, times, clock: 0, standing, phase }
+    }
+
+    /// Begins a round: the member has no leader (any more).
+    pub fn look(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
+        self.clock += 1;
+        self.standing = standing;
+        let own = match self.configs.is_voter(self.me) {
+            true => Candidate::new(self.me, standing),
+            false => Candidate::NOBODY,
+        };
+        self.phase = Phase::Looking(Round::new(own, now_ms, self.times.resend_min_ms));
+        out.push(Output::Dial);
+        self.tell_all(out);
+        self.judge(now_ms, out);
+    }
+
+    /// A member said something.
+    pub fn heard(
+        &mut self,
+        now_ms: u64,
+        from: Sid,
+        notification: &Notification<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        if from == self.me || self.adopts(now_ms, notification, out) {
+            return;
+        }
+        if !self.configs.is_voter(from) {
+            self.answer(from, out);
+            return;
+        }
+        let their_is_looking = notification.state == ServerState::Looking;
+        let Phase::Looking(round) = &mut self.phase else {
+            if their_is_looking {
+                self.answer(from, out);
+            }
+            return;
+        };
+        round.is_there(from);
+        if !self.configs.is_voter(notification.leader) {
+            return;
+        }
+        match notification.state {
+            ServerState::Looking => self.heard_looking(now_ms, from, notification, out),
+            ServerState::Observing => {}
+            ServerState::Following | ServerState::Leading => {
+                self.heard_settled(from, notification, out);
+            }
+        }
+    }
+
+    /// A connection to this member is there: what the other side missed is told again.
+    pub fn connected(&mut self, to: Sid, out: &mut Vec<Output>) {
+        if let Phase::Looking(round) = &mut self.phase {
+            round.is_there(to);
+            self.tell(to, out);
+        }
+    }
+
+    /// This member's host refused a connection: there is no such process, and so it takes no part
+    /// in the round. When all others agree there is no vote to wait for (rule R7).
+    pub fn refused(&mut self, now_ms: u64, sid: Sid, out: &mut Vec<Output>) {
+        if let Phase::Looking(round) = &mut self.phase {
+            round.is_gone(sid);
+            self.judge(now_ms, out);
+        }
+    }
+
+    /// The leader's new epoch is established: those who join late are told it (ZOOKEEPER-1732).
+    pub fn established(&mut self, epoch: i64) {
+        if let Phase::Settled(vote) = &mut self.phase {
+            vote.candidate.peer_epoch = epoch;
+        }
+    }
+
+    /// The configuration changed otherwise than by [`Output::Adopt`].
+    pub fn reconfigured(&mut self, configs: Configs) {
+        self.configs = configs;
+    }
+
+    /// When [`Election::tick`] has something to do.
+    #[must_use]
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Looking(round) => Some(round.next_tick_ms()),
+            Phase::Settled(_) => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let Phase::Looking(round) = &mut self.phase else { return };
+        if round.resends(now_ms, self.times.resend_max_ms) {
+            out.push(Output::Dial);
+            self.tell_all(out);
+        }
+        self.judge(now_ms, out);
+    }
+
+    /// What this member does.
+    #[must_use]
+    pub fn state(&self) -> ServerState {
+        match &self.phase {
+            Phase::Looking(_) => ServerState::Looking,
+            Phase::Settled(vote) => vote.state,
+        }
+    }
+
+    /// Who leads, as far as this member knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<Sid> {
+        match &self.phase {
+            Phase::Looking(_) => None,
+            Phase::Settled(vote) => Some(vote.candidate.leader),
+        }
+    }
+
+    /// What it does under this leader (`QuorumPeer.learningState`).
+    fn state_under(&self, leader: Sid) -> ServerState {
+        if leader == self.me {
+            return ServerState::Leading;
+        }
+        match self.configs.committed.members.get(&self.me).map_or(self.role, |me| me.role) {
+            Role::Participant => ServerState::Following,
+            Role::Observer => ServerState::Observing,
+        }
+    }
+
+    /// A newer configuration comes along with a vote: the election begins anew under it
+    /// (quorum-protocol 2.7). Says whether it did.
+    fn adopts(
+        &mut self,
+        now_ms: u64,
+        notification: &Notification<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        if !matches!(self.phase, Phase::Looking(_)) {
+            return false;
+        }
+        let (true, Some(text)) = (self.accepts_configs, &notification.config) else { return false };
+        let committed = &self.configs.committed;
+        // A configuration that cannot be read does no harm to the vote beside it.
+        let Ok(config) = Ensemble::parse(text) else { return false };
+        if config.version <= committed.version {
+            return false;
+        }
+        let is_other = !config.is_same_as(committed);
+        self.configs.committed = config.clone();
+        out.push(Output::Adopt(config));
+        if is_other {
+            self.look(now_ms, self.standing, out);
+        }
+        is_other
+    }
+
+    fn heard_looking(
+        &mut self,
+        now_ms: u64,
+        from: Sid,
+        notification: &Notification<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let Phase::Looking(round) = &mut self.phase else { return };
+        let their = Heard::of(notification);
+        round.elsewhere.remove(&from);
+        if their.election_epoch < self.clock {
+            self.answer(from, out);
+            return;
+        }
+        if round.own.is_unusable() || their.candidate.is_unusable() {
+            return;
+        }
+        let is_later = their.election_epoch > self.clock;
+        let best = if is_later { round.own } else { round.proposal };
+        let is_better = their.candidate > best && self.configs.may_lead(their.candidate.leader);
+        let proposal = if is_better { their.candidate } else { best };
+        if is_later {
+            self.clock = their.election_epoch;
+            round.restart(proposal);
+        } else if is_better {
+            round.propose(proposal);
+        }
+        round.votes.insert(from, their);
+        if is_later || is_better {
+            self.tell_all(out);
+        }
+        self.judge(now_ms, out);
+    }
+
+    /// Somebody has a leader already: it is joined when a quorum follows it and it says itself that
+    /// it leads.
+    fn heard_settled(&mut self, from: Sid, notification: &Notification<'_>, out: &mut Vec<Output>) {
+        let Phase::Looking(round) = &mut self.phase else { return };
+        let their = Heard::of(notification);
+        round.elsewhere.insert(from, their);
+        let (me, clock, configs) = (self.me, self.clock, &self.configs);
+        let is_same_round = their.election_epoch == clock;
+        if is_same_round {
+            round.votes.insert(from, Heard { has_version: false, ..their });
+        }
+        if is_same_round && is_established(&round.votes, &their, configs, me, clock)
+            || is_established(&round.elsewhere, &their, configs, me, clock)
+        {
+            self.clock = their.election_epoch;
+            self.settle(their.candidate, out);
+        }
+    }
+
+    /// Ends the round if its proposal has won.
+    fn judge(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let Phase::Looking(round) = &mut self.phase else { return };
+        let mine = Heard::proposal(round.proposal, self.clock);
+        if self.configs.is_voter(self.me) {
+            round.votes.insert(self.me, mine);
+        }
+        if round.is_won(now_ms, &mine, &self.configs, self.times.last_wait_ms) {
+            let winner = round.proposal;
+            self.settle(winner, out);
+        }
+    }
+
+    fn settle(&mut self, candidate: Candidate, out: &mut Vec<Output>) {
+        let (state, leader) = (self.state_under(candidate.leader), candidate.leader);
+        let election_epoch = self.clock;
+        self.phase = Phase::Settled(Heard { candidate, election_epoch, state, has_version: true });
+        out.push(Output::Elected { state, leader });
+    }
+
+    fn tell_all(&self, out: &mut Vec<Output>) {
+        for to in self.configs.voters().into_iter().filter(|sid| *sid != self.me) {
+            self.tell(to, out);
+        }
+    }
+
+    /// Answers one that has spoken. Voters answer whatever a member without a vote says: if that
+    /// one answered too, the two would never stop.
+    fn answer(&self, to: Sid, out: &mut Vec<Output>) {
+        if self.configs.is_voter(self.me) {
+            self.tell(to, out);
+        }
+    }
+
+    /// Tells one member this one's vote, round and configuration.
+    fn tell(&self, to: Sid, out: &mut Vec<Output>) {
+        let vote = match &self.phase {
+            Phase::Looking(round) => Heard::proposal(round.proposal, self.clock),
+            Phase::Settled(vote) => *vote,
+        };
+        let notification = Notification {
+            state: vote.state,
+            leader: vote.candidate.leader,
+            zxid: vote.candidate.zxid,
+            election_epoch: vote.election_epoch,
+            peer_epoch: vote.candidate.peer_epoch,
+            version: NOTIFICATION_VERSION,
+            config: Some(self.configs.committed.to_string().into()),
+        };
+        out.push(Output::Send { to, notification });
+    }
+}

@@ -1,0 +1,115 @@
+//! One round of an election: who has voted for whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zk_proto::Sid;
+use zk_proto::election::ServerState;
+
+use super::ballot::{Candidate, Heard};
+use crate::Configs;
+
+#[derive(Clone, Debug)]
+pub(super) struct Round {
+    /// What this member stands for itself.
+    pub(super) own: Candidate,
+    /// Whom it wants; nobody worse than `own`.
+    pub(super) proposal: Candidate,
+    /// The votes of this round (`recvset`).
+    pub(super) votes: BTreeMap<Sid, Heard>,
+    /// What those say that have a leader, of whatever round (`outofelection`).
+    pub(super) elsewhere: BTreeMap<Sid, Heard>,
+    /// Whose host said that there is no such process.
+    gone: BTreeSet<Sid>,
+    resend_ms: u64,
+    resend_at_ms: u64,
+    /// When the last wait ends, while a quorum agrees.
+    decide_at_ms: Option<u64>,
+}
+
+impl Round {
+    pub(super) fn new(own: Candidate, now_ms: u64, resend_ms: u64) -> Round {
+        Round {
+            own,
+            proposal: own,
+            votes: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            resend_ms,
+            resend_at_ms: now_ms + resend_ms,
+            decide_at_ms: None,
+        }
+    }
+
+    /// Wants somebody else; a quorum that agreed no longer does.
+    pub(super) fn propose(&mut self, proposal: Candidate) {
+        self.proposal = proposal;
+        self.decide_at_ms = None;
+    }
+
+    /// Enters a later round, in which nobody has voted yet.
+    pub(super) fn restart(&mut self, proposal: Candidate) {
+        self.votes.clear();
+        self.propose(proposal);
+    }
+
+    pub(super) fn is_there(&mut self, sid: Sid) {
+        self.gone.remove(&sid);
+    }
+
+    pub(super) fn is_gone(&mut self, sid: Sid) {
+        self.gone.insert(sid);
+    }
+
+    /// Whether it is time to tell the vote again; the next time is twice as far away.
+    pub(super) fn resends(&mut self, now_ms: u64, max_ms: u64) -> bool {
+        if now_ms < self.resend_at_ms {
+            return false;
+        }
+        self.resend_ms = (self.resend_ms * 2).min(max_ms);
+        self.resend_at_ms = now_ms + self.resend_ms;
+        true
+    }
+
+    pub(super) fn next_tick_ms(&self) -> u64 {
+        self.decide_at_ms.map_or(self.resend_at_ms, |at| at.min(self.resend_at_ms))
+    }
+
+    /// Whether the proposal has won: a quorum wants it, and nobody is left who could change that,
+    /// or was waited for long enough.
+    pub(super) fn is_won(
+        &mut self,
+        now_ms: u64,
+        mine: &Heard,
+        configs: &Configs,
+        wait_ms: u64,
+    ) -> bool {
+        let agreeing = agreeing(&self.votes, mine);
+        if !configs.has_quorum(&agreeing) {
+            self.decide_at_ms = None;
+            return false;
+        }
+        let at_ms = *self.decide_at_ms.get_or_insert(now_ms + wait_ms);
+        let is_alone = |sid: &Sid| !agreeing.contains(sid) && !self.gone.contains(sid);
+        now_ms >= at_ms || !configs.voters().iter().any(is_alone)
+    }
+}
+
+/// Whether a quorum says the same as `vote`, and the one that it names says that it leads
+/// (`checkLeader`): a leader that is gone must not be joined because of old votes. Where it names
+/// `me`, the vote must be of this round.
+pub(super) fn is_established(
+    votes: &BTreeMap<Sid, Heard>,
+    vote: &Heard,
+    configs: &Configs,
+    me: Sid,
+    clock: i64,
+) -> bool {
+    let leader = vote.candidate.leader;
+    let leads = || votes.get(&leader).is_some_and(|vote| vote.state == ServerState::Leading);
+    let is_leader_there = if leader == me { vote.election_epoch == clock } else { leads() };
+    is_leader_there && configs.has_quorum(&agreeing(votes, vote))
+}
+
+fn agreeing(votes: &BTreeMap<Sid, Heard>, vote: &Heard) -> BTreeSet<Sid> {
+    votes.iter().filter(|(_, other)| other.agrees_with(vote)).map(|(sid, _)| *sid).collect()
+}

@@ -1,0 +1,22 @@
+//! Zab without I/O: who the members are, and how they elect one of them.
+//!
+//! It knows messages, ticks and what its driver tells it of the disk. **Invariant:** no sockets, no
+//! files, no clock and no randomness; what it wants done are values, and nothing is said to another
+//! member before the driver reported that what it rests on is on disk.
+//!
+//! Read first: [`Ensemble`] (who votes, what a quorum is), [`election::Election`] (who leads).
+//!
+//! Tested by `cargo test -p zk-zab`: transcripts that read like stories (`tests/election/`), and
+//! elections under random loss and delay.
+//!
+//! Mirrors `FastLeaderElection`, `QuorumMaj` and `QuorumHierarchical` of Apache ZooKeeper 3.9.
+
+mod address;
+pub mod election;
+
+mod ensemble;
+mod member;
+
+pub use address::HostPort;
+pub use ensemble::{Configs, Ensemble, EnsembleError};
+pub use member::{Member, MemberAddress, MemberError, Role};
