@@ -4,7 +4,8 @@
 //! files, no clock and no randomness; what it wants done are values, and nothing is said to another
 //! member before the driver reported that what it rests on is on disk.
 //!
-//! Read first: [`Ensemble`] (who votes, what a quorum is), [`election::Election`] (who leads).
+//! Read first: [`Ensemble`] (who votes, what a quorum is), [`election::Election`] (who leads),
+//! [`learner::Learner`] (how its history becomes that of the others).
 //!
 //! Tested by `cargo test -p zk-zab`: transcripts that read like stories (`tests/election/`), and
 //! elections under random loss and delay.
@@ -15,6 +16,7 @@ mod address;
 pub mod election;
 
 mod ensemble;
+pub mod learner;
 mod member;
 
 pub use address::HostPort;

@@ -119,6 +119,27 @@ impl<'a> FromLeader<'a> {
         })
     }
 
+    /// As the protocol calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            FromLeader::LeaderInfo(_) => "LEADERINFO",
+            FromLeader::Diff(_) => "DIFF",
+            FromLeader::Trunc(_) => "TRUNC",
+            FromLeader::Snap(_) => "SNAP",
+            FromLeader::NewLeader { .. } => "NEWLEADER",
+            FromLeader::UpToDate => "UPTODATE",
+            FromLeader::Proposal { .. } => "PROPOSAL",
+            FromLeader::Commit(_) => "COMMIT",
+            FromLeader::CommitAndActivate { .. } => "COMMITANDACTIVATE",
+            FromLeader::Inform { .. } => "INFORM",
+            FromLeader::InformAndActivate { .. } => "INFORMANDACTIVATE",
+            FromLeader::Ping(_) => "PING",
+            FromLeader::Sync => "SYNC",
+            FromLeader::Revalidate { .. } => "REVALIDATE",
+        }
+    }
+
     /// Appends the packet.
     pub fn put(&self, out: &mut Vec<u8>) {
         match self {

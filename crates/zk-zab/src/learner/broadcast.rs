@@ -1,0 +1,135 @@
+//! Broadcast: proposals are logged and acknowledged, commits applied, in one order.
+
+use zk_proto::quorum::{FromLeader, FromLearner};
+use zk_proto::txn::{Txn, TxnHeader};
+use zk_proto::{Jute, Limits, OpCode, Reader, Sid, Zxid};
+
+use super::{Learner, Leave, Output, Phase};
+use crate::{Ensemble, Role};
+
+impl Learner {
+    pub(super) fn follow<'a>(
+        &mut self,
+        packet: FromLeader<'a>,
+        out: &mut Vec<Output<'a>>,
+    ) -> Result<(), Leave> {
+        match packet {
+            FromLeader::Proposal { zxid, txn } => self.append(zxid, txn, out)?,
+            FromLeader::Commit(zxid) => self.commit(zxid, out)?,
+            FromLeader::CommitAndActivate { zxid, leader } => {
+                self.commit(zxid, out)?;
+                self.activate(Some(leader), out);
+            }
+            FromLeader::Inform { zxid, txn } => {
+                self.append(zxid, txn, out)?;
+                self.commit(zxid, out)?;
+            }
+            FromLeader::InformAndActivate { zxid, leader, txn } => {
+                self.append(zxid, txn, out)?;
+                self.commit(zxid, out)?;
+                self.activate(Some(leader), out);
+            }
+            FromLeader::Ping(zxid) => out.push(Output::AnswerPing(zxid)),
+            FromLeader::Sync => {
+                self.syncs.push_back(self.committed);
+                self.answer_syncs(out);
+            }
+            FromLeader::Revalidate { session, is_valid } => {
+                out.push(Output::Revalidated { session, is_valid });
+            }
+            other => return Err(self.unexpected(&other)),
+        }
+        Ok(())
+    }
+
+    fn append<'a>(
+        &mut self,
+        zxid: Zxid,
+        txn: &'a [u8],
+        out: &mut Vec<Output<'a>>,
+    ) -> Result<(), Leave> {
+        self.extend(zxid)?;
+        self.note_reconfiguration(zxid, txn, out)?;
+        self.expect_commit(zxid);
+        out.push(Output::Append { zxid, txn: txn.into() });
+        Ok(())
+    }
+
+    /// What is appended now is acknowledged when it is on disk, and applied when it is committed.
+    pub(super) fn expect_commit(&mut self, zxid: Zxid) {
+        self.uncommitted.push_back(zxid);
+        if self.arrival.role == Role::Participant {
+            self.unlogged.push_back(zxid);
+        }
+    }
+
+    pub(super) fn commit(&mut self, zxid: Zxid, out: &mut Vec<Output<'_>>) -> Result<(), Leave> {
+        let oldest = self.uncommitted.front().copied();
+        if oldest != Some(zxid) {
+            return Err(Leave::WrongCommit { committed: zxid, oldest });
+        }
+        self.uncommitted.pop_front();
+        self.committed = zxid;
+        self.apply(out);
+        Ok(())
+    }
+
+    /// The log is on disk up to this zxid.
+    pub fn logged(&mut self, zxid: Zxid, out: &mut Vec<Output<'_>>) {
+        if self.phase == Phase::Left || zxid <= self.logged {
+            return;
+        }
+        self.logged = zxid;
+        while let Some(zxid) = self.unlogged.pop_front_if(|oldest| *oldest <= zxid) {
+            out.push(Output::Send(FromLearner::Ack(zxid)));
+        }
+        self.enter_if_logged(out);
+        self.apply(out);
+    }
+
+    /// Applies what is committed and on the own disk, and answers the syncs that waited for it.
+    pub(super) fn apply(&mut self, out: &mut Vec<Output<'_>>) {
+        let upto = self.committed.min(self.logged);
+        if matches!(self.phase, Phase::Ready | Phase::Broadcasting) && upto > self.applied {
+            self.applied = upto;
+            out.push(Output::Apply(upto));
+            self.answer_syncs(out);
+        }
+    }
+
+    fn answer_syncs(&mut self, out: &mut Vec<Output<'_>>) {
+        while self.syncs.pop_front_if(|zxid| *zxid <= self.applied).is_some() {
+            out.push(Output::Synced);
+        }
+    }
+
+    /// A reconfiguration is the proposed configuration from the moment on in which it is proposed.
+    pub(super) fn note_reconfiguration(
+        &mut self,
+        zxid: Zxid,
+        txn: &[u8],
+        out: &mut Vec<Output<'_>>,
+    ) -> Result<(), Leave> {
+        let mut r = Reader::with_limits(txn, Limits::NONE);
+        let header = TxnHeader::read(&mut r).map_err(|_| Leave::BadTxn(zxid))?;
+        if header.zxid != zxid.0 {
+            return Err(Leave::BadTxn(zxid));
+        }
+        if header.op != OpCode::Reconfig.code() {
+            return Ok(());
+        }
+        let txn = Txn::read(header.op, &mut r).map_err(|_| Leave::BadTxn(zxid))?;
+        let Txn::Reconfig(set) = txn else { return Err(Leave::BadTxn(zxid)) };
+        let config = Ensemble::parse(&String::from_utf8_lossy(set.data.unwrap_or_default()))?;
+        self.proposed = Some(config.clone());
+        out.push(Output::Proposed(config));
+        Ok(())
+    }
+
+    /// The proposed configuration counts from here on.
+    pub(super) fn activate(&mut self, leader: Option<Sid>, out: &mut Vec<Output<'_>>) {
+        if let Some(config) = self.proposed.take() {
+            out.push(Output::Activate { config, leader });
+        }
+    }
+}
