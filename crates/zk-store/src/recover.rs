@@ -125,6 +125,7 @@ pub fn recover<R: Restore>(
     let mut replay = Replay::new(disk, options, &inventory, snapshot.as_ref(), restore, notes);
     replay.check_missing_logs(dirs)?;
     replay.run()?;
+    replay.check_logs_reach(dirs)?;
     let (last, txns, notes, logs) = replay.finish()?;
     let logs_time = begin.elapsed() - snapshot_time;
     Ok(Recovered { last, snapshot, txns, snapshot_time, logs_time, is_new, notes, logs })

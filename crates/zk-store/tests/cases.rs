@@ -135,7 +135,9 @@ fn case_b_a_cut_or_zeroed_last_record_is_missed_when_it_was_durable() {
     assert_eq!((known.loss.safe, known.loss.lost_to), (Zxid(29), Some(Zxid(30))));
     let cut_off = fault(&damage(&ours(true), cut)).why;
     assert!(matches!(cut_off, Why::Damage(Damage::Cut { missing: 5 })), "{cut_off}");
-    assert!(matches!(fault(&damage(&ours(false), cut)).why, Why::NoMark));
+    let unmarked = fault(&damage(&ours(false), cut));
+    assert!(matches!(unmarked.why, Why::NoMark), "{unmarked}");
+    assert_eq!(unmarked.loss.safe, Zxid(29), "what can be read is safe without its mark too");
     assert_eq!(accepted(&damage(&ours(false), zero)).0.last, Zxid(29), "it was never in a mark");
     // Apache accepts both silently. A cut record is told; a zeroed one leaves no trace at all.
     let whole = accepted(&apaches()).0.last;
@@ -289,6 +291,46 @@ fn case_f_the_newest_of_several_logs_is_missed_and_purged_ones_are_not() {
     }
     assert_eq!(accepted(&purged).0.last, Zxid(16));
     assert!(accepted(&purged).0.notes.is_empty());
+}
+
+/// Without a list of ours the snapshot says how far logs must go: Apache logs a txn before it can be
+/// in a snapshot.
+#[test]
+fn case_f_logs_that_end_before_the_snapshot_are_refused_unless_ordered() {
+    let disk = SimDisk::new(512);
+    let mut server = Server::simulated(&disk).unwrap();
+    for _ in 0..3 {
+        for _ in 0..5 {
+            server.create().unwrap();
+        }
+        server.log.roll().unwrap();
+        server.snapshot(SnapshotOptions::default()).unwrap();
+    }
+    server.create().unwrap();
+    server.log.close().unwrap();
+    for entry in disk.list(&dirs().logs()).unwrap() {
+        if entry.name.starts_with("zkfleet") {
+            disk.remove(&path(&entry.name)).unwrap();
+        }
+    }
+    assert_eq!(accepted(&disk).0.last, Zxid(16));
+    let without = |names: &[&str]| {
+        let disk = disk.fork();
+        names.iter().for_each(|name| disk.remove(&path(name)).unwrap());
+        disk
+    };
+    // The log behind the snapshot proves that nothing is missing in front of it.
+    assert_eq!(accepted(&without(&["log.1", "log.6", "log.b"])).0.last, Zxid(16));
+    let behind = without(&["log.b", "log.10"]);
+    let error = open(&behind).unwrap_err();
+    let want = (Some(Zxid(10)), Zxid(15));
+    assert!(
+        matches!(error, RecoverError::LogsBehind { reached, snapshot, .. } if (reached, snapshot) == want),
+        "{error}"
+    );
+    assert!(error.to_string().contains("safe: up to 0xf; lost: what came after"), "{error}");
+    let missing = Overrides { missing_log: true, ..Overrides::default() };
+    assert_eq!(overridden(&behind, missing).last, Zxid(15));
 }
 
 #[test]

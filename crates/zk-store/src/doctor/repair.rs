@@ -198,6 +198,9 @@ fn unhealed(
             let is_lost = loss.lost_to.is_none_or(|to| last < to);
             is_lost.then(|| (file, 0, "the log is missing".to_owned()))
         }
+        Err(RecoverError::LogsBehind { dir, snapshot, .. }) => {
+            Some((dir, 0, format!("the logs end before the snapshot of {snapshot}")))
+        }
         _ => None,
     })
 }

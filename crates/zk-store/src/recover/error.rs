@@ -67,6 +67,23 @@ pub enum RecoverError {
         /// What is safe and what is not.
         loss: Loss,
     },
+    /// The logs that led to the snapshot are not there, and so perhaps those behind it (case F).
+    #[error(
+        "the logs in {} end {}before the snapshot of {snapshot}: logs are missing, or they are those \
+         of another server; safe: up to {snapshot}; lost: what came after, if anything did; put them \
+         back; if nothing was written after the snapshot (a member that has just taken it from its \
+         leader), start once with `zkfleet server --accept missing-log`",
+        .dir.display(),
+        .reached.map(|zxid| format!("at {zxid}, ")).unwrap_or_default()
+    )]
+    LogsBehind {
+        /// The log directory.
+        dir: PathBuf,
+        /// The last transaction that they hold, if any.
+        reached: Option<Zxid>,
+        /// What the snapshot holds.
+        snapshot: Zxid,
+    },
     /// A snapshot holds traces of transactions that no log has.
     #[error(
         "{} holds transactions up to {needs}, but the logs end at {reached}: those between are \

@@ -39,13 +39,9 @@ impl<R: Restore> Replay<'_, R> {
             (_, Some(Mark { end, zxid, checksum, .. })) => {
                 Some(Proof { end, zxid, checksum, is_closed: false })
             }
-            (Some(Seal::Open), None) => {
-                let lost = self.fault(entry, 0, Why::NoMark, None);
-                self.allow(is_newest.then_some(Accept::CutNewestLog), lost)?;
-                None
-            }
-            (Some(Seal::Kept) | None, None) => None,
+            (Some(Seal::Open | Seal::Kept) | None, None) => None,
         };
+        let misses_mark = proof.is_none() && matches!(entry.seal, Some(Seal::Open));
         let mut end = LogEnd {
             path: entry.path.clone(),
             name: entry.name,
@@ -57,6 +53,12 @@ impl<R: Restore> Replay<'_, R> {
             is_dirty: false,
         };
         let damage = self.records(index, entry, &mut reader, proof, &mut end)?;
+        if misses_mark {
+            // What could be read is safe all the same, and the mark told of no more than followed it.
+            let beyond = self.beyond(entry, &reader, end.end)?;
+            let lost = self.fault(entry, end.end, Why::NoMark, beyond.last);
+            self.allow(is_newest.then_some(Accept::CutNewestLog), lost)?;
+        }
         self.judge_end(index, entry, &reader, proof, damage, &mut end)?;
         self.ends.push(end);
         Ok(())

@@ -108,6 +108,21 @@ impl<'a, R: Restore> Replay<'a, R> {
         Ok(())
     }
 
+    /// Whether the logs reach the snapshot, where no list of ours proves it (case F). They do where
+    /// Apache wrote them: a txn is logged before it can be in a snapshot. A snapshot of a leader's
+    /// start is named after the epoch, and of no txn.
+    pub(super) fn check_logs_reach(&mut self, dirs: &DataDirs) -> Result<(), RecoverError> {
+        let inventory = self.inventory;
+        let goes_on = inventory.logs.last().is_none_or(|newest| newest.name > self.base);
+        let reaches = self.logged.is_some_and(|logged| logged >= self.base);
+        if goes_on || reaches || inventory.marks_count() || self.base.counter() == 0 {
+            return Ok(());
+        }
+        let (dir, reached, snapshot) = (dirs.logs(), self.logged, self.base);
+        let behind = RecoverError::LogsBehind { dir, reached, snapshot };
+        self.allow(Some(Accept::MissingLog), behind)
+    }
+
     /// Reads all logs that can hold something behind the snapshot.
     pub(super) fn run(&mut self) -> Result<(), RecoverError> {
         self.check_snapshot_digest()?;
