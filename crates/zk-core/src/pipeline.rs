@@ -221,7 +221,7 @@ impl Core {
         peer: Option<IpAddr>,
         identities: Vec<Identity>,
     ) -> Arc<[Identity]> {
-        let ip = peer.map(|ip| Identity::new("ip", ip.to_string()));
+        let ip = peer.map(|ip| Identity::new("ip", auth::ip_text(ip)));
         let mut identities: Vec<Identity> = ip.into_iter().chain(identities).collect();
         auth::sort_as_apache(&mut identities);
         let identities: Arc<[Identity]> = identities.into();

@@ -1,16 +1,15 @@
 //! A member from start to stop.
 
 use crate::admin::{AdminServer, Inspect, Metrics};
-use crate::config::{self, HostPort, ServerConfig, SessionPassword};
+use crate::config::{DEFAULT_BACKLOG, HostPort, ServerConfig, SessionPassword};
 use crate::engine::{AuditSink, Auditing, Engine, EngineOptions, SaslOptions};
 use crate::engine::{log_audit, tell_failed_start};
 use crate::inspect::Member;
-use crate::net::{Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
+use crate::net::{self, Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
 use crate::tls::sasl::{Users, UsersError};
 use crate::tls::{Secret, TlsContext, TlsError};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
@@ -414,13 +413,7 @@ fn listen(
 ) -> Result<Option<u16>, StartError> {
     let Some(address) = address else { return Ok(None) };
     let open = || {
-        let to: SocketAddr = config::resolve(address)?;
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&to.into())?;
-        socket.listen(i32::try_from(config.listeners.backlog()).unwrap_or(i32::MAX))?;
-        let listener = TcpListener::from(socket);
+        let listener = net::listen(address, config.listeners.backlog())?;
         listener.local_addr().map(|local| (listener, local.port()))
     };
     let (listener, port) =
@@ -437,7 +430,7 @@ fn open_admin(
     let settings = config.service.admin.clone().unwrap_or_default();
     let server = AdminServer::new(settings, inspect.clone());
     let open = |address: &HostPort| {
-        let listener = TcpListener::bind(config::resolve(address)?)?;
+        let listener = net::listen(address, DEFAULT_BACKLOG)?;
         listener.set_nonblocking(true)?;
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)

@@ -130,7 +130,7 @@ impl AuthOptions {
                 AuthOutcome::Granted(granted)
             }
             ("ip", _) => AuthOutcome::Granted(
-                peer.map(|ip| Identity::new("ip", ip.to_string())).into_iter().collect(),
+                peer.map(|ip| Identity::new("ip", ip_text(ip))).into_iter().collect(),
             ),
             ("ensemble", name) => {
                 let name = String::from_utf8_lossy(name.unwrap_or_default());
@@ -214,6 +214,15 @@ fn parse_network(id: &str) -> Option<(IpAddr, u32)> {
     Some((address, bits))
 }
 
+/// An address as Java writes it (`InetAddress.getHostAddress`): IPv6 with all eight parts.
+#[must_use]
+pub fn ip_text(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => ip.segments().map(|part| format!("{part:x}")).join(":"),
+    }
+}
+
 /// Java reads the parts of a dotted quad as numbers, so `01` and `+1` are fine; an IPv4 address in
 /// IPv6 clothes is none of either.
 fn parse_address(text: &str) -> Option<IpAddr> {
@@ -267,6 +276,18 @@ mod tests {
 
     fn allows(entry: Acl<'_>, identities: &[Identity]) -> bool {
         AuthOptions::default().allows(&acl::encode(&[entry]), Perms::READ, identities).is_ok()
+    }
+
+    #[test]
+    fn addresses_are_written_as_in_java() {
+        for (ip, text) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("::1", "0:0:0:0:0:0:0:1"),
+            ("2001:DB8::a0", "2001:db8:0:0:0:0:0:a0"),
+        ] {
+            assert_eq!(ip_text(ip.parse().unwrap()), text);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::facts::{ConnectionFacts, Inspect, Mode};
 use super::json::Json;
 use super::monitor::{Value, figures};
 use super::text::{NOT_SERVING, operation};
-use super::{environment, full_version};
+use super::{environment, full_version, java};
 
 /// What a command does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -259,7 +259,7 @@ fn connections(server: &dyn Inspect, brief: bool) -> Vec<(String, Json)> {
 
 fn connection(facts: &ConnectionFacts, brief: bool) -> Json {
     let mut fields = vec![
-        ("remote_socket_address", facts.peer.to_string().into()),
+        ("remote_socket_address", java::address(facts.peer).into()),
         ("interest_ops", Json::Int(facts.interest_ops.into())),
         ("outstanding_requests", facts.outstanding.into()),
         ("packets_received", facts.received.into()),

@@ -25,6 +25,7 @@ use super::payload::{self, Payload};
 use super::prometheus;
 use super::rate::RateLimiter;
 use crate::config::AdminSettings;
+use crate::net::canonical;
 
 /// Connections at once: operators and collectors are few.
 const MAX_CONNECTIONS: usize = 64;
@@ -86,6 +87,7 @@ impl AdminServer {
             }
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let peer = canonical(peer);
                     connections.spawn(self.clone().connection(stream, peer, surface));
                 }
                 Err(error) => {

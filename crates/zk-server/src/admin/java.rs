@@ -1,6 +1,17 @@
 //! Numbers and dates as Java prints them.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
+use zk_tree::auth::ip_text;
+
+/// An address and its port, `InetSocketAddress.toString` without what stands in front.
+pub(super) fn address(address: SocketAddr) -> String {
+    let ip = ip_text(address.ip());
+    match address.ip().to_canonical().is_ipv6() {
+        true => format!("[{ip}]:{}", address.port()),
+        false => format!("{ip}:{}", address.port()),
+    }
+}
 
 /// `Double.toString` for the range that occurs here.
 pub(super) fn double(value: f64) -> String {

@@ -161,7 +161,7 @@ fn connection_line(out: &mut String, facts: &ConnectionFacts, brief: bool) {
     put!(
         out,
         " /{}[{:x}](queued={},recved={},sent={}",
-        facts.peer,
+        java::address(facts.peer),
         facts.interest_ops,
         facts.outstanding,
         facts.received,
@@ -238,7 +238,7 @@ fn dump(out: &mut String, server: &dyn Inspect) {
     tree(out, &ephemerals, ":");
     out.push_str("Connections dump:\n");
     expiry(out, "Connections Sets", &server.connection_expiry(), |(peer, id)| {
-        format!("ip: /{peer} sessionId: {id}")
+        format!("ip: /{} sessionId: {id}", java::address(*peer))
     });
 }
 

@@ -1,19 +1,8 @@
 //! Where the server listens (operations 1.1).
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-
 use zk_zab::HostPort;
 
 use super::keys::Keys;
-
-/// The first address that a host name has.
-pub(crate) fn resolve(address: &HostPort) -> io::Result<SocketAddr> {
-    let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
-    found.next().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host))
-    })
-}
 
 /// The listeners for clients.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +21,7 @@ pub struct Listeners {
 }
 
 /// Java's backlog when none is given.
-const DEFAULT_BACKLOG: u32 = 50;
+pub(crate) const DEFAULT_BACKLOG: u32 = 50;
 
 impl Listeners {
     pub(super) fn read(keys: &mut Keys) -> Listeners {

@@ -32,8 +32,8 @@ use zk_proto::Sid;
 
 pub use auth::{AuthSettings, SaslSettings};
 pub use limits::{LargeRequestSettings, LimitSettings};
+pub(crate) use listen::DEFAULT_BACKLOG;
 pub use listen::Listeners;
-pub(crate) use listen::resolve;
 pub use load::{Loaded, Options, Override, load, parse};
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use quorum::QuorumSettings;

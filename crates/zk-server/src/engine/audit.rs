@@ -21,6 +21,7 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 use zk_core::AuditRecord;
 use zk_proto::request::CreateMode;
+use zk_tree::auth::ip_text;
 
 /// What the lines of the audit log are filtered by. They are written by a thread of their own, which
 /// waits for who reads them.
@@ -281,7 +282,7 @@ impl fmt::Display for Line<'_> {
             write!(f, "\tuser={}", Plain(user))?;
         }
         if let Some(ip) = ip {
-            write!(f, "\tip={}", ip.to_canonical())?;
+            write!(f, "\tip={}", ip_text(ip))?;
         }
         write!(f, "\toperation={operation}")?;
         if let Some(path) = path {

@@ -234,7 +234,7 @@ impl Engine {
         let mut gate = self.gate.lock();
         if !identities.iter().any(|identity| identity.scheme == "x509") {
             let stats = &self.metrics.stats;
-            let is_local = peer.ip().to_canonical().is_loopback();
+            let is_local = peer.ip().is_loopback();
             let [local, remote] =
                 [&stats.non_mtls_local_conn_count, &stats.non_mtls_remote_conn_count];
             (if is_local { local } else { remote }).add(1);

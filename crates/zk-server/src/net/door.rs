@@ -1,5 +1,6 @@
 //! Letting connections in and handing them out to the workers.
 
+use super::canonical;
 use super::home::Home;
 use super::welcome::Speaks;
 use crate::engine::Engine;
@@ -67,7 +68,7 @@ impl Door {
         };
         loop {
             let first = match listener.accept().await {
-                Ok((stream, peer)) => stream.into_std().map(|stream| (stream, peer)),
+                Ok((stream, peer)) => stream.into_std().map(|stream| (stream, canonical(peer))),
                 Err(error) => Err(error),
             };
             match first.and_then(|first| self.let_in(Some(first))) {
@@ -123,7 +124,7 @@ impl Door {
     fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.listener.accept()?;
         stream.set_nonblocking(true)?;
-        Ok((stream, peer))
+        Ok((stream, canonical(peer)))
     }
 
     fn turn(&mut self) {

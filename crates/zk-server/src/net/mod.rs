@@ -1,5 +1,6 @@
 //! Sockets: listeners, connections, and the threads that serve them.
 
+mod address;
 pub(crate) mod conn;
 pub(crate) mod descriptors;
 mod door;
@@ -13,6 +14,7 @@ mod welcome;
 mod wire;
 mod workers;
 
+pub(crate) use address::{canonical, listen};
 #[cfg(test)]
 pub(crate) use home::Home;
 pub(crate) use seats::Seats;

@@ -1,6 +1,7 @@
 //! A real member in this process, clients on real sockets: TLS, SASL, limits, start and stop.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod addresses;
 mod audit;
 mod certificates;
 mod client;
