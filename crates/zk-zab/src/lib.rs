@@ -16,6 +16,7 @@ mod address;
 pub mod election;
 
 mod ensemble;
+pub mod leader;
 pub mod learner;
 mod member;
 

@@ -144,6 +144,20 @@ impl<'a> FromLearner<'a> {
         })
     }
 
+    /// As the protocol calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            FromLearner::Info { is_observer: false, .. } => "FOLLOWERINFO",
+            FromLearner::Info { is_observer: true, .. } => "OBSERVERINFO",
+            FromLearner::AckEpoch { .. } => "ACKEPOCH",
+            FromLearner::Ack(_) => "ACK",
+            FromLearner::Ping { .. } => "PING",
+            FromLearner::Request(_) => "REQUEST",
+            FromLearner::Revalidate { .. } => "REVALIDATE",
+        }
+    }
+
     /// Appends the packet.
     pub fn put(&self, out: &mut Vec<u8>) {
         match self {

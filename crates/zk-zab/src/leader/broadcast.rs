@@ -1,0 +1,113 @@
+//! Broadcast: proposals in one order, committed when a quorum has them on disk.
+
+use std::sync::Arc;
+
+use zk_proto::Zxid;
+use zk_proto::quorum::FromLearner;
+
+use super::{LAST_COUNTER, Leader, LinkId, Output, Refusal, Stage, StepDown, WINDOW};
+use crate::Role;
+
+impl Leader {
+    /// A txn is proposed: the next one of the epoch. It goes to the followers, and to the own log
+    /// by the driver, which reports it by [`Leader::logged`].
+    pub fn propose(&mut self, now_ms: u64, zxid: Zxid, out: &mut Vec<Output<'_>>) {
+        if !self.is_leading() {
+            return;
+        }
+        self.outstanding.push_back((zxid, now_ms));
+        if !self.followers.is_empty() {
+            out.push(Output::Propose { zxid, to: self.followers.clone() });
+        }
+        if zxid.counter() >= LAST_COUNTER {
+            self.step_down(StepDown::CounterEnds, out);
+        }
+    }
+
+    /// The own log is on disk up to this zxid.
+    pub fn logged(&mut self, zxid: Zxid, out: &mut Vec<Output<'_>>) {
+        self.logged = self.logged.max(zxid);
+        self.commit(out);
+    }
+
+    /// A learner's ACK stands for everything before it: it logs in the order in which proposals
+    /// came. The first zxid of an epoch is the ACK of UPTODATE.
+    pub(super) fn acked(&mut self, link: LinkId, zxid: Zxid, out: &mut Vec<Output<'_>>) {
+        let last = self.outstanding.back().map_or(self.committed, |(zxid, _)| *zxid);
+        if let Some(learner) = self.links.get_mut(&link)
+            && zxid.counter() != 0
+            && zxid <= last
+        {
+            learner.acked = learner.acked.max(zxid);
+            self.commit(out);
+        }
+    }
+
+    /// Commits, in order, what a quorum has on disk.
+    pub(super) fn commit(&mut self, out: &mut Vec<Output<'_>>) {
+        if !self.is_leading() {
+            return;
+        }
+        let has_it =
+            |zxid: Zxid| self.logged >= zxid && self.has_quorum(|learner| learner.acked >= zxid);
+        let ready = self.outstanding.partition_point(|(zxid, _)| has_it(*zxid));
+        for (zxid, _) in self.outstanding.drain(..ready) {
+            self.committed = zxid;
+            self.window.push_back(zxid);
+            if self.window.len() > WINDOW {
+                self.window.pop_front();
+            }
+            let (followers, observers) = (self.followers.clone(), self.observers.clone());
+            out.push(Output::Commit { zxid, followers, observers });
+        }
+        while let Some((_, link)) = self.syncs.pop_front_if(|(zxid, _)| *zxid <= self.committed) {
+            out.push(Output::Synced(link));
+        }
+    }
+
+    /// A sync: of an own client, or of a learner's.
+    pub fn sync(&mut self, link: Option<LinkId>, out: &mut Vec<Output<'_>>) {
+        match self.outstanding.back() {
+            Some((last, _)) => self.syncs.push_back((*last, link)),
+            None => out.push(Output::Synced(link)),
+        }
+    }
+
+    /// What a learner says that takes part.
+    pub(super) fn serve<'a>(
+        &mut self,
+        link: LinkId,
+        packet: FromLearner<'a>,
+        out: &mut Vec<Output<'a>>,
+    ) -> Result<(), Refusal> {
+        match packet {
+            FromLearner::Ping { touched, .. } => out.push(Output::Touched { link, touched }),
+            FromLearner::Request(request) => {
+                let sid = self.links.get(&link).map(|learner| learner.sid);
+                if let Some(sid) = sid.filter(|sid| !self.is_listed(*sid)) {
+                    return Err(Refusal::Stranger(sid));
+                }
+                out.push(Output::Request { link, request });
+            }
+            FromLearner::Revalidate { session, timeout_ms } => {
+                out.push(Output::Revalidate { link, session, timeout_ms });
+            }
+            packet => return Err(Refusal::Unexpected(packet.name())),
+        }
+        Ok(())
+    }
+
+    /// Who gets proposals and who gets what is committed.
+    pub(super) fn list_links(&mut self) {
+        let those = |role: Role| -> Arc<[LinkId]> {
+            let synchronizing =
+                |stage| matches!(stage, Stage::Synchronizing | Stage::Ready | Stage::UpToDate);
+            let links = self.links.iter();
+            links
+                .filter(|(_, learner)| learner.role == role && synchronizing(learner.stage))
+                .map(|(link, _)| *link)
+                .collect()
+        };
+        (self.followers, self.observers) = (those(Role::Participant), those(Role::Observer));
+    }
+}
