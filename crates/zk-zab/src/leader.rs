@@ -1,6 +1,7 @@
 //! A leader and its learners (quorum-protocol 5, 6, 8, 12). Mirrors `Leader` and `LearnerHandler`;
 //! differs in: only voters that came as followers are counted, the accepted epoch of strangers is
-//! not heard, one sid has one connection, outstanding proposals follow NEWLEADER and do not stand in
+//! not heard, a voter that has promised a later epoch is taken in by a new one and not left out until
+//! the leader ends, one sid has one connection, outstanding proposals follow NEWLEADER and do not stand in
 //! front of it (ZOOKEEPER-4394), and an ACK stands for everything before it.
 
 mod broadcast;
@@ -195,6 +196,14 @@ pub enum StepDown {
     /// The counter of the epoch is used up (ZOOKEEPER-1277).
     #[error("the counter of the epoch is used up")]
     CounterEnds,
+    /// A voter has promised a later epoch, and so cannot follow in this one.
+    #[error("server {sid} has promised epoch {epoch}; a later one takes it in")]
+    LaterPromise {
+        /// Who.
+        sid: Sid,
+        /// What it has promised.
+        epoch: i32,
+    },
     /// There is no later epoch.
     #[error(
         "an epoch of {0} was promised, and there is no later one; look at the acceptedEpoch files"

@@ -33,8 +33,12 @@ impl Leader {
             (learner.sid, learner.role) = (sid, role);
             learner.stage = Stage::Informed(accepted_epoch);
         }
+        let is_lost = is_voter && role == Role::Participant && accepted_epoch > self.epoch;
         match self.phase {
             Phase::Discovering => self.propose_epoch(now_ms, out),
+            _ if is_lost => {
+                self.step_down(StepDown::LaterPromise { sid, epoch: accepted_epoch.0 }, out);
+            }
             Phase::Promising => {}
             _ => self.tell_epoch(link, out),
         }

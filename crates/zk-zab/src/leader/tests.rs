@@ -464,6 +464,19 @@ fn each_wait_before_the_reign_has_an_end() {
     reign.wants(&[]);
 }
 
+/// It tried to lead, and nobody came. It could not follow before the next reign, and would be missed
+/// if another one failed.
+#[test]
+fn a_voter_with_a_later_promise_ends_the_reign() {
+    let mut reign = Reign::leading();
+    reign.join(4, info(4, true, 7));
+    reign.join(9, info(9, false, 7));
+    assert!(reign.leader.is_leading());
+    reign.out.clear();
+    reign.join(2, info(2, false, 3));
+    reign.wants(&[Output::StepDown(StepDown::LaterPromise { sid: Sid(2), epoch: 3 })]);
+}
+
 #[test]
 fn the_counter_of_an_epoch_has_an_end() {
     let mut reign = Reign::leading();

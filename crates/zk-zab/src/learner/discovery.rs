@@ -21,7 +21,8 @@ impl Learner {
     ) -> Result<(), Leave> {
         let FromLeader::LeaderInfo(epoch) = packet else { return Err(self.unexpected(&packet)) };
         let promised = self.arrival.accepted_epoch;
-        if epoch < promised {
+        let is_voter = self.arrival.role == Role::Participant;
+        if epoch < promised && is_voter {
             return Err(Leave::OldEpoch { leaders: epoch.0, promised: promised.0 });
         }
         self.epoch = epoch;
@@ -29,7 +30,8 @@ impl Learner {
             self.phase = Phase::Promising;
             out.push(Output::WriteAccepted(epoch));
         } else {
-            // The same promise twice counts for one: it may have been given to another leader.
+            // The same promise twice counts for one: it may have been given to another leader. That
+            // of an observer counts nothing, and must not keep it away from a leader with a quorum.
             self.promise(false, out);
         }
         Ok(())

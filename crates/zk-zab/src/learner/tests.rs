@@ -142,7 +142,11 @@ fn an_epoch_is_promised_once_and_never_an_older_one() {
     let last = again.out.pop();
     let ack = FromLearner::AckEpoch { last_zxid: z(1, 5), current_epoch: None };
     assert_eq!(last, Some(Output::Send(ack)));
-    let mut old = Life::new(arrival(Role::Observer));
+    let mut observer = Life::new(arrival(Role::Observer));
+    observer.hear(FromLeader::LeaderInfo(Epoch(0)));
+    let ack = FromLearner::AckEpoch { last_zxid: z(1, 5), current_epoch: None };
+    assert_eq!(observer.out.pop(), Some(Output::Send(ack)), "its promise binds nobody");
+    let mut old = Life::new(arrival(Role::Participant));
     old.hear(FromLeader::LeaderInfo(Epoch(0)));
     old.leaves("the leader's epoch 0 is behind the promised 1");
 }

@@ -1,0 +1,96 @@
+//! A member's disk: epochs and a log, of which the end may not be written yet.
+
+use std::collections::VecDeque;
+
+use zk_proto::txn::TxnHeader;
+use zk_proto::{Epoch, Jute, OpCode, Reader, Zxid};
+
+/// A txn and who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Txn {
+    pub zxid: Zxid,
+    pub tag: u64,
+}
+
+impl Txn {
+    pub fn read(bytes: &[u8]) -> Txn {
+        let header = TxnHeader::read(&mut Reader::new(bytes)).unwrap();
+        Txn { zxid: Zxid(header.zxid), tag: header.client_id as u64 }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let op = OpCode::Error.code();
+        let (client_id, zxid) = (self.tag as i64, self.zxid.0);
+        TxnHeader { client_id, cxid: 0, zxid, time_ms: 0, op }.to_bytes()
+    }
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug)]
+pub enum Io {
+    Accepted(Epoch),
+    Current(Epoch),
+    Append(Txn),
+    Truncate(Zxid),
+    /// What was taken beside becomes the log.
+    Settle(Vec<Txn>),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    pub accepted: Epoch,
+    pub current: Epoch,
+    pub log: Vec<Txn>,
+    /// What is to be done in the files of the epochs, and in the log: each in order, and neither
+    /// waits for the other.
+    work: [VecDeque<Io>; 2],
+}
+
+impl Disk {
+    pub fn last(&self) -> Zxid {
+        self.log.last().map_or(Zxid::ZERO, |txn| txn.zxid)
+    }
+
+    pub fn history(&self) -> Vec<(Zxid, u64)> {
+        self.log.iter().map(|txn| (txn.zxid, txn.tag)).collect()
+    }
+
+    pub fn begin(&mut self, io: Io) {
+        let file = usize::from(!matches!(io, Io::Accepted(_) | Io::Current(_)));
+        self.work[file].push_back(io);
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.work.iter().any(|work| !work.is_empty())
+    }
+
+    /// Does the oldest thing that is to be done, in one kind of file if there is something.
+    pub fn complete(&mut self, file: usize) -> Option<Io> {
+        let other = self.work[1 - file % 2].pop_front();
+        let io = match self.work[file % 2].pop_front() {
+            Some(io) => {
+                other.into_iter().for_each(|io| self.work[1 - file % 2].push_front(io));
+                io
+            }
+            None => other?,
+        };
+        match &io {
+            Io::Accepted(epoch) => self.accepted = *epoch,
+            Io::Current(epoch) => self.current = *epoch,
+            Io::Append(txn) => self.log.push(txn.clone()),
+            Io::Truncate(zxid) => self.log.retain(|txn| txn.zxid <= *zxid),
+            Io::Settle(log) => self.log = log.clone(),
+        }
+        Some(io)
+    }
+
+    /// The power goes; so much of what was to be done was done all the same.
+    pub fn crash(&mut self, kept: usize) {
+        for (file, work) in self.work.clone().iter().enumerate() {
+            for _ in 0..work.len().min(kept >> (2 * file) & 3) {
+                self.complete(file);
+            }
+        }
+        self.work.iter_mut().for_each(VecDeque::clear);
+    }
+}

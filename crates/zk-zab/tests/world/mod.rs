@@ -1,0 +1,313 @@
+//! An ensemble in one thread: members, their disks, and what is under way between them.
+
+mod disk;
+mod member;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use disk::Txn;
+use member::{Effect, Member};
+use zk_proto::election::Notification;
+use zk_proto::{Sid, Zxid};
+use zk_zab::leader::LinkId;
+use zk_zab::{Configs, Ensemble};
+
+/// What travels from one member to another.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// On the election port.
+    Vote(Notification<'static>),
+    /// A learner dials its leader.
+    Dial(LinkId),
+    /// A packet of a learner.
+    ToLeader(LinkId, Vec<u8>),
+    /// A packet of a leader.
+    ToLearner(LinkId, Vec<u8>),
+    /// What follows SNAP.
+    Snapshot(LinkId, Vec<Txn>),
+    /// The other side closed the connection.
+    Closed(LinkId),
+    /// Nobody listens there: the member does not lead yet, or not any more.
+    Refused(LinkId),
+}
+
+/// Everything, and what must be true of it.
+pub struct World {
+    seed: u64,
+    random: u64,
+    now_ms: u64,
+    configs: Configs,
+    members: BTreeMap<Sid, Member>,
+    /// In order, from and to.
+    under_way: BTreeMap<(Sid, Sid), VecDeque<Message>>,
+    /// Committed once by anybody: what each zxid is.
+    history: BTreeMap<Zxid, u64>,
+    leaders: BTreeMap<i32, Sid>,
+    next_tag: u64,
+    next_link: u64,
+    pub crashes: u64,
+    tells: bool,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut world = World {
+            seed,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            now_ms: 0,
+            configs: Configs::default(),
+            members: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            history: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            next_tag: 1,
+            next_link: 1,
+            crashes: 0,
+            tells: std::env::var_os("ZKFLEET_ZAB_TELL").is_some(),
+        };
+        let voters = [3, 3, 3, 5, 1][world.below(5)] as i64;
+        let members = voters + world.below(2) as i64;
+        let line = |sid: i64| {
+            let role = if sid > voters { "observer" } else { "participant" };
+            format!("server.{sid}=h{sid}:1:2:{role}\n")
+        };
+        let text: String = (1..=members).map(line).collect();
+        world.configs = Configs::new(Ensemble::parse(&text).unwrap());
+        for sid in (1..=members).map(Sid) {
+            world.members.insert(sid, Member::new(sid, &world.configs));
+        }
+        for sid in world.sids() {
+            world.act(sid, Member::start);
+        }
+        world
+    }
+
+    pub fn committed(&self) -> usize {
+        self.history.len()
+    }
+
+    pub fn reigns(&self) -> usize {
+        self.leaders.len()
+    }
+
+    fn sids(&self) -> Vec<Sid> {
+        self.members.keys().copied().collect()
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) as usize % n
+    }
+
+    fn any(&mut self) -> Sid {
+        let sids = self.sids();
+        sids[self.below(sids.len())]
+    }
+
+    /// Something happens.
+    pub fn step(&mut self) {
+        match self.below(100) {
+            0..50 => self.deliver_any(),
+            50..72 => {
+                let (sid, file) = (self.any(), self.below(2));
+                self.act(sid, |member, now_ms| member.complete(now_ms, file));
+            }
+            72..86 => {
+                let sid = self.any();
+                self.propose(sid);
+            }
+            86..96 => {
+                let ms = 1 + self.below(150) as u64;
+                self.pass(ms);
+            }
+            96 => {
+                let sid = self.any();
+                self.crash(sid);
+            }
+            97 | 98 => {
+                let sid = self.any();
+                self.act(sid, Member::start);
+            }
+            _ => {
+                let (a, b) = (self.any(), self.any());
+                self.cut(a, b);
+            }
+        }
+    }
+
+    /// Everything works again: everybody follows one leader, and a txn more is committed by all.
+    pub fn heal(&mut self) {
+        for sid in self.sids() {
+            self.act(sid, Member::start);
+        }
+        for _ in 0..2000 {
+            self.settle();
+            if self.is_whole() {
+                break;
+            }
+            self.pass(20);
+        }
+        assert!(self.is_whole(), "seed {}: no leader for all after 40 s", self.seed);
+        let before = self.history.len();
+        for sid in self.sids() {
+            self.propose(sid);
+        }
+        self.settle();
+        assert_eq!(self.history.len(), before + 1, "seed {}: no commit", self.seed);
+        let want: Vec<_> = self.history.iter().map(|(zxid, tag)| (*zxid, *tag)).collect();
+        for (sid, member) in &self.members {
+            assert_eq!(member.disk.history(), want, "seed {}: member {sid}", self.seed);
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        let leader = self.members.values().find_map(|member| member.leads().then_some(member.sid));
+        leader.is_some() && self.members.values().all(|member| member.serves_under() == leader)
+    }
+
+    /// Delivers and completes until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..20_000 {
+            let busy = self.under_way.iter().find(|(_, queue)| !queue.is_empty());
+            if let Some((from, to)) = busy.map(|(link, _)| *link) {
+                self.deliver(from, to);
+                continue;
+            }
+            let Some(sid) = self.sids().into_iter().find(|sid| self.members[sid].has_work()) else {
+                return;
+            };
+            self.act(sid, |member, now_ms| member.complete(now_ms, 0));
+        }
+        panic!("seed {}: they never stop", self.seed);
+    }
+
+    fn deliver_any(&mut self) {
+        let busy: Vec<_> =
+            self.under_way.iter().filter(|(_, queue)| !queue.is_empty()).map(|(l, _)| *l).collect();
+        if !busy.is_empty() {
+            let (from, to) = busy[self.below(busy.len())];
+            self.deliver(from, to);
+        }
+    }
+
+    fn deliver(&mut self, from: Sid, to: Sid) {
+        let Some(message) = self.under_way.get_mut(&(from, to)).and_then(VecDeque::pop_front)
+        else {
+            return;
+        };
+        if self.tells {
+            println!("{from} -> {to}: {}", short(&message));
+        }
+        self.act(to, |member, now_ms| member.receive(now_ms, from, message));
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        for sid in self.sids() {
+            self.act(sid, Member::tick);
+        }
+    }
+
+    fn propose(&mut self, sid: Sid) {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.act(sid, |member, now_ms| member.propose(now_ms, tag));
+    }
+
+    /// A member ends, and loses a part of what was not on its disk. Connections end with it.
+    fn crash(&mut self, sid: Sid) {
+        let kept = self.below(16);
+        if self.members.get_mut(&sid).unwrap().crash(kept) {
+            self.crashes += 1;
+            if self.tells {
+                println!("{sid} crashes");
+            }
+            for other in self.sids() {
+                self.cut(sid, other);
+            }
+        }
+    }
+
+    /// What is under way between two members is lost, and their connection closed.
+    fn cut(&mut self, a: Sid, b: Sid) {
+        for (from, to) in [(a, b), (b, a)] {
+            self.under_way.remove(&(from, to));
+            self.act(to, |member, now_ms| member.lost(now_ms, from));
+        }
+        for (from, to) in [(a, b), (b, a)] {
+            self.act(from, |member, _| member.reconnected(to));
+        }
+    }
+
+    fn act(&mut self, sid: Sid, act: impl FnOnce(&mut Member, u64) -> Vec<Effect>) {
+        let now_ms = self.now_ms;
+        let effects = act(self.members.get_mut(&sid).unwrap(), now_ms);
+        for effect in effects {
+            self.carry_out(sid, effect);
+        }
+    }
+
+    fn carry_out(&mut self, sid: Sid, effect: Effect) {
+        match effect {
+            Effect::Send(to, message) => {
+                if self.members.get(&to).is_some_and(|member| member.is_up()) {
+                    self.under_way.entry((sid, to)).or_default().push_back(message);
+                }
+            }
+            Effect::Join(leader) => {
+                let link = LinkId(self.next_link);
+                self.next_link += 1;
+                self.act(sid, |member, now_ms| member.join(now_ms, leader, link));
+            }
+            Effect::Probe => {
+                for other in self.sids() {
+                    if !self.members[&other].is_up() {
+                        self.act(sid, |member, now_ms| member.refused(now_ms, other));
+                    }
+                }
+            }
+            Effect::Leads(epoch, log) => {
+                if self.tells {
+                    println!("{sid} leads in epoch {epoch}");
+                }
+                let before = self.leaders.insert(epoch, sid);
+                assert_eq!(before, None, "seed {}: two leaders of epoch {epoch}", self.seed);
+                // Committed never lost: whoever leads has all of it.
+                for (zxid, tag) in &self.history {
+                    let has = log.iter().any(|txn| (txn.zxid, txn.tag) == (*zxid, *tag));
+                    assert!(has, "seed {}: leader {sid} of epoch {epoch} lost {zxid}", self.seed);
+                }
+                log.iter().for_each(|txn| self.commit(sid, txn));
+            }
+            Effect::Committed(log) => log.iter().for_each(|txn| self.commit(sid, txn)),
+        }
+    }
+
+    /// Agreement: a zxid is one txn, whoever commits or serves it.
+    fn commit(&mut self, sid: Sid, txn: &Txn) {
+        let tag = *self.history.entry(txn.zxid).or_insert(txn.tag);
+        assert_eq!(tag, txn.tag, "seed {}: member {sid} has another {}", self.seed, txn.zxid);
+    }
+}
+
+fn short(message: &Message) -> String {
+    use zk_proto::Limits;
+    use zk_proto::quorum::{FromLeader, FromLearner};
+    match message {
+        Message::Vote(n) => format!("{:?} for {} round {}", n.state, n.leader, n.election_epoch),
+        Message::ToLeader(link, bytes) => {
+            format!("{} {:?}", link.0, FromLearner::read(bytes, Limits::NONE).unwrap().unwrap().0)
+        }
+        Message::ToLearner(link, bytes) => {
+            let packet = FromLeader::read(bytes, Limits::NONE).unwrap().unwrap().0;
+            match packet {
+                FromLeader::Proposal { zxid, .. } => format!("{} PROPOSAL {zxid}", link.0),
+                FromLeader::NewLeader { zxid, .. } => format!("{} NEWLEADER {zxid}", link.0),
+                packet => format!("{} {packet:?}", link.0),
+            }
+        }
+        other => format!("{other:?}"),
+    }
+}
