@@ -7,7 +7,7 @@ use super::seldom::Seldom;
 use super::serve::Serving;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
-use crate::tls::{Detected, Fault, TlsContext, detect, subject_dn};
+use crate::tls::{Detected, Fault, TlsContext, detect, fault_of, subject_dn};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -130,10 +130,8 @@ impl Gatekeeper {
         }
         let tls = self.tls.as_ref().ok_or(Refusal::NoTls)?;
         let accept = TlsAcceptor::from(tls.current()).accept(stream);
-        let stream = timeout_at(deadline, accept)
-            .await
-            .map_err(|_| Refusal::Slow)?
-            .map_err(Refusal::Failed)?;
+        let stream =
+            timeout_at(deadline, accept).await.map_err(|_| Refusal::Slow)?.map_err(Refusal::of)?;
         let identities = self.identities(&stream).map_err(Refusal::Certificate)?;
         Ok((stream, identities))
     }
@@ -173,8 +171,20 @@ enum Refusal {
     Slow,
     #[error("the TLS handshake failed: {0}")]
     Failed(io::Error),
+    #[error("the TLS handshake failed: {0}")]
+    Unusable(String),
     #[error("its certificate has no readable subject: {0}")]
     Certificate(Fault),
+}
+
+impl Refusal {
+    /// A handshake that failed, in our own words if there are any.
+    fn of(error: io::Error) -> Refusal {
+        match fault_of(&error) {
+            Some(fault) => Refusal::Unusable(fault.to_string()),
+            None => Refusal::Failed(error),
+        }
+    }
 }
 
 /// Looks at the first byte, which stays unread.

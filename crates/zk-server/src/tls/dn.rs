@@ -26,6 +26,8 @@ const KEYWORDS: [(&str, &str); 9] = [
 
 /// The parts of a certificate that are needed here.
 pub(super) struct Certificate<'a> {
+    /// Its version as people count, from 1.
+    pub(super) version: u32,
     /// Name of the issuer, as a DER sequence with its header.
     pub(super) issuer: &'a [u8],
     /// Start and end, as DER with header.
@@ -38,14 +40,16 @@ impl<'a> Certificate<'a> {
     /// Walks to the names of a certificate.
     pub(super) fn parse(der: &'a [u8]) -> Result<Certificate<'a>, Fault> {
         let mut tbs = Items::of_sequence(der)?.sequence()?;
-        if tbs.next_is(context(0, true)) {
-            tbs.any()?;
-        }
+        // The first version has no number.
+        let version = match tbs.next_is(context(0, true)) {
+            true => Items::new(tbs.context(0, true)?)?.u32()?.saturating_add(1),
+            false => 1,
+        };
         let (_serial, _algorithm) = (tbs.any()?, tbs.any()?);
         let issuer = tbs.raw()?;
         let mut times = tbs.sequence()?;
         let validity = [times.raw()?, times.raw()?];
-        Ok(Certificate { issuer, validity, subject: tbs.raw()? })
+        Ok(Certificate { version, issuer, validity, subject: tbs.raw()? })
     }
 }
 

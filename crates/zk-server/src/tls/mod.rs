@@ -30,3 +30,4 @@ pub use dn::subject_dn;
 pub use secret::Secret;
 pub use server::{TlsContext, TlsError};
 pub use store::{Fault, StoreError};
+pub(crate) use verify::fault_of;

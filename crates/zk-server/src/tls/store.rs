@@ -9,6 +9,7 @@ use rustls::pki_types::{
 };
 
 use super::der::Items;
+use super::dn::Certificate;
 use super::{Secret, jks, pbe, pkcs12};
 use crate::config::{StoreKind, StoreSettings};
 
@@ -40,6 +41,12 @@ pub enum Fault {
          openssl put into PKCS#12 is not trusted by Java either)"
     )]
     NothingTrusted,
+    /// A certificate is of a version that rustls' webpki does not read; Java does.
+    #[error(
+        "its certificate is X.509 version {0}, and only version 3 can be used here; issue it with \
+         an extension file, e.g. openssl x509 -req -extfile FILE"
+    )]
+    OldVersion(u32),
     /// A file cannot be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -82,18 +89,31 @@ pub(super) struct Identity {
 
 /// Reads the key that the server shows itself with: the first one of the store.
 pub(super) fn load_identity(settings: &StoreSettings) -> Result<Identity, StoreError> {
-    with_file(settings, |bytes, password| match settings.kind {
-        StoreKind::Pem => pem_identity(bytes, password),
-        StoreKind::Jks | StoreKind::Pkcs12 => {
-            let contents = parse(bytes, password)?;
-            let entry = contents.keys.into_iter().find(|entry| !entry.chain.is_empty());
-            let entry = entry.ok_or(Fault::NoKey)?;
-            Ok(Identity {
-                key: PrivatePkcs8KeyDer::from(entry.pkcs8.expose().to_vec()).into(),
-                chain: entry.chain.into_iter().map(CertificateDer::from).collect(),
-            })
-        }
+    with_file(settings, |bytes, password| {
+        let identity = match settings.kind {
+            StoreKind::Pem => pem_identity(bytes, password)?,
+            StoreKind::Jks | StoreKind::Pkcs12 => {
+                let contents = parse(bytes, password)?;
+                let entry = contents.keys.into_iter().find(|entry| !entry.chain.is_empty());
+                let entry = entry.ok_or(Fault::NoKey)?;
+                Identity {
+                    key: PrivatePkcs8KeyDer::from(entry.pkcs8.expose().to_vec()).into(),
+                    chain: entry.chain.into_iter().map(CertificateDer::from).collect(),
+                }
+            }
+        };
+        identity.chain.first().map_or(Ok(()), |own| check_version(own))?;
+        Ok(identity)
     })
+}
+
+/// Refuses the versions that webpki would refuse without saying what to do. What cannot be read at
+/// all is left to it.
+pub(super) fn check_version(certificate: &[u8]) -> Result<(), Fault> {
+    match Certificate::parse(certificate) {
+        Ok(Certificate { version, .. }) if version != 3 => Err(Fault::OldVersion(version)),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the certificates of the authorities whose clients are let in.

@@ -290,6 +290,18 @@ fn errors_name_the_key_and_the_file() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_refused_in_words() {
+    let own = TlsSettings { key_store: store("v1.pem"), ..settings(ClientAuth::Need) };
+    let error = TlsContext::new(own).err().unwrap().to_string();
+    for part in ["ssl.keyStore.location: ", "v1.pem: ", "is X.509 version 1", "-extfile"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // As an authority it is as good as any.
+    let trust_store = Some(store("v1.pem"));
+    assert!(TlsContext::new(TlsSettings { trust_store, ..settings(ClientAuth::Need) }).is_ok());
+}
+
+#[test]
 fn changed_stores_are_taken_and_broken_ones_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let trust = dir.path().join("trust.pem");

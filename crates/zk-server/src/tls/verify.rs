@@ -1,6 +1,7 @@
 //! Which client certificates are accepted: as Java does, a chain to a trusted authority, or the
 //! very certificate in the trust store.
 
+use std::io;
 use std::sync::Arc;
 
 use ::der::asn1::{GeneralizedTime, UtcTime};
@@ -8,16 +9,18 @@ use ::der::{Decode, Tag, Tagged};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 
 use super::der::Items;
 use super::dn::Certificate;
-use super::store::Fault;
+use super::store::{Fault, check_version};
 
 /// Accepts what the inner verifier accepts, and certificates that are in the trust store themselves
 /// (`PKIXValidator`), such as those that clients signed for themselves.
 ///
-/// Differs from Java in: an expired one is refused.
+/// Differs from Java in: an expired one is refused, and one of X.509 version 1.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     pub(super) inner: Arc<dyn ClientCertVerifier>,
@@ -43,6 +46,9 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        check_version(end_entity).map_err(|fault| {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(fault))))
+        })?;
         if !self.trusted.iter().any(|trusted| trusted.as_ref() == end_entity.as_ref()) {
             return self.inner.verify_client_cert(end_entity, intermediates, now);
         }
@@ -78,6 +84,16 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+/// What a failed handshake says of the client's certificate in our own words.
+pub(crate) fn fault_of(error: &io::Error) -> Option<&Fault> {
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            other.downcast_ref::<Fault>()
+        }
+        _ => None,
     }
 }
 

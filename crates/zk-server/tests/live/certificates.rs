@@ -9,6 +9,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
@@ -84,7 +85,10 @@ impl Authority {
             Some(identity) => {
                 let chain = CertificateDer::from_pem_slice(identity.chain.as_bytes()).unwrap();
                 let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(vec![chain], key).unwrap()
+                let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+                // As it is: what is wrong with it is for the server to find.
+                let shown = CertifiedKey::new(vec![chain], key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
             }
             None => builder.with_no_client_auth(),
         };
@@ -102,6 +106,12 @@ impl Authority {
 }
 
 impl Identity {
+    /// One that `openssl x509 -req` made without an extension file: X.509 version 1.
+    pub(crate) fn of_version_1() -> Identity {
+        let pem = include_str!("../../src/tls/testdata/stores/v1.pem").to_owned();
+        Identity { chain: pem.clone(), key: pem }
+    }
+
     /// Key and chain in one file.
     pub(crate) fn pem(&self) -> String {
         format!("{}{}", self.key, self.chain)

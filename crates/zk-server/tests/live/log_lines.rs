@@ -1,6 +1,7 @@
 //! What the log of the binary says about sessions and connections, and what it must not say.
 
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 use zk_proto::SessionId;
 use zk_testkit::{Client, Engine};
 
+use crate::certificates::{Authority, Identity, tls_lines};
 use crate::client::{self, open};
 use crate::wait_until;
 
@@ -19,11 +21,14 @@ struct Chatty {
 
 impl Chatty {
     fn start(levels: &str) -> Chatty {
-        let dir = TempDir::new().unwrap();
+        Chatty::start_in(TempDir::new().unwrap(), levels, "")
+    }
+
+    fn start_in(dir: TempDir, levels: &str, lines: &str) -> Chatty {
         let cfg = dir.path().join("zoo.cfg");
         let text = format!(
             "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\ntickTime=200\n\
-             admin.enableServer=false\n",
+             admin.enableServer=false\n{lines}",
             dir.path().display()
         );
         std::fs::write(&cfg, text).unwrap();
@@ -41,12 +46,20 @@ impl Chatty {
         wait_until(text, || self.log().contains(text));
     }
 
-    fn addr(&self) -> std::net::SocketAddr {
+    fn addr(&self) -> SocketAddr {
+        self.addr_after("serving clients on port ")
+    }
+
+    fn secure_addr(&self) -> SocketAddr {
+        self.addr_after("(TLS: ")
+    }
+
+    fn addr_after(&self, words: &str) -> SocketAddr {
         self.wait_for("serving clients on port ");
         let log = self.log();
-        let port = log.split("serving clients on port ").nth(1).unwrap();
-        let port = port.split_whitespace().next().unwrap().parse().unwrap();
-        (std::net::Ipv4Addr::LOCALHOST, port).into()
+        let port = log.split(words).nth(1).unwrap();
+        let port = port.split([' ', ')']).next().unwrap().parse().unwrap();
+        (Ipv4Addr::LOCALHOST, port).into()
     }
 }
 
@@ -92,4 +105,16 @@ fn by_default_what_comes_and_goes_is_not_told() {
     server.wait_for("Expiring session ");
     let log = server.log();
     assert!(!log.contains("connection accepted") && !log.contains("session closed"), "{log}");
+}
+
+#[test]
+fn a_certificate_of_version_1_is_named() {
+    let (authority, dir) = (Authority::new(), TempDir::new().unwrap());
+    authority.write_stores(dir.path());
+    let lines = tls_lines(dir.path());
+    let server = Chatty::start_in(dir, "info", &lines);
+    let old = authority.dial(server.secure_addr(), Some(&Identity::of_version_1()));
+    assert!(client::Client::handshake(old, 10_000).is_err());
+    server.wait_for("the TLS handshake failed: its certificate is X.509 version 1");
+    assert!(server.log().contains("-extfile"), "{}", server.log());
 }

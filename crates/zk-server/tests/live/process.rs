@@ -29,6 +29,16 @@ fn sigterm_is_a_complete_stop() {
 }
 
 #[test]
+fn a_server_certificate_of_version_1_is_code_2_and_names_the_file() {
+    let store = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/testdata/stores/v1.pem");
+    let (code, text) = refused(&format!(
+        "dataDir=/nowhere\nsecureClientPort=0\nssl.clientAuth=none\nssl.keyStore.location={store}\n"
+    ));
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains(&format!("{store}: its certificate is X.509 version 1")), "{text}");
+}
+
+#[test]
 fn a_bad_configuration_is_code_2_and_names_the_line() {
     let (code, text) = refused("dataDir=/nowhere\nclientPort=none\n");
     assert_eq!(code, 2, "{text}");

@@ -42,6 +42,12 @@ for name in client stranger; do cat "$work/$name.key" "$work/$name.pem" >stores/
 cp "$work/ca.pem" stores/ca.pem
 cat "$work/ca.pem" "$work/stranger.pem" >stores/trust.pem
 
+# X.509 version 1, which openssl 3.0 makes without an extension file.
+key v1
+openssl req -new -key "$work/v1.key" -subj '/O=Acme/CN=v1' -out "$work/v1.csr"
+openssl x509 -req -in "$work/v1.csr" -signkey "$work/v1.key" -days $days -out "$work/v1.pem" 2>/dev/null
+cat "$work/v1.key" "$work/v1.pem" >stores/v1.pem
+
 # PKCS#12: of openssl now and as it was before version 3, of Java now and as it was before 17.
 p12() {
     openssl pkcs12 -export -inkey "$work/server.key" -in "$work/chain.pem" -name server \
