@@ -7,6 +7,7 @@ use crate::error::{Doing, FileError};
 use crate::log::LogEnd;
 use crate::manifest::{LOGS, Manifest, SNAPSHOTS, Seal};
 use crate::names::Name;
+use crate::reserve;
 use std::io;
 use std::path::Path;
 
@@ -20,6 +21,17 @@ impl Recovered {
     /// otherwise be seen and then lost. Returns the list of logs, for
     /// [`LogWriter::new`](crate::log::LogWriter::new).
     pub fn settle(&self, disk: &dyn Disk, dirs: &DataDirs) -> Result<Manifest, FileError> {
+        match self.settle_once(disk, dirs) {
+            // A full disk must not keep what is there from being read. A crash may come at any
+            // point of the first attempt, so the second one finds nothing that it does not expect.
+            Err(error) if error.is_disk_full() && reserve::release(disk, &dirs.logs()) => {
+                self.settle_once(disk, dirs)
+            }
+            result => result,
+        }
+    }
+
+    fn settle_once(&self, disk: &dyn Disk, dirs: &DataDirs) -> Result<Manifest, FileError> {
         let (log_dir, snapshot_dir) = (dirs.logs(), dirs.snapshots());
         remove_leftovers(disk, &log_dir)?;
         remove_leftovers(disk, &snapshot_dir)?;
