@@ -136,7 +136,7 @@ impl Inspect for Member {
 
     fn mode(&self) -> Mode {
         match self.engine.gate.lock().core.admission() {
-            Admission::ReadOnly => Mode::ReadOnly,
+            Admission::ReadOnly => Mode::DiskFull,
             Admission::Serving | Admission::Closed => Mode::Standalone,
         }
     }

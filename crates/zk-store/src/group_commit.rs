@@ -92,6 +92,9 @@ impl GroupCommit {
         complete: impl FnMut(Completion) + Send + 'static,
     ) -> io::Result<GroupCommit> {
         let shared = Arc::new(Shared::new(writer.is_disk_full()));
+        if writer.is_disk_full() {
+            committer::tell_full();
+        }
         let committer =
             Committer::new(shared.clone(), writer, options.slow_sync, Box::new(complete));
         let desk = Arc::new(Desk::new(committer));

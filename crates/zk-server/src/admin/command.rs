@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use zk_proto::SessionId;
 
-use super::facts::{ConnectionFacts, Inspect, Mode};
+use super::facts::{ConnectionFacts, Inspect};
 use super::json::Json;
 use super::monitor::{Value, figures};
 use super::text::{NOT_SERVING, operation};
@@ -204,7 +204,7 @@ fn short(command: Command, server: &dyn Inspect) -> Json {
 }
 
 fn is_read_only(server: &dyn Inspect) -> Json {
-    (server.mode() == Mode::ReadOnly).into()
+    server.mode().is_read_only().into()
 }
 
 fn session_key(id: SessionId) -> String {

@@ -108,6 +108,8 @@ pub enum Mode {
     Observer,
     /// Of an ensemble without a quorum.
     ReadOnly,
+    /// Alone, on a full disk: sessions that are there read, and no new one opens.
+    DiskFull,
 }
 
 impl Mode {
@@ -119,8 +121,14 @@ impl Mode {
             Mode::Leader => "leader",
             Mode::Follower => "follower",
             Mode::Observer => "observer",
-            Mode::ReadOnly => "read-only",
+            Mode::ReadOnly | Mode::DiskFull => "read-only",
         }
+    }
+
+    /// Whether no writes are taken.
+    #[must_use]
+    pub const fn is_read_only(self) -> bool {
+        matches!(self, Mode::ReadOnly | Mode::DiskFull)
     }
 }
 

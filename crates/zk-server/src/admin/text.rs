@@ -29,7 +29,7 @@ pub fn four_letter_answer(
     let mut out = String::new();
     // Clients of a read-only server look for a writable one with isro, so it is always allowed
     // there.
-    let is_probe = word == FourLetterWord::Isro && server.mode() == Mode::ReadOnly;
+    let is_probe = word == FourLetterWord::Isro && server.mode().is_read_only();
     if !whitelist.allows(word) && !is_probe {
         put!(out, "{word} is not executed because it is not in the whitelist.\n");
     } else if server.is_serving() {
@@ -60,7 +60,7 @@ fn serving(out: &mut String, word: FourLetterWord, argument: &[u8], server: &dyn
     match word {
         FourLetterWord::Ruok => out.push_str("imok"),
         FourLetterWord::Isro => {
-            out.push_str(if server.mode() == Mode::ReadOnly { "ro" } else { "rw" });
+            out.push_str(if server.mode().is_read_only() { "ro" } else { "rw" });
         }
         FourLetterWord::Srvr => {
             version(out, server);
@@ -130,9 +130,15 @@ fn serving(out: &mut String, word: FourLetterWord, argument: &[u8], server: &dyn
 
 fn version(out: &mut String, server: &dyn Inspect) {
     put!(out, "Zookeeper version: {}\n", full_version());
-    if server.mode() == Mode::ReadOnly {
-        out.push_str("READ-ONLY mode; serving only read-only clients\n");
-    }
+    // Apache has the first line alone, which on a full disk would promise too much.
+    out.push_str(match server.mode() {
+        Mode::ReadOnly => "READ-ONLY mode; serving only read-only clients\n",
+        Mode::DiskFull => {
+            "READ-ONLY mode; the disk is full: serving only reads of sessions that are there, \
+             and opening none\n"
+        }
+        _ => "",
+    });
 }
 
 fn stats(out: &mut String, server: &dyn Inspect) {

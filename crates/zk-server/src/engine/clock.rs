@@ -47,6 +47,12 @@ impl Engine {
         more
     }
 
+    /// Sees whether the disk has room, so that the first client is told, not only that after a tick.
+    pub(crate) fn look_at_disk(&self) {
+        let mut gate = self.gate.lock();
+        self.follow_disk(&mut gate, self.admits(), self.now_ms());
+    }
+
     /// Reaps containers and TTL znodes that are due, at most `most` of them, as long as the log
     /// takes them; the others are due the next time.
     pub(crate) fn reap(&self, max_never_used_ms: i64, most: usize) -> usize {

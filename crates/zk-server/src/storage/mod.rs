@@ -297,6 +297,9 @@ impl Storage {
         .map_err(StorageError::Thread)?;
         // Nobody else sets it: a storage is started once.
         let _ = self.log.set(log);
+        if let Some(engine) = &self.engine {
+            engine.look_at_disk();
+        }
         self.chores = Some(chores);
         Ok(snapshots)
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode, Request};
@@ -75,7 +76,7 @@ fn a_full_disk_stops_writes_and_nothing_else() {
     // What the member has is what a start would find.
     let after = disk.fork();
     after.set_free_sectors(None);
-    let again = Server::start_on(config(member.path(), ""), std::sync::Arc::new(after)).unwrap();
+    let again = Server::start_on(config(member.path(), ""), Arc::new(after)).unwrap();
     let to = (std::net::Ipv4Addr::LOCALHOST, again.client_port().unwrap()).into();
     disk.set_free_sectors(None);
     wait_until("writes are taken again", || client.set("/w", b"more") == 0);
@@ -126,4 +127,72 @@ fn a_newcomer_is_let_in_when_there_is_space_in_time() {
         }
         is_in
     });
+}
+
+/// The lines of a log that a test reads.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_start_on_a_full_disk_says_so_and_serves_who_has_a_session() {
+    for is_killed in [false, true] {
+        let disk = SimDisk::new(512);
+        let member = Member::start_on(disk.clone(), "");
+        let mut client = member.client();
+        assert_eq!(client.create("/w", b"").unwrap(), 0);
+        let acknowledged = fill(&disk, &mut client);
+        let session = (client.session.session_id, client.session.password);
+        let killed = disk.crash(&mut |_: usize| 0);
+        let dir = member.stop();
+        let disk = if is_killed { killed } else { disk };
+        let (lines, in_disk) = (Lines::default(), disk.clone());
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let start = || Member::start_on_in(in_disk, dir, "");
+        let member = tracing::subscriber::with_default(log, start);
+        let text = lines.text();
+        assert!(text.contains("ERROR") && text.contains("is full: no writes are taken"), "{text}");
+        assert_eq!(member.word("isro"), "ro");
+        let srvr = member.word("srvr");
+        assert!(srvr.contains("the disk is full") && srvr.contains("Mode: read-only"), "{srvr}");
+        assert!(is_closed_by_peer(newcomer(&member)));
+        let mut client = Client::renew(member.addr(), session);
+        assert_eq!(client.get("/w"), Ok(acknowledged));
+        assert_eq!(client.set("/w", b"more"), NOT_READ_ONLY);
+        disk.set_free_sectors(None);
+        wait_until("writes are taken again", || client.set("/w", b"more") == 0);
+        assert_eq!(member.word("isro"), "rw");
+        assert!(!member.word("srvr").contains("READ-ONLY"));
+    }
+}
+
+#[test]
+fn a_start_without_a_byte_left_lives_on_the_reserve() {
+    let disk = SimDisk::new(512);
+    let member = Member::start_on(disk.clone(), "");
+    let mut client = member.client();
+    assert_eq!(client.create("/w", b"kept").unwrap(), 0);
+    let session = (client.session.session_id, client.session.password);
+    // Somebody else takes all that is left, and the member is killed before it notices.
+    disk.set_free_sectors(Some(0));
+    let killed = disk.crash(&mut |_: usize| 0);
+    let member = Member::start_on_in(killed, member.stop(), "");
+    assert_eq!(member.word("isro"), "ro");
+    assert_eq!(Client::renew(member.addr(), session).get("/w"), Ok(b"kept".to_vec()));
 }

@@ -226,7 +226,7 @@ impl Committer {
         let disk_full = self.writer.is_disk_full();
         let mut state = self.shared.lock();
         if disk_full && !state.disk_full {
-            tracing::error!("the disk of the transaction log is full: no writes are taken");
+            tell_full();
         }
         state.disk_full = disk_full;
         state
@@ -246,6 +246,11 @@ impl Committer {
         (self.complete)(Completion::Failed(Arc::new(error)));
         LogError::Poisoned
     }
+}
+
+/// Once: a start finds a disk that is full already.
+pub(super) fn tell_full() {
+    tracing::error!("the disk of the transaction log is full: no writes are taken");
 }
 
 fn commit(

@@ -117,6 +117,14 @@ fn words_outside_the_whitelist_are_refused() {
     let answer = four_letter_answer(FourLetterWord::Isro, &[], Whitelist::empty(), &read_only);
     assert_eq!(answer, "ro");
     assert!(word("srvr", &read_only).contains("READ-ONLY mode; serving only read-only clients\n"));
+    let full = Fake { mode: Mode::DiskFull, ..Fake::new() };
+    assert_eq!(word("isro", &full), "ro");
+    let srvr = word("srvr", &full);
+    assert!(
+        srvr.contains("READ-ONLY mode; the disk is full") && !srvr.contains("clients"),
+        "{srvr}"
+    );
+    assert!(srvr.contains("\nMode: read-only\n"), "{srvr}");
 }
 
 #[test]
