@@ -121,6 +121,8 @@ pub struct Effects {
     pub bytes: Vec<u8>,
     /// What changes told watches, for the metrics: an event, and how many wanted it.
     pub fired: Vec<(EventType, u32)>,
+    /// Where hard quotas refused writes, by the first part of the path, for the metrics.
+    pub over_quota: Vec<Box<str>>,
     /// What people may want to read.
     pub news: Vec<News>,
     /// How long the lines for the audit log are.
@@ -151,6 +153,7 @@ impl Effects {
         self.list.clear();
         self.list.shrink_to(KEPT_EFFECTS);
         self.fired.clear();
+        self.over_quota.clear();
         self.news.clear();
         self.audit_bytes = 0;
         self.bytes.clear();

@@ -327,9 +327,11 @@ impl Core {
             options: &self.options.prepare,
             identities,
             header,
+            over_quota: None,
         };
         // An error is a transaction too; the answer is made when it is applied.
         let _: Result<(), ErrorCode> = preparer.prepare(proposal, &mut fx.bytes);
+        fx.over_quota.extend(preparer.over_quota);
         let span = fx.span_from(start);
         let txn = fx.get(span);
         self.txns.push(txn);

@@ -2,7 +2,8 @@
 
 use crate::admin::{
     AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
-    Inspect, LastSnapshot, Metrics, Mode, QuotaFacts, SnapshotStream, TreeFacts, WatchFacts,
+    Inspect, LastSnapshot, MOST_NAMESPACES, Metrics, Mode, QuotaFacts, SnapshotStream, TreeFacts,
+    WatchFacts,
 };
 use crate::config::ServerConfig;
 use crate::engine::Engine;
@@ -90,9 +91,6 @@ fn directory_bytes(dir: &Path) -> u64 {
         .map(|meta| meta.len())
         .sum()
 }
-
-/// Clients choose the names, and each is a few lines of every answer: more are not shown.
-const MOST_NAMESPACES: usize = 100;
 
 /// Limits and usage of quotas by namespace, the first ones by name. The figures are what clients
 /// wrote: they may be anything.

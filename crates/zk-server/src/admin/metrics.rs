@@ -4,10 +4,14 @@
 //! nothing about Apache's CommitProcessor, stale requests, response caches, dead watchers, Netty and the
 //! JVM, which are not here, and until there are ensembles nothing about elections, learners and proposals.
 //! Nor is there what would cost each request a look at the clock or a look-up of its first path
-//! component: the times in queues, and traffic by namespace. A test lists every name of Apache's `mntr`
-//! that is left out (`tests/words.rs`).
+//! component: the times in queues, and traffic by namespace (`read_per_namespace`,
+//! `write_per_namespace`). A test lists every name of Apache's `mntr` that is left out
+//! (`tests/words.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
 
 use super::summary::Detail::{Advanced, Basic};
 use super::summary::Summary;
@@ -35,6 +39,38 @@ impl Counter {
     }
 }
 
+/// Clients choose the names of namespaces, and each is a few lines of every answer: there are no more.
+pub(crate) const MOST_NAMESPACES: usize = 100;
+
+/// A longer name is not counted: a name stays when its znode is gone.
+const LONGEST_NAME_BYTES: usize = 1024;
+
+/// A counter for each namespace, the first part of paths: those that were counted first.
+#[derive(Debug, Default)]
+pub struct CounterSet(Mutex<BTreeMap<Box<str>, u64>>);
+
+impl CounterSet {
+    /// Adds one.
+    pub fn add(&self, namespace: Box<str>) {
+        let mut counts = self.0.lock();
+        if let Some(count) = counts.get_mut(&namespace) {
+            *count += 1;
+        } else if counts.len() < MOST_NAMESPACES && namespace.len() <= LONGEST_NAME_BYTES {
+            counts.insert(namespace, 1);
+        }
+    }
+
+    /// Names and their numbers.
+    pub fn get(&self) -> Vec<(Box<str>, u64)> {
+        self.0.lock().iter().map(|(name, count)| (name.clone(), *count)).collect()
+    }
+
+    /// Sets all to 0; the names stay, as in Apache.
+    pub fn reset(&self) {
+        self.0.lock().values_mut().for_each(|count| *count = 0);
+    }
+}
+
 macro_rules! metrics {
     (
         counters { $($(#[$cdoc:meta])* $counter:ident,)* }
@@ -45,6 +81,8 @@ macro_rules! metrics {
         pub struct Metrics {
             /// What `srvr` and `stat` show.
             pub stats: ServerStats,
+            /// Writes that a hard quota refused.
+            pub quota_exceeded_error_per_namespace: CounterSet,
             $($(#[$cdoc])* pub $counter: Counter,)*
             $($(#[$sdoc])* pub $summary: Summary,)*
         }
@@ -53,6 +91,7 @@ macro_rules! metrics {
             fn default() -> Metrics {
                 Metrics {
                     stats: ServerStats::default(),
+                    quota_exceeded_error_per_namespace: CounterSet::default(),
                     $($counter: Counter::default(),)*
                     $($summary: Summary::new($detail, $unit),)*
                 }
@@ -166,6 +205,7 @@ impl Metrics {
     /// Sets everything to zero, as `srst` does in Apache.
     pub fn reset(&self) {
         self.stats.reset();
+        self.quota_exceeded_error_per_namespace.reset();
         self.counters().iter().for_each(|(_, counter)| counter.reset());
         self.summaries().iter().for_each(|(_, summary)| summary.reset());
     }
@@ -252,10 +292,26 @@ mod tests {
         metrics.summaries().iter().for_each(|(_, summary)| summary.record(3));
         metrics.stats.record_responses(40, 1);
         metrics.stats.record_responses(30, 1);
+        metrics.quota_exceeded_error_per_namespace.add("app".into());
         assert_eq!(metrics.stats.response_bytes(), [30, 30, 40]);
         metrics.reset();
         assert!(metrics.counters().iter().all(|(_, counter)| counter.get() == 0));
         assert!(metrics.summaries().iter().all(|(_, summary)| summary.count() == 0));
         assert_eq!(metrics.stats.response_bytes(), [-1; 3]);
+        assert_eq!(metrics.quota_exceeded_error_per_namespace.get(), [("app".into(), 0)]);
+    }
+
+    #[test]
+    fn clients_do_not_choose_how_many_namespaces_there_are() {
+        let counts = CounterSet::default();
+        counts.add("x".repeat(LONGEST_NAME_BYTES + 1).into());
+        for n in 0..2 * MOST_NAMESPACES {
+            counts.add(format!("{n:03}").into());
+            counts.add("000".into());
+        }
+        let all = counts.get();
+        assert_eq!(all.len(), MOST_NAMESPACES);
+        assert_eq!(all[0], ("000".into(), 2 * MOST_NAMESPACES as u64 + 1));
+        assert_eq!(all[MOST_NAMESPACES - 1], ("099".into(), 1));
     }
 }

@@ -2,8 +2,9 @@
 //! metrics for `mntr` and Prometheus (operations 3 to 5).
 //!
 //! Texts are pure functions of plain facts; the running server is behind [`Inspect`].
-//! **Invariant:** no lock and no allocation where a metric is recorded; no secret in any text; no
-//! figure that is not measured (a metric without meaning here is left out, not printed as 0).
+//! **Invariant:** no lock and no allocation where a metric is recorded, but that of a write which a
+//! quota refuses; no secret in any text; no figure that is not measured (a metric without meaning here
+//! is left out, not printed as 0).
 //!
 //! Read first: [`Inspect`], [`Metrics`], [`four_letter_answer`].
 //!
@@ -32,7 +33,8 @@ pub use facts::{
     Inspect, LastSnapshot, Mode, QuotaFacts, SnapshotStream, TreeFacts, WatchFacts,
 };
 pub use http::AdminServer;
-pub use metrics::{Counter, Metrics, ServerStats};
+pub(crate) use metrics::MOST_NAMESPACES;
+pub use metrics::{Counter, CounterSet, Metrics, ServerStats};
 pub use summary::{Detail, Summary, Unit};
 pub use text::four_letter_answer;
 pub use word::{FourLetterWord, UnknownWord, Whitelist};

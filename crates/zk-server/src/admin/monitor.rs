@@ -61,6 +61,9 @@ pub(super) const QUOTAS: [GaugeSet; 4] = [
     ("quota_bytes_usage_per_namespace", |quota| quota.bytes),
 ];
 
+/// Apache's counters of writes that quotas refused.
+pub(super) const QUOTA_EXCEEDED: &str = "quota_exceeded_error_per_namespace";
+
 /// All figures by name, without the `zk_` of `mntr`.
 pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
     let metrics = server.metrics();
@@ -73,6 +76,9 @@ pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
     for (name, value) in QUOTAS {
         let of = |(key, quota): &(String, _)| (format!("{key}_{name}"), Value::Whole(value(quota)));
         out.extend(quotas.iter().map(of));
+    }
+    for (key, count) in metrics.quota_exceeded_error_per_namespace.get() {
+        out.push((format!("{key}_{QUOTA_EXCEEDED}"), Value::Whole(count as i64)));
     }
     for (name, counter) in metrics.counters() {
         out.push((name.to_owned(), Value::Whole(counter.get() as i64)));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::facts::Inspect;
 use super::java;
-use super::monitor::{QUOTAS, Value, gauges};
+use super::monitor::{QUOTA_EXCEEDED, QUOTAS, Value, gauges};
 use super::process;
 use super::summary::{Detail, Summary};
 
@@ -31,6 +31,10 @@ pub(super) fn text(server: &dyn Inspect) -> String {
             let labels = format!("{{key=\"{}\"}}", escaped(key));
             sample(&mut out, name, &labels, value(quota) as f64);
         }
+    }
+    head(&mut out, QUOTA_EXCEEDED, "counter");
+    for (key, count) in metrics.quota_exceeded_error_per_namespace.get() {
+        sample(&mut out, QUOTA_EXCEEDED, &format!("{{key=\"{}\"}}", escaped(&key)), count as f64);
     }
     for (name, counter) in metrics.counters() {
         head(&mut out, name, "counter");

@@ -84,6 +84,9 @@ impl Engine {
         }
         sent.count(&self.metrics);
         count_fired(&fx.fired, &self.metrics);
+        for namespace in fx.over_quota.drain(..) {
+            self.metrics.quota_exceeded_error_per_namespace.add(namespace);
+        }
         fx.clear();
         Left { dirty: std::mem::take(dirty), lines }
     }

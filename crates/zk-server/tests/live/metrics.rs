@@ -1,11 +1,13 @@
 //! Figures of a live member move when what they count happens, and only then.
 
 use zk_proto::acl::AclBytes;
-use zk_proto::request::{AuthPacket, Request, VersionedPath};
+use zk_proto::request::{AuthPacket, MultiOp, MultiRequest, Request, VersionedPath};
 
 use crate::client::{Client, create, get};
 use crate::member::Member;
 use crate::wait_until;
+
+const QUOTA_EXCEEDED: i32 = -125;
 
 /// A figure of `mntr`, without its `zk_`.
 pub(crate) fn figure(member: &Member, name: &str) -> String {
@@ -90,6 +92,36 @@ fn names_of_ensembles_are_counted() {
     let all = ["success", "skip", "fail"];
     let counts = all.map(|name| figure(&member, &format!("ensemble_auth_{name}")));
     assert_eq!(counts, ["2", "1", "1"]);
+}
+
+#[test]
+fn writes_that_a_quota_refuses_are_counted_by_the_first_part_of_their_paths() {
+    let member = Member::start("enforceQuota=true");
+    let mut client = member.client();
+    let mut make =
+        |path: &str, data: &[u8]| client.call(&create(path, data, AclBytes::OPEN)).unwrap().err;
+    for (path, data) in [
+        ("/app", ""),
+        ("/app/a", ""),
+        ("/zookeeper/quota/app", ""),
+        (
+            "/zookeeper/quota/app/zookeeper_limits",
+            "count=-1,bytes=-1=;byteHardLimit=3;countHardLimit=2",
+        ),
+        ("/zookeeper/quota/app/zookeeper_stats", "count=0,bytes=0"),
+    ] {
+        assert_eq!(make(path, data.as_bytes()), 0, "{path}");
+    }
+    assert_eq!(make("/app/b", b""), QUOTA_EXCEEDED);
+    assert_eq!(make("/app", b""), -110, "another reason");
+    assert_eq!(client.set("/app/a", b"1234"), QUOTA_EXCEEDED);
+    let ops = ["/other", "/app/b"].map(|path| match create(path, b"", AclBytes::OPEN) {
+        Request::Create(create) => MultiOp::Create(create),
+        other => panic!("{other:?}"),
+    });
+    client.call(&Request::Multi(MultiRequest { ops: ops.into() })).unwrap();
+    assert_eq!(figure(&member, "app_quota_exceeded_error_per_namespace"), "3");
+    assert!(!member.word("mntr").contains("zk_other_"));
 }
 
 #[test]

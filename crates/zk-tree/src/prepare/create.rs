@@ -39,9 +39,7 @@ impl Preparer<'_> {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         let length = request.data.map_or(0, <[u8]>::len);
-        if self.options.enforce_quota {
-            self.tree.check_quota(&path, 1, length as i64)?;
-        }
+        self.check_quota(&path, 1, length as i64)?;
         let owner = match request.op {
             OpCode::CreateContainer => EphemeralOwner::CONTAINER,
             OpCode::CreateTtl => {

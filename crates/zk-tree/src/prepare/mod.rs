@@ -85,6 +85,9 @@ pub struct Preparer<'t> {
     pub identities: &'t [Identity],
     /// Session, xid, zxid and time; its operation is filled in.
     pub header: TxnHeader,
+    /// The first part of the path at which a hard quota refused a write, for the metrics. One at
+    /// most: a multi ends with its first refusal.
+    pub over_quota: Option<Box<str>>,
 }
 
 /// Offset of the operation in an encoded header: behind three longs and an int.
@@ -201,6 +204,16 @@ impl Preparer<'_> {
         self.put(path, node);
     }
 
+    fn check_quota(&mut self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        if !self.options.enforce_quota {
+            return Ok(());
+        }
+        self.tree.check_quota(path, count, bytes).inspect_err(|_| {
+            // Apache's `PathUtils.getTopNamespace`.
+            self.over_quota = path.split('/').nth(1).map(Box::from);
+        })
+    }
+
     fn set_data(
         &mut self,
         request: &SetDataRequest<'_>,
@@ -213,9 +226,7 @@ impl Preparer<'_> {
         let mut node = self.look(path)?;
         self.allows(&node, Perms::WRITE)?;
         let length = request.data.map_or(0, <[u8]>::len);
-        if self.options.enforce_quota {
-            self.tree.check_quota(path, 0, length as i64 - node.data_len as i64)?;
-        }
+        self.check_quota(path, 0, length as i64 - node.data_len as i64)?;
         let version = check_version(node.stat.version, request.version)?;
         node.stat.version = version;
         (node.stat.mzxid, node.stat.mtime) = (self.header.zxid, self.header.time_ms);

@@ -48,6 +48,7 @@ impl World {
             options: &self.options,
             identities: &[],
             header,
+            over_quota: None,
         };
         let result = preparer.prepare(proposal, &mut bytes);
         self.log.push(bytes);

@@ -263,6 +263,19 @@ fn quotas_are_shown_by_the_first_part_of_their_paths() {
 }
 
 #[test]
+fn refusals_by_quotas_are_counted_by_namespace() {
+    let server = Fake::new();
+    for _ in 0..2 {
+        server.metrics.quota_exceeded_error_per_namespace.add("app".into());
+    }
+    // As 3.9.4 printed it.
+    assert!(word("mntr", &server).contains("zk_app_quota_exceeded_error_per_namespace\t2\n"));
+    let lines = "# TYPE quota_exceeded_error_per_namespace counter\n\
+                 quota_exceeded_error_per_namespace{key=\"app\"} 2.0\n";
+    assert!(prometheus::text(&server).contains(lines));
+}
+
+#[test]
 fn prometheus_gets_types_and_quantiles() {
     let server = Fake::new();
     server.metrics.connection_rejected.add(3);
