@@ -108,7 +108,7 @@ impl AdminSettings {
         let port = keys.num("admin.serverPort", or.address.port, 0..=u16::MAX);
         let settings = AdminSettings {
             address: HostPort { host, port },
-            idle_timeout_ms: keys.num("admin.idleTimeout", or.idle_timeout_ms, 1..=u32::MAX),
+            idle_timeout_ms: idle_timeout_ms(keys, or.idle_timeout_ms),
             command_url: command_url(keys, or.command_url),
             rate_interval_ms: keys.num(
                 "admin.rateLimiterIntervalInMS",
@@ -127,6 +127,20 @@ impl AdminSettings {
         }
         enabled.then_some(settings)
     }
+}
+
+/// Jetty takes what is not positive as "never"; here nothing may hold a connection for ever.
+fn idle_timeout_ms(keys: &mut Keys, default: u32) -> u32 {
+    let ms = keys.num("admin.idleTimeout", default.into(), i64::from(i32::MIN)..=u32::MAX.into());
+    let taken = u32::try_from(ms).ok().filter(|ms| *ms > 0);
+    if taken.is_none() {
+        let text = format!(
+            "admin.idleTimeout = {ms}: taken as {default}, the default: a silent connection would \
+             be held for ever"
+        );
+        keys.warn("admin.idleTimeout", text);
+    }
+    taken.unwrap_or(default)
 }
 
 fn command_url(keys: &mut Keys, default: String) -> String {

@@ -80,14 +80,16 @@ pub struct PurgeSettings {
 }
 
 /// Apache keeps at least as many snapshots.
-const MIN_RETAIN_COUNT: u32 = 3;
+const MIN_RETAIN_COUNT: i32 = 3;
 /// Apache's default is 0, never, and disks fill up (operations 1.1); ours is on.
-const DEFAULT_PURGE_HOURS: u32 = 1;
+const DEFAULT_PURGE_HOURS: i32 = 1;
 /// `jute.maxbuffer` of Apache.
 const DEFAULT_MAX_REQUEST_BYTES: u32 = 0xf_ffff;
 /// The least extra size that Apache works with.
 const MIN_EXTRA_BYTES: u32 = 1024;
 const KIB: u64 = 1024;
+/// `preAllocSize` of Apache.
+const DEFAULT_PREALLOC_KIB: i32 = 65_536;
 
 impl StorageSettings {
     pub(super) fn read(keys: &mut Keys, unsafe_allowed: bool) -> StorageSettings {
@@ -98,18 +100,11 @@ impl StorageSettings {
             snap_count: snap_count(keys),
             paces_snapshots: keys.get("snapCount").is_none(),
             snap_size_limit_bytes: kib(keys.num_or_off("snapSizeLimitInKb", Some(4_194_304))),
-            prealloc_bytes: u64::from(keys.num("preAllocSize", 65_536, 1..=i32::MAX as u32)) * KIB,
+            prealloc_bytes: prealloc_bytes(keys),
             log_roll_bytes: kib(keys.num_or_off("txnLogSizeLimitInKb", None)),
             force_sync: force_sync(keys),
-            fsync_warning_ms: keys.num("fsync.warningthresholdms", 1000, 0..=u32::MAX),
-            compression: keys.choice(
-                "snapshot.compression.method",
-                &[
-                    ("", Compression::None),
-                    ("gz", Compression::Gzip),
-                    ("snappy", Compression::Snappy),
-                ],
-            ),
+            fsync_warning_ms: fsync_warning_ms(keys),
+            compression: compression(keys),
             trust_empty_snapshot: keys.java_bool("snapshot.trust.empty", false),
             autocreate_dirs: keys.java_bool("datadir.autocreate", true),
             digest_enabled: keys.java_bool("digest.enabled", true),
@@ -134,6 +129,51 @@ fn snap_count(keys: &mut Keys) -> u32 {
         keys.warn("snapCount", format!("snapCount = {count}: taken as 2, the least, as in Apache"));
     }
     count.max(2).unsigned_abs()
+}
+
+/// Apache allocates nothing ahead then; a log of ours needs its length, for the mark at its end.
+fn prealloc_bytes(keys: &mut Keys) -> u64 {
+    let kib = keys.num("preAllocSize", DEFAULT_PREALLOC_KIB, i32::MIN..=i32::MAX);
+    let is_off = kib <= 0;
+    if is_off {
+        let text = format!(
+            "preAllocSize = {kib}: taken as {DEFAULT_PREALLOC_KIB}; a log here has its length from \
+             the start, and takes space as it is written"
+        );
+        keys.warn("preAllocSize", text);
+    }
+    let kib = if is_off { DEFAULT_PREALLOC_KIB } else { kib };
+    u64::from(kib.unsigned_abs()) * KIB
+}
+
+fn fsync_warning_ms(keys: &mut Keys) -> u32 {
+    let ms = keys.num("fsync.warningthresholdms", 1000, i64::from(i32::MIN)..=u32::MAX.into());
+    if ms < 0 {
+        let text =
+            format!("fsync.warningthresholdms = {ms}: every sync is warned about, as in Apache");
+        keys.warn("fsync.warningthresholdms", text);
+    }
+    u32::try_from(ms).unwrap_or(0)
+}
+
+/// Mirrors `SnapStream.StreamMode.fromString`: what it does not know is the default.
+fn compression(keys: &mut Keys) -> Compression {
+    const KEY: &str = "snapshot.compression.method";
+    let Some(value) = keys.get(KEY) else { return Compression::None };
+    match value.text.to_ascii_lowercase().as_str() {
+        "" => Compression::None,
+        "gz" => Compression::Gzip,
+        "snappy" => Compression::Snappy,
+        _ => {
+            let text = format!(
+                "{KEY} = {}: no method, so snapshots are not compressed, as in Apache; write gz or \
+                 snappy, or remove it",
+                value.text
+            );
+            keys.warn(KEY, text);
+            Compression::None
+        }
+    }
 }
 
 fn force_sync(keys: &mut Keys) -> bool {
@@ -174,7 +214,7 @@ impl ContainerSettings {
 
 impl PurgeSettings {
     fn read(keys: &mut Keys) -> Option<PurgeSettings> {
-        let retain = keys.num("autopurge.snapRetainCount", MIN_RETAIN_COUNT, 0..=i32::MAX as u32);
+        let retain = keys.num("autopurge.snapRetainCount", MIN_RETAIN_COUNT, i32::MIN..=i32::MAX);
         if retain < MIN_RETAIN_COUNT {
             let text = format!(
                 "autopurge.snapRetainCount = {retain}: taken as {MIN_RETAIN_COUNT}, the least, as \
@@ -182,8 +222,9 @@ impl PurgeSettings {
             );
             keys.warn("autopurge.snapRetainCount", text);
         }
-        let hours = keys.num("autopurge.purgeInterval", DEFAULT_PURGE_HOURS, 0..=8760);
-        let retain_count = retain.max(MIN_RETAIN_COUNT);
-        (hours > 0).then_some(PurgeSettings { retain_count, interval_hours: hours })
+        let retain_count = retain.max(MIN_RETAIN_COUNT).unsigned_abs();
+        // As in Apache: whatever is not positive is off.
+        let hours = keys.num("autopurge.purgeInterval", DEFAULT_PURGE_HOURS, i32::MIN..=8760);
+        (hours > 0).then_some(PurgeSettings { retain_count, interval_hours: hours.unsigned_abs() })
     }
 }

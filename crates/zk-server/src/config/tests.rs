@@ -145,18 +145,49 @@ fn apaches_sample_file_starts() {
 #[test]
 fn all_problems_are_told_at_once_with_their_lines() {
     let text = "# none of these is right\ntickTime=0\nclientPort=70000\nmaxClientCnxns=many\n\
-                standaloneEnabled=maybe\nsnapshot.compression.method=zip\noraclePath=/x\n";
+                standaloneEnabled=maybe\nDigestAuthenticationProvider.digestAlg=MD5\noraclePath=/x\n";
     let text = findings(text, &[], Options::default());
     expect![[r#"
         zoo.cfg:2: error: tickTime = 0: it must be a whole number from 1 to 2147483647
         zoo.cfg:3: error: clientPort = 70000: it must be a whole number from 0 to 65535
         zoo.cfg:4: error: maxClientCnxns = many: it must be a whole number; 0 turns it off
         zoo.cfg:5: error: standaloneEnabled = maybe: it must be true or false
-        zoo.cfg:6: error: snapshot.compression.method = zip: it must be one of: , gz, snappy
+        zoo.cfg:6: error: DigestAuthenticationProvider.digestAlg = MD5: it must be one of: SHA1, SHA-1, SHA-256, SHA-384, SHA-512
         zoo.cfg:7: error: oraclePath: refused: two-member ensembles with an oracle are not built; use three members; remove it
         error: dataDir is not set; name the directory for the data
         warning: sessionPassword = apache: whoever can read an ephemeralOwner can take that session over; set sessionPassword = hmac and sessionPasswordFile unless Apache members are to join
     "#]].assert_eq(&text);
+}
+
+#[test]
+fn odd_values_with_which_apache_starts_are_taken() {
+    let odd = "autopurge.purgeInterval=-1\nautopurge.snapRetainCount=-1\n\
+               snapshot.compression.method=lz4\nfsync.warningthresholdms=-1\npreAllocSize=0\n\
+               admin.idleTimeout=0\n";
+    let config = ok(odd);
+    assert_eq!((config.storage.purge, config.storage.compression), (None, Compression::None));
+    assert_eq!((config.storage.fsync_warning_ms, config.storage.prealloc_bytes), (0, 64 << 20));
+    assert_eq!(config.service.admin.unwrap().idle_timeout_ms, 30_000);
+    let kept = ok("autopurge.snapRetainCount=-1\n").storage.purge.unwrap();
+    assert_eq!(kept.retain_count, 3);
+    assert_eq!(ok("snapshot.compression.method=GZ\n").storage.compression, Compression::Gzip);
+    check(
+        odd,
+        expect![[r#"
+        zoo.cfg:6: warning: autopurge.snapRetainCount = -1: taken as 3, the least, as in Apache
+        zoo.cfg:7: warning: snapshot.compression.method = lz4: no method, so snapshots are not compressed, as in Apache; write gz or snappy, or remove it
+        zoo.cfg:8: warning: fsync.warningthresholdms = -1: every sync is warned about, as in Apache
+        zoo.cfg:9: warning: preAllocSize = 0: taken as 65536; a log here has its length from the start, and takes space as it is written
+        zoo.cfg:10: warning: admin.idleTimeout = 0: taken as 30000, the default: a silent connection would be held for ever
+    "#]],
+    );
+    // With this one Apache divides by zero and ends.
+    check(
+        "nio.sessionlessCnxnTimeout=0\n",
+        expect![[r#"
+        zoo.cfg:5: error: nio.sessionlessCnxnTimeout = 0: it must be a whole number from 1 to 4294967295
+    "#]],
+    );
 }
 
 #[test]
