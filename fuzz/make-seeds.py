@@ -263,7 +263,41 @@ def store_seeds():
             seed("stores", name, bytes([1]) + pathlib.Path(out.name).read_bytes())
 
 
+def packet(number, zxid, data=None, identities=i32(-1)):
+    return i32(number) + i64(zxid) + buffer(data) + identities
+
+
+def quorum_seeds():
+    zxid = 0x100000001
+    txn = i64(1) + i32(2) + i64(zxid, 3) + i32(2) + buffer("/a")
+    learner = {
+        "info": packet(11, 1 << 32, i64(1) + i32(0x10000) + i64(0)),
+        "ack-epoch": packet(18, zxid, i32(1)),
+        "ack": packet(3, zxid),
+        "ping": packet(5, zxid, i64(7) + i32(4000)),
+        "request": packet(1, -1, i64(7) + i32(1, 2) + b"x", i32(1) + buffer("ip") + buffer("::1")),
+        "revalidate": packet(6, -1, i64(7) + i32(4000)),
+    }
+    config = "server.1=h:1:2:participant;0.0.0.0:3\ngroup.1=1\nweight.1=2\nversion=1f"
+    leader = {
+        "leader-info": packet(17, 1 << 32, i32(0x10000)),
+        "new-leader": packet(10, 1 << 32, config),
+        "proposal": packet(2, zxid, txn),
+        "commit-and-activate": packet(9, zxid, i64(3)),
+        "inform-and-activate": packet(19, zxid, i64(3) + txn),
+        "revalidate": packet(6, -1, i64(7) + b"\x01"),
+    }
+    for name, content in learner.items():
+        seed("quorum", "learner-" + name, bytes([0]) + content)
+    for name, content in leader.items():
+        seed("quorum", "leader-" + name, bytes([1]) + content)
+    seed("quorum", "vote", bytes([2]) + i32(0) + i64(1, zxid, 1, 1) + i32(2) + buffer(config))
+    seed("quorum", "greeting", bytes([3]) + i64(-65535, 2) + buffer("10.0.0.1:3888|[::1]:3888"))
+    seed("quorum", "config", bytes([4]) + config.encode())
+
+
 request_seeds()
 file_seeds()
+quorum_seeds()
 text_seeds()
 store_seeds()
