@@ -1,8 +1,9 @@
 //! `zkfleet doctor DIR`: what a data directory holds, and whether it can be trusted.
 
 use super::{DAMAGED, UNREADABLE, told};
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use zk_server::Loading;
@@ -30,7 +31,8 @@ pub(crate) struct Args {
     /// The dataLogDir, if it is another one
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
-    /// Write a repaired copy to this empty directory; the original is not touched
+    /// Write a repaired copy to this directory, which is empty or not there yet; the original is not
+    /// touched
     #[arg(long, value_name = "DIR")]
     repair_to: Option<PathBuf>,
     /// The directory was written with extendedTypesEnabled (TTL znodes)
@@ -49,6 +51,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             "{} is not there: name the dataDir, which holds version-2",
             dirs.snapshots().display()
         );
+        return ExitCode::from(UNREADABLE);
+    }
+    if let Some(Err(why)) = args.repair_to.as_deref().map(check_empty) {
+        eprintln!("{why}: give a new directory for the repaired copy");
         return ExitCode::from(UNREADABLE);
     }
     let options = RecoverOptions::default();
@@ -76,5 +82,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(UNREADABLE)
         }
+    }
+}
+
+/// Whether nothing is there: a copy among the files of somebody else would be neither's.
+fn check_empty(dir: &Path) -> Result<(), String> {
+    match fs::read_dir(dir).map(|mut entries| entries.next()) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(format!("{} is not empty", dir.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: {error}", dir.display())),
     }
 }

@@ -90,14 +90,7 @@ fn nothing_is_written_over() {
         assert_eq!(said.code, Some(2), "{}", said.err);
         assert!(said.err.contains("give a new directory for the repaired copy"), "{}", said.err);
     }
-    let files = |place: &Place| place.bytes();
-    let is_same = |before: &std::collections::BTreeMap<_, _>, place: &Place| {
-        // Looking into a target takes its lock.
-        let mut after = files(place);
-        after.retain(|path, _| before.contains_key(path) || !path.ends_with("zkfleet.lock"));
-        after == *before
-    };
-    assert!(is_same(&before.0, &place) && is_same(&before.1, &other));
+    assert!(before == (place.bytes(), other.bytes()));
     // Nothing to build on: no snapshot, and a log that does not begin at the beginning.
     for snapshot in place.files("snapshot.") {
         fs::remove_file(snapshot).unwrap();
@@ -106,6 +99,24 @@ fn nothing_is_written_over() {
     let said = run(&["doctor", "--repair-to", &place.beside("copy"), &place.arg()]);
     assert_eq!(said.code, Some(2), "{}", said.err);
     assert!(said.err.contains("nothing to build on"), "{}", said.err);
+}
+
+#[test]
+fn the_target_is_empty_or_new() {
+    let place = Place::ours();
+    let target = place.beside("target");
+    fs::create_dir(&target).unwrap();
+    let notes = format!("{target}/notes.txt");
+    fs::write(&notes, "mine").unwrap();
+    for to in [&target, &notes] {
+        let said = run(&["doctor", "--repair-to", to, &place.arg()]);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{}", said.err);
+        assert!(said.err.contains("give a new directory for the repaired copy"), "{}", said.err);
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 1, "something was written");
+    }
+    fs::remove_file(&notes).unwrap();
+    let said = run(&["doctor", "--repair-to", &target, &place.arg()]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
 }
 
 #[test]
