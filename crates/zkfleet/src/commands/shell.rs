@@ -17,8 +17,10 @@ mod tls;
 mod trouble;
 mod words;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use super::told;
 use flags::Flags;
 use report::Report;
 use session::{Session, Show};
@@ -50,8 +52,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let flags = match Flags::parse(&args.words) {
         Ok(Some(flags)) => flags,
         Ok(None) => {
-            print!("{}\n\n{}", flags::USAGE, flags::HELP);
-            return ExitCode::SUCCESS;
+            let said = say(&format!("{}\n\n{}", flags::USAGE, flags::HELP));
+            return told(said).err().unwrap_or(ExitCode::SUCCESS);
         }
         Err(trouble) => return fail(&trouble, args.words.iter().any(|word| word == "--json")),
     };
@@ -86,11 +88,18 @@ fn one_command(reactor: &Reactor, flags: Flags) -> ExitCode {
     });
     match done {
         Ok(report) => {
-            report.print(is_json);
-            if report.has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
+            let code = if report.has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
+            told(report.print(is_json)).err().unwrap_or(code)
         }
         Err(trouble) => fail(&trouble, is_json),
     }
+}
+
+/// Text for standard output, which is there when this returns.
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 fn fail(trouble: &Trouble, is_json: bool) -> ExitCode {

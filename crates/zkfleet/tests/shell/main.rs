@@ -5,7 +5,8 @@
 //! differs from run to run (zxids, times) is masked. `UPDATE_EXPECT=1` writes it anew.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -168,6 +169,30 @@ on_engines! {
     ours = zk_testkit::Engine::Ours;
     apache_3_8_0 = zk_testkit::Engine::Apache38;
     apache_3_9_4 = zk_testkit::Engine::Apache39;
+}
+
+/// Results that are lost are a failure, of one command and of many; a reader that leaves is none.
+#[test]
+fn an_output_that_cannot_be_written_is_an_error() {
+    let server = serve(Engine::Ours).unwrap();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let lines = || {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"create /made\n").unwrap();
+        file.rewind().unwrap();
+        file
+    };
+    let closed = || std::io::pipe().unwrap().1;
+    for words in [&["ls", "/"][..], &["--json", "ls", "/"], &["--help"], &[]] {
+        let output = shell(&server, words).stdin(lines()).stdout(full()).output().unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {err}");
+        assert!(err.starts_with("the output cannot be written: "), "{words:?}: {err}");
+        let output = shell(&server, words).stdin(lines()).stdout(closed()).output().unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {err}");
+        assert!(!err.contains("output"), "{words:?}: {err}");
+    }
 }
 
 #[test]

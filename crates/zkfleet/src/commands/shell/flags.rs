@@ -23,7 +23,7 @@ Options:
   -h, --help              this text
 
 Without a command the shell is interactive; \"help\" lists the commands. With one, the exit code
-is 0, 1 if it failed, 2 if it could not be understood.
+is 0, 1 if it failed, 2 if it could not be understood or its output could not be written.
 
 Examples:
   zkfleet shell ls /

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustyline::completion::Completer;
@@ -16,7 +17,7 @@ use zk_client::Client;
 
 use super::flags::Flags;
 use super::session::{Session, Show};
-use super::{BAD_USAGE, FAILED, Reactor, Report, Trouble, complete, spec, words};
+use super::{BAD_USAGE, FAILED, Reactor, Report, Trouble, complete, say, spec, told, words};
 
 /// How many commands `history` shows besides itself.
 const HISTORY_SHOWN: usize = 10;
@@ -27,40 +28,83 @@ struct Shell {
     lines: Vec<String>,
     code: u8,
     is_person: bool,
+    written: Written,
 }
 
 /// Runs until the end of input or `quit`; the exit code is that of the last command.
 pub(super) fn run(reactor: &Reactor, flags: Flags) -> ExitCode {
     let runtime = reactor.runtime.clone();
     let is_terminal = io::stdin().is_terminal();
-    println!("Connecting to {}", flags.server);
+    let written = Written::default();
+    written.say(&format!("Connecting to {}\n", flags.server));
     let code = match is_terminal {
-        true => person(runtime, flags),
-        false => pipe(runtime, flags),
+        true => person(runtime, flags, &written),
+        false => pipe(runtime, flags, &written),
     };
-    ExitCode::from(code)
+    told(written.result()).err().unwrap_or(ExitCode::from(code))
+}
+
+/// Standard output, and the first thing that could not be written to it.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Option<io::Error>>>);
+
+impl Written {
+    fn say(&self, text: &str) {
+        self.note(say(text));
+    }
+
+    /// Events among the results.
+    fn shown(&self) -> Show {
+        let written = self.clone();
+        Show::with(move |text| written.say(&text))
+    }
+
+    fn note(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.0.lock().get_or_insert(error);
+        }
+    }
+
+    /// Whether nobody will see what comes of further commands. That nobody reads on is no failure.
+    fn has_failed(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|error| error.kind() != io::ErrorKind::BrokenPipe)
+    }
+
+    fn result(&self) -> io::Result<()> {
+        self.0.lock().take().map_or(Ok(()), Err)
+    }
 }
 
 impl Shell {
-    fn start(runtime: Handle, flags: Flags, show: Show, is_person: bool) -> Result<Shell, u8> {
+    fn start(
+        runtime: Handle,
+        flags: Flags,
+        show: Show,
+        is_person: bool,
+        written: &Written,
+    ) -> Result<Shell, u8> {
         let mut session = Session::new(flags, show);
         if let Err(trouble) = runtime.block_on(session.connect(None)) {
             trouble.print(false);
             return Err(trouble.exit_code());
         }
-        println!("Welcome to ZooKeeper!");
-        Ok(Shell { runtime, session, lines: Vec::new(), code: 0, is_person })
+        written.say("Welcome to ZooKeeper!\n");
+        let written = written.clone();
+        Ok(Shell { runtime, session, lines: Vec::new(), code: 0, is_person, written })
     }
 
     /// Runs a line; `false` to leave.
     fn line(&mut self, line: &str) -> bool {
+        if self.written.has_failed() {
+            return false;
+        }
         if line.trim().is_empty() {
             return true;
         }
         self.lines.push(line.to_owned());
         match self.command(line) {
             Ok(Some(report)) => {
-                report.print(false);
+                self.written.note(report.print(false));
                 self.code = if report.has_failed { FAILED } else { 0 };
             }
             Ok(None) => return false,
@@ -127,9 +171,8 @@ async fn interrupted(is_person: bool) {
 }
 
 /// Lines without a prompt.
-fn pipe(runtime: Handle, flags: Flags) -> u8 {
-    let show = Show::with(|text| print!("{text}"));
-    let mut shell = match Shell::start(runtime, flags, show, false) {
+fn pipe(runtime: Handle, flags: Flags, written: &Written) -> u8 {
+    let mut shell = match Shell::start(runtime, flags, written.shown(), false, written) {
         Ok(shell) => shell,
         Err(code) => return code,
     };
@@ -147,7 +190,7 @@ fn pipe(runtime: Handle, flags: Flags) -> u8 {
 }
 
 /// A prompt with history and completion.
-fn person(runtime: Handle, flags: Flags) -> u8 {
+fn person(runtime: Handle, flags: Flags, written: &Written) -> u8 {
     let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor = match Editor::<Names, DefaultHistory>::with_config(config) {
         Ok(editor) => editor,
@@ -164,9 +207,9 @@ fn person(runtime: Handle, flags: Flags) -> u8 {
                 let _ = printer.lock().print(text);
             })
         }
-        Err(_) => Show::with(|text| print!("{text}")),
+        Err(_) => written.shown(),
     };
-    let mut shell = match Shell::start(runtime.clone(), flags, show, true) {
+    let mut shell = match Shell::start(runtime.clone(), flags, show, true, written) {
         Ok(shell) => shell,
         Err(code) => return code,
     };

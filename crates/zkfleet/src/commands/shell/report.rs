@@ -1,7 +1,7 @@
 //! What a command says when it succeeds.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io;
 
 use serde_json::Value;
 
@@ -43,17 +43,16 @@ impl Report {
         self
     }
 
-    /// Text first, so that what is read together comes together.
-    pub(super) fn print(&self, is_json: bool) {
-        let mut out = std::io::stdout().lock();
-        // A reader that went away (`| head`) is no reason to fail.
-        let _ = match is_json {
-            true => writeln!(out, "{}", self.json),
-            false => write!(out, "{}", self.out),
+    /// Text first, so that what is read together comes together. Notes come in any case; the error is
+    /// that of the text.
+    pub(super) fn print(&self, is_json: bool) -> io::Result<()> {
+        let printed = match is_json {
+            true => super::say(&format!("{}\n", self.json)),
+            false => super::say(&self.out),
         };
-        let _ = out.flush();
         if !is_json || self.has_failed {
             eprint!("{}", self.notes);
         }
+        printed
     }
 }
