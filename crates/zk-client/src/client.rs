@@ -101,12 +101,13 @@ impl Client {
             SessionState::Connected | SessionState::ConnectedReadOnly => Ok(()),
             state if state.is_over() => Err(self.why_over()),
             _ => {
-                Err(Error::NoServer {
-                    servers: options.servers_text(),
-                    cause: self.shared().trouble.borrow().cause.clone().unwrap_or_else(|| {
-                        format!("no answer within {:?}", options.connect_timeout)
-                    }),
-                })
+                let (servers, last) =
+                    (options.servers_text(), self.shared().trouble.borrow().clone());
+                if last.wants_tls {
+                    return Err(Error::TlsWanted { servers });
+                }
+                let unheard = || format!("no answer within {:?}", options.connect_timeout);
+                Err(Error::NoServer { servers, cause: last.cause.unwrap_or_else(unheard) })
             }
         }
     }

@@ -21,6 +21,10 @@ const KEPT_LEN: usize = 1 << 20;
 /// How long a server may take to say whether it is read-only.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How a TLS alert begins (its record type, and the version of the protocol): what a port that speaks
+/// TLS answers to a plain connect request. A frame of ours would have 352 million bytes.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+
 type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
 
 /// The connection, or what there is of it.
@@ -147,12 +151,21 @@ impl Driver {
     fn lose(&mut self, trouble: String) {
         let server = self.shared.options.servers.get(self.server);
         let server = server.map(ToString::to_string).unwrap_or_default();
+        let wants_tls = self.has_met_tls();
         self.shared.trouble.send_modify(|all| {
             all.count = all.count.saturating_add(1);
+            all.wants_tls = wants_tls;
             all.cause = Some(format!("{server}: {trouble}"));
         });
         self.hang_up();
         self.shared.step(Input::Disconnected);
+    }
+
+    /// Whether the first answer of a plain connection is a TLS alert.
+    fn has_met_tls(&self) -> bool {
+        matches!(self.line, Line::Up(Link::Plain(_)))
+            && !self.shared.state.borrow().is_connected()
+            && self.incoming.starts_with(&TLS_ALERT)
     }
 
     fn receive(&mut self) {

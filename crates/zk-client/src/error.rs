@@ -69,6 +69,12 @@ pub enum Error {
         /// What the last try met.
         cause: String,
     },
+    /// The server tried last speaks TLS, which was not asked for (`Options::tls`).
+    #[error("no connection to {servers}: the port speaks TLS, and this is a plain connection")]
+    TlsWanted {
+        /// The list that was tried.
+        servers: String,
+    },
     /// The answer is not the record it should be.
     #[error("the server's answer cannot be read: {0}")]
     BadReply(#[from] DecodeError),
@@ -80,7 +86,9 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Error::Refused { code, .. } | Error::Multi { code, .. } => *code,
-            Error::ConnectionLoss { .. } | Error::NoServer { .. } => ErrorCode::ConnectionLoss,
+            Error::ConnectionLoss { .. } | Error::NoServer { .. } | Error::TlsWanted { .. } => {
+                ErrorCode::ConnectionLoss
+            }
             Error::SessionExpired | Error::Closed => ErrorCode::SessionExpired,
             Error::AuthFailed => ErrorCode::AuthFailed,
             Error::TooLong { .. } => ErrorCode::BadArguments,

@@ -56,6 +56,8 @@ pub(crate) struct Trouble {
     pub(crate) count: u32,
     /// What went wrong last.
     pub(crate) cause: Option<String>,
+    /// Whether that was a port that speaks TLS, met without it.
+    pub(crate) wants_tls: bool,
 }
 
 /// What only the driver can do.

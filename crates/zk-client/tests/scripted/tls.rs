@@ -107,3 +107,19 @@ async fn a_server_with_another_name_or_authority_is_refused() {
         assert!(cause.contains("certificate"), "{cause}");
     }
 }
+
+#[tokio::test]
+async fn a_port_that_speaks_tls_is_recognised() {
+    let server = Script::listen().await;
+    let options = Options { connect_rounds_max: Some(2), ..server.options() };
+    let servers = server.address().to_string();
+    let acceptor = Authority::new().acceptor("127.0.0.1");
+    let accept = tokio::spawn(async move {
+        loop {
+            let _ = acceptor.accept(server.accept().await.0).await;
+        }
+    });
+    let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
+    accept.abort();
+    assert_eq!(refused, Error::TlsWanted { servers });
+}

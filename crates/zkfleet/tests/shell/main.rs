@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -193,6 +193,27 @@ fn an_output_that_cannot_be_written_is_an_error() {
         assert_eq!(output.status.code(), Some(0), "{words:?}: {err}");
         assert!(!err.contains("output"), "{words:?}: {err}");
     }
+}
+
+#[test]
+fn tls_options_are_named_where_they_are_missing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // A fatal alert of TLS 1.2, as servers send it in answer to what is no TLS, to every try.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(&[0x15, 3, 3, 0, 2, 2, 10]).unwrap();
+            // Closing in front of what was not read would be a reset, which may overtake the alert.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zkfleet"));
+    let output = command.args(["shell", "-server", &address, "ls", "/"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let err = text(&output.stderr);
+    let want = format!("no connection to {address}: the port speaks TLS");
+    assert!(err.starts_with(&want) && err.contains("--tls-ca FILE"), "{err}");
 }
 
 #[test]

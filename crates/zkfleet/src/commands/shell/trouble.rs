@@ -78,6 +78,10 @@ impl From<Error> for Trouble {
             }
             Error::NoServer { .. } => Trouble::failed(format!("{error}"))
                 .hint("is it the right -server, and does it run? echo srvr | nc HOST PORT"),
+            Error::TlsWanted { .. } => Trouble::failed(format!("{error}")).hint(
+                "give --tls-ca FILE, and --tls-cert FILE --tls-key FILE if it asks for a certificate; \
+                 or -client-configuration FILE",
+            ),
             _ => Trouble::failed(error.to_string()),
         };
         Trouble { code, ..trouble }
