@@ -39,5 +39,6 @@ pub use ops::{ANY_VERSION, NewZnode, OwnedAcl};
 pub use options::{Address, DEFAULT_PORT, Options, OptionsError};
 pub use quota::{Quota, QuotaError};
 pub use sasl::Sasl;
+pub use subtree::Reached;
 pub use watch::{Watch, WatchEvent};
 pub use zk_session::client::{Failure, SavedSession, SessionState};

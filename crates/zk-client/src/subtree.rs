@@ -15,12 +15,30 @@ const MULTI_BYTES_MAX: usize = 256 << 10;
 /// Multis of one deletion that are under way at once (`ZKUtil.deleteInBatch`).
 const MULTI_WINDOW: usize = 10;
 
+/// As much of a subtree as can be read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reached {
+    /// Parents before children, level by level; the children of a znode are sorted. Empty if the root
+    /// does not exist.
+    pub paths: Vec<String>,
+    /// Those of them whose children are not known, and why.
+    pub refused: Vec<(String, Error)>,
+}
+
 impl Client {
-    /// Every path at or below `root`, parents before children, level by level; the children of a
-    /// znode are sorted. Empty if the root does not exist. Not a snapshot: znodes that come or go
-    /// meanwhile may be in it or not.
+    /// Every path at or below `root`, in the order of [`Reached::paths`]. Not a snapshot: znodes that
+    /// come or go meanwhile may be in it or not. A znode that cannot be read is an error.
     pub async fn subtree(&self, root: &str) -> Result<Vec<String>, Error> {
-        let mut found = vec![root.to_owned()];
+        let Reached { paths, refused } = self.reach(root).await?;
+        match refused.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(paths),
+        }
+    }
+
+    /// As [`Client::subtree`], but a znode that cannot be read only hides what is below it.
+    pub async fn reach(&self, root: &str) -> Result<Reached, Error> {
+        let (mut found, mut refused) = (vec![root.to_owned()], Vec::new());
         let mut pending: VecDeque<Pending> = VecDeque::new();
         let (mut asked, mut answered) = (0, 0);
         while answered < found.len() {
@@ -36,17 +54,23 @@ impl Client {
             if reply.err == ErrorCode::NoNode.code() {
                 // Deleted since its parent was listed.
                 if answered == 1 {
-                    return Ok(Vec::new());
+                    return Ok(Reached::default());
                 }
                 continue;
             }
+            let reply = match reply.ok(parent) {
+                Ok(reply) => reply,
+                Err(error) => {
+                    refused.push((parent.clone(), error));
+                    continue;
+                }
+            };
             let parent = if parent == "/" { String::new() } else { parent.clone() };
-            let reply = reply.ok(&parent)?;
             let GetChildrenResponse { mut children } = reply.record()?;
             children.sort_unstable();
             found.extend(children.iter().map(|name| format!("{parent}/{name}")));
         }
-        Ok(found)
+        Ok(Reached { paths: found, refused })
     }
 
     /// Deletes a znode and everything below it, leaves first, in multis of at most `batch_count`

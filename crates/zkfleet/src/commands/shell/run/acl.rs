@@ -1,7 +1,9 @@
 //! getAcl, setAcl, addauth, whoami.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use serde_json::{Value, json};
-use zk_client::{ANY_VERSION, Client};
+use zk_client::{ANY_VERSION, Client, Reached};
 use zk_proto::acl::AclBytes;
 
 use super::super::spec::Parsed;
@@ -31,17 +33,41 @@ pub(super) async fn set(client: &Client, parsed: &Parsed) -> Result<Report, Trou
         let report = Report::new().json(format::stat_json(&stat));
         return Ok(if parsed.has("s") { format::stat_block(report, &stat) } else { report });
     }
-    // Parents first, as Apache: an error on one znode does not stop the others.
-    client.get_data(path).await?;
-    let (mut report, mut failed) = (Report::new(), Vec::new());
-    let found = client.subtree(path).await?;
-    for at in &found {
-        if let Err(error) = client.set_acl(at, acl, version).await {
-            report = report.note(Trouble::from(error).text()).failed();
-            failed.push(at);
+    set_recursive(client, path, acl, version).await
+}
+
+/// Parents first, as Apache: an error on one znode does not stop the others.
+async fn set_recursive(
+    client: &Client,
+    root: &str,
+    acl: AclBytes<'_>,
+    version: i32,
+) -> Result<Report, Trouble> {
+    client.get_data(root).await?;
+    let (mut report, mut set_count, mut failed) = (Report::new(), 0, BTreeSet::new());
+    let mut left = VecDeque::from([(root.to_owned(), false)]);
+    while let Some((root, is_set)) = left.pop_front() {
+        let Reached { paths, refused } = client.reach(&root).await?;
+        for at in paths.into_iter().skip(usize::from(is_set)) {
+            match client.set_acl(&at, acl, version).await {
+                Ok(_) => set_count += 1,
+                Err(error) => {
+                    report = report.note(Trouble::from(error).text()).failed();
+                    failed.insert(at);
+                }
+            }
+        }
+        for (at, error) in refused {
+            if is_set && at == root {
+                report = report.note(Trouble::from(error).text()).failed();
+                failed.insert(at);
+            } else if !failed.contains(&at) {
+                // Apache lists what is below a znode when it has its new ACL, which may allow it.
+                left.push_back((at, true));
+            }
         }
     }
-    Ok(report.json(json!({ "set": found.len() - failed.len(), "failed": failed })))
+    Ok(report.json(json!({ "set": set_count, "failed": failed })))
 }
 
 pub(super) async fn add_auth(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use zk_client::Client;
+use zk_client::{Client, Reached};
 use zk_proto::path;
 use zk_proto::request::{ReadRequest, Request};
 use zk_proto::response::{GetChildren2Response, GetDataResponse, StatResponse};
@@ -48,7 +48,8 @@ async fn ls_recursive(
     // As in Apache, one must be able to read the root.
     let request = Request::GetData(body(client, root, watch));
     client.call(&request).await?.ok(root)?;
-    let found = client.subtree(root).await?;
+    // Apache ends the walk at the first znode that cannot be read, behind what it has printed.
+    let Reached { paths: found, refused } = client.reach(root).await?;
     if watch {
         let mut pending = Vec::with_capacity(found.len());
         for path in &found {
@@ -63,7 +64,12 @@ async fn ls_recursive(
     for path in &order {
         report = report.line(path);
     }
-    Ok(report.json(json!({ "paths": order })))
+    let failed = refused.iter().map(|(path, _)| path).collect::<Vec<_>>();
+    let json = json!({ "paths": order, "failed": failed });
+    for (_, error) in refused {
+        report = report.note(Trouble::from(error).text()).failed();
+    }
+    Ok(report.json(json))
 }
 
 /// The order of `ZKUtil.visitSubTreeDFS`: all children of a znode, then what is below each.
