@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use zk_proto::Zxid;
 use zk_proto::request::Request;
 use zk_proto::watch::WatcherType;
-use zk_session::client::{Failure, Input, SavedSession, SessionState};
+use zk_session::client::{Failure, Input, SavedSession, SessionState, WatchKind};
 
 use crate::call::{Completion, Interest, weight};
 use crate::shared::Shared;
@@ -183,6 +183,18 @@ impl Client {
             false => core.registry.add_all(Arc::clone(&queue)),
         });
         Watch { queue, place: None }
+    }
+
+    /// The kinds of watches of this type that the session has on a path, also those set by
+    /// [`Client::call`].
+    #[must_use]
+    pub fn watch_kinds(&self, path: &str, of: WatcherType) -> Vec<WatchKind> {
+        let path = self.full(path);
+        self.shared().with_core(|core| {
+            let watches = core.machine.watches();
+            let kinds = WatchKind::of_watcher_type(of).iter().copied();
+            kinds.filter(|kind| watches.contains(*kind, &path)).collect()
+        })
     }
 
     /// Forgets watches on this side: their streams end and they are not restored.

@@ -41,7 +41,7 @@ pub(super) async fn execute(session: &mut Session, parsed: &Parsed) -> Result<Re
         "ls" => read::ls(session.client()?, parsed).await,
         "printwatches" => Ok(watch::print_watches(session, parsed)),
         "reconfig" => ensemble::reconfig(session.client()?, parsed).await,
-        "removewatches" => watch::remove(session.client()?, parsed).await,
+        "removewatches" => watch::remove(session, parsed).await,
         "set" => write::set(session.client()?, parsed).await,
         "setAcl" => acl::set(session.client()?, parsed).await,
         "setquota" => quota::set(session.client()?, parsed).await,

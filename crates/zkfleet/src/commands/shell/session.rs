@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use zk_client::{Client, Options, Sasl, SessionState, WatchEvent};
+use zk_client::{Client, Options, Sasl, SessionState};
 
 use super::flags::Flags;
 use super::spec::Parsed;
@@ -95,6 +95,13 @@ impl Session {
         self.prints_watches.store(on, Ordering::Relaxed);
     }
 
+    /// An event that no server sends.
+    pub(super) fn show_event(&self, kind: &str, path: &str) {
+        if let Some(print) = self.show.0.as_ref().filter(|_| self.prints_watches()) {
+            print(event_text(kind, path, -1));
+        }
+    }
+
     /// zkCli's prompt, without the number and the bracket behind.
     pub(super) fn prompt(&self) -> String {
         let state = match self.client.as_ref().map(Client::state) {
@@ -134,7 +141,10 @@ async fn show_events(
         let text = tokio::select! {
             biased;
             event = events.next() => match event {
-                Some(event) => event_text(&event),
+                Some(event) => {
+                    let zxid = event.zxid.map_or(-1, |zxid| zxid.0);
+                    event_text(event.kind.name(), &event.path, zxid)
+                }
                 None => {
                     // The session is over; its last state is told.
                     if is_on.load(Ordering::Relaxed) {
@@ -155,9 +165,7 @@ async fn show_events(
     }
 }
 
-fn event_text(event: &WatchEvent) -> String {
-    let zxid = event.zxid.map_or(-1, |zxid| zxid.0);
-    let (kind, path) = (event.kind.name(), &event.path);
+fn event_text(kind: &str, path: &str, zxid: i64) -> String {
     format!(
         "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:{kind} path:{path} zxid: {zxid}\n"
     )
@@ -171,18 +179,12 @@ fn state_text(state: SessionState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zk_proto::Zxid;
     use zk_proto::watch::EventType;
 
     #[test]
     fn events_are_zkclis() {
-        let event = WatchEvent {
-            kind: EventType::NodeDataChanged,
-            path: "/cli".to_owned(),
-            zxid: Some(Zxid(17)),
-        };
         assert_eq!(
-            event_text(&event),
+            event_text(EventType::NodeDataChanged.name(), "/cli", 17),
             "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:NodeDataChanged path:/cli zxid: 17\n"
         );
     }

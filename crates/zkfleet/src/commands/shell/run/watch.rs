@@ -1,7 +1,7 @@
 //! addWatch, removewatches, printwatches.
 
 use serde_json::json;
-use zk_client::Client;
+use zk_client::{Client, WatchKind};
 use zk_proto::request::{AddWatchRequest, Request};
 use zk_proto::watch::{AddWatchMode, WatcherType};
 
@@ -23,7 +23,8 @@ pub(super) async fn add(client: &Client, parsed: &Parsed) -> Result<Report, Trou
     Ok(Report::new().json(json!({ "path": path })))
 }
 
-pub(super) async fn remove(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
+pub(super) async fn remove(session: &Session, parsed: &Parsed) -> Result<Report, Trouble> {
+    let client = session.client()?;
     let path = parsed.arg(0);
     paths::check(path)?;
     let of = if parsed.has("c") {
@@ -37,12 +38,29 @@ pub(super) async fn remove(client: &Client, parsed: &Parsed) -> Result<Report, T
     } else {
         WatcherType::Any
     };
+    let kinds = client.watch_kinds(path, of);
     if parsed.has("l") && !client.state().is_connected() {
         client.forget_watches(path, of);
     } else {
         client.remove_watches(path, of).await?;
     }
+    for kind in removal_events(&kinds) {
+        session.show_event(kind, path);
+    }
     Ok(Report::new().json(json!({ "path": path })))
+}
+
+/// What Apache's client tells the watchers that it has removed (`ZKWatchManager.removeWatcher`); no
+/// server sends this.
+fn removal_events(kinds: &[WatchKind]) -> Vec<&'static str> {
+    use WatchKind::{Child, Data, Exist, Persistent, PersistentRecursive};
+    let events: [(&[WatchKind], _); 3] = [
+        (&[Persistent, PersistentRecursive], "PersistentWatchRemoved"),
+        (&[Child], "ChildWatchRemoved"),
+        (&[Data, Exist], "DataWatchRemoved"),
+    ];
+    let is_told = |(of, _): &(&[WatchKind], _)| of.iter().any(|kind| kinds.contains(kind));
+    events.into_iter().filter(is_told).map(|(_, event)| event).collect()
 }
 
 pub(super) fn print_watches(session: &mut Session, parsed: &Parsed) -> Report {
