@@ -10,7 +10,7 @@ use std::sync::Arc;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode, MultiOp, Request};
 use zk_proto::txn::Txn;
-use zk_proto::{Jute, OpCode, Reader, SessionId, Zxid};
+use zk_proto::{OpCode, SessionId, Zxid};
 use zk_tree::auth::{Identity, mask_digests};
 
 /// A line of the audit log.
@@ -114,14 +114,14 @@ impl Asked {
         Some(Asked::One { operation, path, mode, acl })
     }
 
-    /// What is told of a setData or setACL without a path, with these bytes behind it.
-    pub(crate) fn nowhere(op: OpCode, rest: &[u8]) -> Asked {
-        let (operation, acl) = match op {
-            // A list that cannot be read is not told.
-            OpCode::SetAcl => ("setAcl", AclBytes::read(&mut Reader::new(rest)).ok().map(acl_text)),
-            _ => ("setData", None),
-        };
-        Asked::One { operation, path: None, mode: None, acl }
+    /// The same of a request whose path is null.
+    pub(crate) fn nowhere(request: &Request<'_>) -> Option<Asked> {
+        Some(match Asked::of(request)? {
+            Asked::One { operation, mode, acl, .. } => {
+                Asked::One { operation, path: None, mode, acl }
+            }
+            multi @ Asked::Multi(_) => multi,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use zk_proto::request::{AuthPacket, Request, RequestHeader};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{DecodeError, ErrorCode, Jute, OpCode};
 use zk_tree::auth::{self, AuthOutcome, Identity};
-use zk_tree::{ConnId, Proposal, Tree, is_well_formed};
+use zk_tree::{ConnId, Proposal, Tree, check_create_mode, is_well_formed};
 
 /// Where the path stands in most requests: behind the header.
 const PATH_AT: usize = 8;
@@ -68,12 +68,8 @@ impl Core {
             // Apache reads it where there is no way back but to close.
             Err(_) if op == OpCode::Auth => self.drop_connection(conn, fx),
             // A null path is readable there, and no path.
-            Err(DecodeError::Null { at: PATH_AT })
-                if matches!(op, OpCode::SetData | OpCode::SetAcl) =>
-            {
-                let asked = || Asked::nowhere(op, frame.get(PATH_AT + 4..).unwrap_or_default());
-                let asked = self.options.audit.then(asked);
-                self.write_nowhere(tree, now, (conn, header.xid, op), asked, fx);
+            Err(DecodeError::Null { at: PATH_AT }) if op.is_write() => {
+                self.write_nowhere(tree, now, (conn, header.xid, op), frame, fx);
             }
             Ok(None) | Err(_) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
@@ -124,25 +120,41 @@ impl Core {
         }
     }
 
-    /// A write without a path fails like one with a bad path: behind the checks of the session.
+    /// A write with a null path. In Apache the record is read to its end first, and then comes what is
+    /// checked before the path (`PrepRequestProcessor.pRequest2Txn`).
     fn write_nowhere(
         &mut self,
         tree: &Tree,
         now: Times,
         (conn, xid, op): (ConnId, i32, OpCode),
-        asked: Option<Asked>,
+        frame: &[u8],
         fx: &mut Effects,
     ) {
+        // Null has the length -1; an empty path has 0, and is none either.
+        let mut frame = frame.to_vec();
+        frame[PATH_AT..PATH_AT + 4].fill(0);
+        let mut r = zk_proto::Reader::with_limits(&frame[PATH_AT..], self.options.limits);
+        let request = Request::read(op, &mut r);
+        let refused = match &request {
+            Ok(Some(Request::Create(create))) => {
+                check_create_mode(create, tree.options().extended_types).err()
+            }
+            Ok(Some(Request::SetData(_) | Request::SetAcl(_))) => Some(ErrorCode::BadArguments),
+            _ => None,
+        };
+        let (Ok(Some(request)), Some(code)) = (request, refused) else {
+            return self.refuse(tree, conn, xid, ErrorCode::MarshallingError, fx);
+        };
         if self.admission == Admission::ReadOnly {
             return self.refuse(tree, conn, xid, ErrorCode::NotReadOnly, fx);
         }
         let Some(connection) = self.conns.get(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
         let closing = self.sessions.get(session).is_none_or(|s| s.is_closing);
-        let code = if closing { ErrorCode::SessionExpired } else { ErrorCode::BadArguments };
+        let code = if closing { ErrorCode::SessionExpired } else { code };
         let answer = Answer::Request { conn, xid, op };
         self.propose(tree, now, session, xid, &identities, &Proposal::Refused(code), answer, fx);
-        self.note_for_audit(conn, identities, || asked);
+        self.note_for_audit(conn, identities, || Asked::nowhere(&request));
     }
 
     /// An answer without a body, in its turn.

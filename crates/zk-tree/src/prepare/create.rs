@@ -16,7 +16,7 @@ impl Preparer<'_> {
         request: &Create<'_>,
         out: &mut Vec<u8>,
     ) -> Result<OpCode, ErrorCode> {
-        let mode = self.check_mode(request)?;
+        let mode = check_create_mode(request, self.tree.options.extended_types)?;
         let (parent_path, _) = path::split(&request.path).ok_or(ErrorCode::BadArguments)?;
         if request.path.contains('\0') {
             return Err(ErrorCode::BadArguments);
@@ -61,21 +61,6 @@ impl Preparer<'_> {
         Ok(request.op)
     }
 
-    fn check_mode(&self, request: &Create<'_>) -> Result<CreateMode, ErrorCode> {
-        let mode = CreateMode::from_flags(request.flags).ok_or(ErrorCode::BadArguments)?;
-        if mode.is_ttl() && !self.tree.options.extended_types {
-            return Err(ErrorCode::Unimplemented);
-        }
-        let is_ttl_op = request.op == OpCode::CreateTtl;
-        if mode.is_ttl() != is_ttl_op && (mode.is_ttl() || request.ttl_ms >= 0) {
-            return Err(ErrorCode::BadArguments);
-        }
-        if is_ttl_op && EphemeralOwner::ttl(request.ttl_ms).is_none() {
-            return Err(ErrorCode::BadArguments);
-        }
-        Ok(mode)
-    }
-
     fn new_node(
         &self,
         place: Place,
@@ -104,6 +89,25 @@ impl Preparer<'_> {
             place,
         }
     }
+}
+
+/// Flags and TTL of a create, which Apache checks before anything else.
+pub fn check_create_mode(
+    request: &Create<'_>,
+    extended_types: bool,
+) -> Result<CreateMode, ErrorCode> {
+    let mode = CreateMode::from_flags(request.flags).ok_or(ErrorCode::BadArguments)?;
+    if mode.is_ttl() && !extended_types {
+        return Err(ErrorCode::Unimplemented);
+    }
+    let is_ttl_op = request.op == OpCode::CreateTtl;
+    if mode.is_ttl() != is_ttl_op && (mode.is_ttl() || request.ttl_ms >= 0) {
+        return Err(ErrorCode::BadArguments);
+    }
+    if is_ttl_op && EphemeralOwner::ttl(request.ttl_ms).is_none() {
+        return Err(ErrorCode::BadArguments);
+    }
+    Ok(mode)
 }
 
 /// A name with its number, of ten digits at least.

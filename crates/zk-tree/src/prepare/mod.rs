@@ -7,6 +7,7 @@ mod create;
 mod multi;
 mod pending;
 
+pub use create::check_create_mode;
 pub use multi::is_well_formed;
 pub use pending::Pending;
 

@@ -5,10 +5,10 @@ use super::state::{Owner, State, Znode, is_valid_path, parent};
 use super::wire::Bytes;
 use super::{code, quota};
 use std::rc::Rc;
-use zk_proto::OpCode;
 use zk_proto::request::{
     Create, MultiOp, MultiRequest, Request, SetAclRequest, SetDataRequest, VersionedPath,
 };
+use zk_proto::{OpCode, Reader};
 
 /// What the rules depend on besides the state.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -88,6 +88,38 @@ pub fn perform(
     }
 }
 
+/// What a write with a null path fails with, given what stands behind its header; `None` if it counts as
+/// one that cannot be read. Flags come before the path, the end of the record before the flags (5.1).
+#[must_use]
+pub fn without_path(rules: Rules, op: OpCode, body: &[u8]) -> Option<i32> {
+    let with_empty_path = [&[0; 4], body.strip_prefix(&[0xff; 4])?].concat();
+    match Request::read(op, &mut Reader::new(&with_empty_path)).ok()?? {
+        Request::Create(body) => owner(rules, 0, &body, op).err(),
+        Request::SetData(_) | Request::SetAcl(_) => Some(code::BAD_ARGUMENTS),
+        _ => None,
+    }
+}
+
+/// What a new znode lives by, by flags and operation (3.1 and 5.1).
+fn owner(rules: Rules, session: i64, request: &Create<'_>, op: OpCode) -> Result<Owner, i32> {
+    let is_ttl = match request.flags {
+        0..=4 => false,
+        5 | 6 if !rules.extended_types => return Err(code::UNIMPLEMENTED),
+        5 | 6 => true,
+        _ => return Err(code::BAD_ARGUMENTS),
+    };
+    match op {
+        OpCode::CreateTtl if is_ttl && (1..=0xff_ffff_ffff).contains(&request.ttl_ms) => {
+            Ok(Owner::Ttl(request.ttl_ms))
+        }
+        OpCode::CreateTtl => Err(code::BAD_ARGUMENTS),
+        _ if is_ttl => Err(code::BAD_ARGUMENTS),
+        OpCode::CreateContainer => Ok(Owner::Container),
+        _ if matches!(request.flags, 1 | 3) => Ok(Owner::Session(session)),
+        _ => Ok(Owner::Nobody),
+    }
+}
+
 struct Draft<'a> {
     state: State,
     changes: Vec<Change>,
@@ -162,7 +194,7 @@ impl Draft<'_> {
     }
 
     fn create(&mut self, request: &Create<'_>, op: OpCode) -> Result<Done, i32> {
-        let owner = self.owner(request, op)?;
+        let owner = owner(self.rules, self.asker.session, request, op)?;
         let sequential = matches!(request.flags, 2 | 3 | 6);
         let above = parent(&request.path).ok_or(code::BAD_ARGUMENTS)?.to_string();
         if request.path.contains('\0') {
@@ -198,26 +230,6 @@ impl Draft<'_> {
             OpCode::Create => (OpCode::Create, body.0),
             _ => (OpCode::Create2, body.stat(&stat).0),
         })
-    }
-
-    /// What the new znode lives by, by flags and operation (3.1 and 5.1).
-    fn owner(&self, request: &Create<'_>, op: OpCode) -> Result<Owner, i32> {
-        let is_ttl = match request.flags {
-            0..=4 => false,
-            5 | 6 if !self.rules.extended_types => return Err(code::UNIMPLEMENTED),
-            5 | 6 => true,
-            _ => return Err(code::BAD_ARGUMENTS),
-        };
-        match op {
-            OpCode::CreateTtl if is_ttl && (1..=0xff_ffff_ffff).contains(&request.ttl_ms) => {
-                Ok(Owner::Ttl(request.ttl_ms))
-            }
-            OpCode::CreateTtl => Err(code::BAD_ARGUMENTS),
-            _ if is_ttl => Err(code::BAD_ARGUMENTS),
-            OpCode::CreateContainer => Ok(Owner::Container),
-            _ if matches!(request.flags, 1 | 3) => Ok(Owner::Session(self.asker.session)),
-            _ => Ok(Owner::Nobody),
-        }
     }
 
     fn add(

@@ -1,8 +1,7 @@
 //! Transactions: given out, applied, recovered.
 
 use super::{Cause, Committed, Expected, Fact, Input, Oracle, SessionView, Settlement};
-use crate::model::code;
-use crate::model::write::{Asker, Wish, perform};
+use crate::model::write::{Asker, Wish, perform, without_path};
 use crate::record::{Conn, Picture};
 use std::ops::Bound::{Excluded, Included};
 use std::rc::Rc;
@@ -72,7 +71,7 @@ impl Oracle {
                 let wish = match &request {
                     Ok(Some(Request::CloseSession)) => Wish::CloseSession,
                     Ok(Some(request)) => Wish::Request(request),
-                    _ => Wish::Refused(code::BAD_ARGUMENTS),
+                    _ => Wish::Refused(without_path(rules, op, &asked.frame[8..])?),
                 };
                 act(session, &asked.ids, wish)
             }

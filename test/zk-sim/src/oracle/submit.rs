@@ -2,6 +2,7 @@
 
 use super::{Asked, Expected, Fact, Input, Oracle, Phase};
 use crate::model::wire::Bytes;
+use crate::model::write::without_path;
 use crate::model::{acl::Id, code, password};
 use crate::record::Conn;
 use std::collections::VecDeque;
@@ -157,7 +158,7 @@ impl Oracle {
                 Err(_) if op == OpCode::Auth => return self.end(conn, "unreadable auth packet"),
                 // A null path can be read, and is a bad one.
                 Err(DecodeError::Null { at: 8 })
-                    if matches!(op, OpCode::SetData | OpCode::SetAcl) =>
+                    if without_path(self.terms.rules, op, &frame[8..]).is_some() =>
                 {
                     match self.is_read_only {
                         true => Expected::Refusal(code::NOT_READ_ONLY),
