@@ -35,7 +35,11 @@ pub async fn session_is_resumed(env: Env) {
     let zk = env.connect(Env::connector().with_detached()).await.unwrap();
     let (id, session) = (zk.session_id(), zk.session().clone());
     zk.create(&path, b"", &EPHEMERAL).await.unwrap();
+    // Its task outlives it: if its connection were taken away, it would take the session back.
+    let mut states = zk.state_watcher();
     drop(zk);
+    let closed = async { while states.changed().await != SessionState::Closed {} };
+    soon("the first client does not end", closed).await;
     let zk = env.connect(Env::connector().with_session(session)).await.unwrap();
     assert_eq!(zk.session_id(), id);
     zk.create(&env.at("second"), b"", &PERSISTENT).await.unwrap();
