@@ -293,7 +293,7 @@ def quorum_seeds():
         seed("quorum", "leader-" + name, bytes([1]) + content)
     seed("quorum", "vote", bytes([2]) + i32(0) + i64(1, zxid, 1, 1) + i32(2) + buffer(config))
     seed("quorum", "greeting", bytes([3]) + i64(-65535, 2) + buffer("10.0.0.1:3888|[::1]:3888"))
-    seed("quorum", "config", bytes([4]) + config.encode())
+    seed("quorum", "config", bytes([4]) + config.encode() + b"\n")
 
 
 request_seeds()
