@@ -32,7 +32,10 @@ fuzz_target!(|input: &[u8]| {
             if let Ok(notification) = Notification::read(bytes) {
                 notification.put_frame(&mut out);
                 let again = Notification::read(&out[4..]).expect("what was written can be read");
-                assert_eq!(again.config.unwrap_or_default(), notification.config.unwrap_or_default());
+                assert_eq!(
+                    again.config.unwrap_or_default(),
+                    notification.config.unwrap_or_default()
+                );
                 assert_eq!((again.leader, again.zxid), (notification.leader, notification.zxid));
             }
         }

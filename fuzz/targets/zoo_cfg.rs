@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use zk_server::config::{Options, Override, parse, parse_member, properties};
+use zk_server::config::{Member, Options, Override, parse, properties};
 use zkfleet_fuzz::Tape;
 
 fuzz_target!(|input: &[u8]| {
@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         Ok(loaded) => drop(format!("{:?}", loaded.config)),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    let _ = parse_member(&flags);
+    let _ = Member::parse(&flags);
     for entry in properties::parse(text).unwrap_or_default() {
         assert!(entry.line <= entry.last_line);
     }
