@@ -90,7 +90,9 @@ impl Ensemble {
         } else if let Some(sid) = key.strip_prefix("weight.") {
             self.weights.insert(Sid(number(sid)?), number(value)?);
         } else if key == "version" {
-            self.version = i64::from_str_radix(value, 16).map_err(|_| EnsembleError::Number {
+            // A zxid; what is below 0 would be printed as something else.
+            let version = i64::from_str_radix(value, 16).ok().filter(|version| *version >= 0);
+            self.version = version.ok_or_else(|| EnsembleError::Number {
                 key: key.to_owned(),
                 value: value.to_owned(),
             })?;

@@ -58,6 +58,7 @@ fn what_is_wrong_is_named() {
         ("server.x=h:1:2", "server.x: x is no number"),
         ("server.1=h:1:2;2181;2281", "server.1: 2181;2281 is no port"),
         ("version=xyz", "version: xyz is no number"),
+        ("version=-f", "version: -f is no number"),
         ("group.1=1:x", "group.1: x is no number"),
         ("server.1=h:1:2\ngroup.1=1\ngroup.2=1", "server 1 is in several groups"),
         ("server.1=h:1:2\nserver.2=h:1:2\ngroup.1=1", "server 2 is in no group"),
