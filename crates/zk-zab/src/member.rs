@@ -16,7 +16,7 @@ use crate::HostPort;
 /// One member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
-    /// At least one.
+    /// At least one; sorted, since their order says nothing.
     pub addresses: Vec<MemberAddress>,
     /// What it does in the ensemble.
     pub role: Role,
@@ -25,7 +25,7 @@ pub struct Member {
 }
 
 /// One way to reach a member.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct MemberAddress {
     /// A name, an IPv4 address or an IPv6 address without brackets.
     pub host: String,
@@ -81,11 +81,9 @@ impl fmt::Display for Role {
 }
 
 impl fmt::Display for Member {
-    /// The printed form of the config znode: the role always, several addresses sorted by host.
+    /// The printed form of the config znode: the role always.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut addresses = self.addresses.iter().collect::<Vec<_>>();
-        addresses.sort_by(|a, b| a.host.cmp(&b.host));
-        for (at, address) in addresses.into_iter().enumerate() {
+        for (at, address) in self.addresses.iter().enumerate() {
             let bar = if at == 0 { "" } else { "|" };
             let quorum = HostPort { host: address.host.clone(), port: address.quorum_port };
             write!(f, "{bar}{quorum}:{}:{}", address.election_port, self.role)?;
@@ -116,6 +114,7 @@ impl Member {
             }
             addresses.push(address);
         }
+        addresses.sort();
         Ok(Member { addresses, role: role.unwrap_or(Role::Participant), client })
     }
 }

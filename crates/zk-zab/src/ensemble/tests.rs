@@ -50,6 +50,13 @@ fn spaces_comments_and_a_missing_version_are_legal() {
     assert_eq!((ensemble.version, ensemble.members.len()), (0, 1));
 }
 
+/// Found by fuzzing: it was printed sorted and compared as it came.
+#[test]
+fn the_order_of_a_members_addresses_says_nothing() {
+    let [one, other] = ["server.1=b:1:2|a:3:4", "server.1=a:3:4|b:1:2"];
+    assert_eq!(Ensemble::parse(one), Ensemble::parse(other));
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     for (text, why) in [
