@@ -12,8 +12,8 @@ pub const MAX_ADDRESS_BYTES: usize = 2048;
 const PROTOCOL_V1: i64 = -65_536;
 /// Several addresses in the greeting (3.6).
 const PROTOCOL_V2: i64 = -65_535;
-/// Notifications with the sender's configuration (3.5).
-const VERSION_WITH_CONFIG: i32 = 2;
+/// Notifications with the sender's configuration (3.5): the newest form, and ours.
+pub const VERSION_WITH_CONFIG: i32 = 2;
 /// A notification of 3.4.5 and older: without the epoch, the version and the configuration.
 const LEN_28: usize = 28;
 /// A notification with a version but without a configuration: taken for one without either.

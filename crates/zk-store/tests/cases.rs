@@ -269,8 +269,8 @@ fn case_f_a_missing_log_is_refused_unless_ordered() {
     }
 }
 
-#[test]
-fn case_f_the_newest_of_several_logs_is_missed_and_purged_ones_are_not() {
+/// Logs 1, 6, b and 10, and snapshots 5, a and f; the last txn is 0x10.
+fn with_several_logs() -> (SimDisk, Server) {
     let disk = SimDisk::new(512);
     let mut server = Server::simulated(&disk).unwrap();
     for _ in 0..3 {
@@ -281,6 +281,12 @@ fn case_f_the_newest_of_several_logs_is_missed_and_purged_ones_are_not() {
         server.snapshot(SnapshotOptions::default()).unwrap();
     }
     server.create().unwrap();
+    (disk, server)
+}
+
+#[test]
+fn case_f_the_newest_of_several_logs_is_missed_and_purged_ones_are_not() {
+    let (disk, server) = with_several_logs();
     drop(server);
     let newest = disk.fork();
     newest.remove(&path("log.10")).unwrap();
@@ -297,16 +303,7 @@ fn case_f_the_newest_of_several_logs_is_missed_and_purged_ones_are_not() {
 /// in a snapshot.
 #[test]
 fn case_f_logs_that_end_before_the_snapshot_are_refused_unless_ordered() {
-    let disk = SimDisk::new(512);
-    let mut server = Server::simulated(&disk).unwrap();
-    for _ in 0..3 {
-        for _ in 0..5 {
-            server.create().unwrap();
-        }
-        server.log.roll().unwrap();
-        server.snapshot(SnapshotOptions::default()).unwrap();
-    }
-    server.create().unwrap();
+    let (disk, server) = with_several_logs();
     server.log.close().unwrap();
     for entry in disk.list(&dirs().logs()).unwrap() {
         if entry.name.starts_with("zkfleet") {

@@ -12,13 +12,10 @@ pub use ballot::{Candidate, Standing};
 
 use ballot::Heard;
 use round::{Round, is_established};
-use zk_proto::election::{Notification, ServerState};
+use zk_proto::election::{Notification, ServerState, VERSION_WITH_CONFIG};
 use zk_proto::{Sid, Zxid};
 
 use crate::{Configs, Ensemble, Role};
-
-/// The form of our notifications: with the configuration.
-const NOTIFICATION_VERSION: i32 = 2;
 
 /// How long what takes, in ms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -359,7 +356,7 @@ impl Election {
             zxid: vote.candidate.zxid,
             election_epoch: vote.election_epoch,
             peer_epoch: vote.candidate.peer_epoch,
-            version: NOTIFICATION_VERSION,
+            version: VERSION_WITH_CONFIG,
             config: Some(self.configs.committed.to_string().into()),
         };
         out.push(Output::Send { to, notification });

@@ -412,6 +412,11 @@ impl Leader {
         self.deadline_ms = now_ms + self.times.init_ms;
     }
 
+    fn links_at(&self, is_there: impl Fn(Stage) -> bool) -> Vec<LinkId> {
+        let there = self.links.iter().filter(|(_, learner)| is_there(learner.stage));
+        there.map(|(link, _)| *link).collect()
+    }
+
     /// Whether this member and the voters among the followers that `has` are a quorum. An observer
     /// with a voter's sid is none (quorum-protocol 17.4).
     fn has_quorum(&self, has: impl Fn(&Link) -> bool) -> bool {

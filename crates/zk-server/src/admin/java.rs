@@ -7,7 +7,7 @@ use zk_tree::auth::ip_text;
 /// An address and its port, `InetSocketAddress.toString` without what stands in front.
 pub(super) fn address(address: SocketAddr) -> String {
     let ip = ip_text(address.ip());
-    match address.ip().to_canonical().is_ipv6() {
+    match address.is_ipv6() {
         true => format!("[{ip}]:{}", address.port()),
         false => format!("{ip}:{}", address.port()),
     }

@@ -73,10 +73,8 @@ impl Leader {
         if self.phase != Phase::Promising {
             return;
         }
-        self.own.accepted_epoch = self.epoch;
         self.enter(Phase::Collecting, now_ms);
-        let informed = self.links.iter().filter(|(_, l)| matches!(l.stage, Stage::Informed(_)));
-        for link in informed.map(|(link, _)| *link).collect::<Vec<_>>() {
+        for link in self.links_at(|stage| matches!(stage, Stage::Informed(_))) {
             self.tell_epoch(link, out);
         }
         self.enter_epoch(now_ms, out);
@@ -129,10 +127,8 @@ impl Leader {
         if self.phase != Phase::Entering {
             return;
         }
-        self.own.current_epoch = self.epoch;
         self.enter(Phase::Synchronizing, now_ms);
-        let promised = self.links.iter().filter(|(_, l)| matches!(l.stage, Stage::Promised { .. }));
-        for link in promised.map(|(link, _)| *link).collect::<Vec<_>>() {
+        for link in self.links_at(|stage| matches!(stage, Stage::Promised { .. })) {
             self.choose(link, out);
         }
         self.establish(out);

@@ -100,8 +100,7 @@ impl Leader {
         }
         self.phase = Phase::Leading;
         out.push(Output::Lead(self.epoch));
-        let ready = self.links.iter().filter(|(_, learner)| learner.stage == Stage::Ready);
-        for link in ready.map(|(link, _)| *link).collect::<Vec<_>>() {
+        for link in self.links_at(|stage| stage == Stage::Ready) {
             self.tell_up_to_date(link, out);
         }
     }

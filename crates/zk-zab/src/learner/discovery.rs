@@ -40,7 +40,6 @@ impl Learner {
     /// `acceptedEpoch` is on disk.
     pub fn accepted_written(&mut self, out: &mut Vec<Output<'_>>) {
         if self.phase == Phase::Promising {
-            self.arrival.accepted_epoch = self.epoch;
             self.promise(true, out);
         }
     }

@@ -161,7 +161,6 @@ impl Learner {
     /// `currentEpoch` is on disk, behind the history.
     pub fn current_written(&mut self, out: &mut Vec<Output<'_>>) {
         if self.phase == Phase::Entering {
-            self.arrival.current_epoch = self.epoch;
             self.phase = Phase::Ready;
             out.push(Output::Send(FromLearner::Ack(Zxid::new(self.epoch, 0))));
             self.apply(out);
