@@ -80,7 +80,8 @@ impl Core {
         let is_end = self.options.audit && matches!(entry.txn, Txn::CloseSession(_));
         let mut firing =
             Firing { watches, conns: &self.conns, auth, fx, deleted: is_end.then(Vec::new) };
-        let applied = tree.apply(&entry.header, &entry.txn, &mut firing);
+        let plan = self.pending.plan(zxid);
+        let applied = tree.apply_planned(&entry.header, &entry.txn, plan, &mut firing);
         let deleted = firing.deleted.unwrap_or_default();
         self.pending.applied(zxid);
         tell_ephemerals(entry.session(), deleted, fx);

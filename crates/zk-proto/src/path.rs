@@ -21,12 +21,22 @@ pub fn is_valid(path: &str) -> bool {
     if rest.is_empty() {
         return true;
     }
-    // Every write needs this: two loops that a compiler makes fast, and what is rare only if need be.
-    if rest.split(|&b| b == b'/').any(|name| matches!(name, b"" | b"." | b"..")) {
-        return false;
-    }
-    let is_plain = rest.iter().fold(true, |plain, &b| plain & (b' '..0x7f).contains(&b));
-    is_plain || !path.chars().any(is_refused)
+    rest.split(|&b| b == b'/').all(is_plain_name) || path[1..].split('/').all(is_valid_name)
+}
+
+/// Whether a znode may have this name, see [`is_valid`].
+#[must_use]
+pub fn is_valid_name(name: &str) -> bool {
+    is_plain_name(name.as_bytes())
+        || (!matches!(name, "" | "." | "..")
+            && !name.contains('/')
+            && !name.chars().any(is_refused))
+}
+
+/// The usual case, with one look at each byte.
+fn is_plain_name(name: &[u8]) -> bool {
+    let is_plain = |b: &u8| (b' '..0x7f).contains(b) && *b != b'/';
+    !matches!(name, b"" | b"." | b"..") && name.iter().all(is_plain)
 }
 
 fn is_refused(c: char) -> bool {
@@ -106,6 +116,12 @@ mod tests {
             "//",
         ] {
             assert!(!is_valid(bad), "{bad:?}");
+        }
+        for name in ["a", "...", "\u{4e2d}", " "] {
+            assert!(is_valid_name(name), "{name:?}");
+        }
+        for name in ["", ".", "..", "a/b", "/", "\u{4e2d}/", "\0", "\u{e000}"] {
+            assert!(!is_valid_name(name), "{name:?}");
         }
     }
 

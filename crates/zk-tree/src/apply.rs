@@ -4,9 +4,11 @@
 //! fuzzy snapshot of Apache's, whose rules (disk-formats 4.1) make it converge.
 
 use crate::acl_table::AclTable;
+use crate::digest;
 use crate::node::NodeId;
-use crate::tree::Tree;
-use zk_proto::txn::{CreateTxn, Txn, TxnHeader};
+use crate::prepare::{Plan, Step};
+use crate::tree::{NewNode, Tree};
+use zk_proto::txn::{CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnHeader};
 use zk_proto::{EphemeralOwner, ErrorCode, SessionId, Stat, StatPersisted, Zxid, path};
 
 /// What happened to a znode, for watches.
@@ -60,13 +62,25 @@ pub enum Applied {
 }
 
 impl Tree {
-    /// Applies the next transaction.
+    /// Applies the next transaction, which somebody else prepared, or long ago.
     pub fn apply(
         &mut self,
         header: &TxnHeader,
         txn: &Txn<'_>,
         observer: &mut impl Observe,
     ) -> Applied {
+        self.apply_planned(header, txn, Plan::none(), observer)
+    }
+
+    /// Applies the next transaction, which was prepared for this tree.
+    pub fn apply_planned(
+        &mut self,
+        header: &TxnHeader,
+        txn: &Txn<'_>,
+        mut plan: Plan<'_>,
+        observer: &mut impl Observe,
+    ) -> Applied {
+        let plan = &mut plan;
         let applied = match txn {
             Txn::Multi(parts) if txn.is_failure() => {
                 let codes = parts.iter().map(|part| match part {
@@ -76,10 +90,10 @@ impl Tree {
                 Applied::Multi(codes.collect())
             }
             Txn::Multi(parts) => {
-                let parts = parts.iter().map(|part| self.apply_one(header, part, observer));
+                let parts = parts.iter().map(|part| self.apply_one(header, part, plan, observer));
                 Applied::Multi(parts.collect())
             }
-            one => self.apply_one(header, one, observer),
+            one => self.apply_one(header, one, plan, observer),
         };
         // Only now: a snapshot's name must never speak of half a multi (ZOOKEEPER-3127).
         self.last_zxid = self.last_zxid.max(Zxid(header.zxid));
@@ -91,6 +105,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         txn: &Txn<'_>,
+        plan: &mut Plan<'_>,
         observer: &mut impl Observe,
     ) -> Applied {
         let done =
@@ -99,7 +114,7 @@ impl Tree {
             Txn::Create(body) | Txn::Create2(body) => {
                 let owner = if body.ephemeral { header.client_id } else { 0 };
                 let raise = matches!(txn, Txn::Create(_));
-                done(self.create(header, body, owner, raise, observer))
+                done(self.create(header, body, owner, raise, plan, observer))
             }
             Txn::CreateContainer(body) => {
                 let create = CreateTxn {
@@ -109,7 +124,8 @@ impl Tree {
                     ephemeral: false,
                     parent_cversion: body.parent_cversion,
                 };
-                done(self.create(header, &create, EphemeralOwner::CONTAINER.0, false, observer))
+                let owner = EphemeralOwner::CONTAINER;
+                done(self.create(header, &create, owner.0, false, plan, observer))
             }
             Txn::CreateTtl(body) => {
                 let create = CreateTxn {
@@ -120,20 +136,20 @@ impl Tree {
                     parent_cversion: body.parent_cversion,
                 };
                 let owner = EphemeralOwner::ttl(body.ttl_ms).unwrap_or_default();
-                done(self.create(header, &create, owner.0, false, observer))
+                done(self.create(header, &create, owner.0, false, plan, observer))
             }
             Txn::Delete(body) | Txn::DeleteContainer(body) => {
-                match self.delete(&body.path, Zxid(header.zxid), observer) {
+                match self.delete(&body.path, Zxid(header.zxid), plan, observer) {
                     Ok(()) => Applied::Done,
                     Err(code) => Applied::Error(code),
                 }
             }
             Txn::SetData(body) | Txn::Reconfig(body) => {
-                done(self.set_data(header, &body.path, body.data, body.version, observer))
+                done(self.set_data(header, body, plan, observer))
             }
-            Txn::SetAcl(body) => done(self.set_acl(&body.path, body.acl.as_bytes(), body.version)),
+            Txn::SetAcl(body) => done(self.set_acl(body, plan)),
             Txn::CloseSession(paths) => {
-                self.close_session(header, paths.as_deref().unwrap_or_default(), observer);
+                self.close_session(header, paths.as_deref(), plan, observer);
                 Applied::Done
             }
             Txn::CreateSession(_) | Txn::Check(_) => Applied::Done,
@@ -149,10 +165,12 @@ impl Tree {
         body: &CreateTxn<'_>,
         owner: i64,
         raise_on_replay: bool,
+        plan: &mut Plan<'_>,
         observer: &mut impl Observe,
     ) -> Result<Stat, ErrorCode> {
         let (parent_path, name) = path::split(&body.path).ok_or(ErrorCode::BadArguments)?;
-        let parent = self.find(parent_path).ok_or(ErrorCode::NoNode)?;
+        let above_step = plan.next();
+        let parent = self.find_planned(parent_path, above_step).ok_or(ErrorCode::NoNode)?;
         let zxid = header.zxid;
         let above = self.arena[parent].stat();
         let cversion = match body.parent_cversion {
@@ -164,11 +182,11 @@ impl Tree {
             self.before_change(existing);
             self.set_acl_list(existing, body.acl.as_bytes());
             if raise_on_replay {
-                self.raise_parent(parent, parent_path, Some(cversion), zxid);
+                self.raise_parent(parent, parent_path, Some(cversion), zxid, None);
             }
             return Err(ErrorCode::NodeExists);
         }
-        self.raise_parent(parent, parent_path, Some(cversion), zxid);
+        self.raise_parent(parent, parent_path, Some(cversion), zxid, above_step);
         let stat = StatPersisted {
             czxid: zxid,
             mzxid: zxid,
@@ -178,7 +196,12 @@ impl Tree {
             pzxid: zxid,
             ..StatPersisted::default()
         };
-        self.attach(parent, &body.path, (name, hash), body.data, body.acl.as_bytes(), &stat);
+        let crc = match plan.next() {
+            Some(step) => step.crc,
+            None => digest::node_crc(&body.path, body.data, &stat),
+        };
+        let (path, data, acl) = (&*body.path, body.data, body.acl.as_bytes());
+        self.attach(parent, &NewNode { path, name, hash, data, acl, stat: &stat, crc });
         self.quota_delta(&body.path, 1, body.data.map_or(0, <[u8]>::len) as i64);
         if self.quotas.is_stats_path(&body.path) {
             self.recompute_quota_stats(&body.path);
@@ -195,7 +218,14 @@ impl Tree {
     }
 
     /// cversion and pzxid of a parent only go forward: in a replay they may be ahead already.
-    fn raise_parent(&mut self, parent: NodeId, path: &str, cversion: Option<i32>, zxid: i64) {
+    fn raise_parent(
+        &mut self,
+        parent: NodeId,
+        path: &str,
+        cversion: Option<i32>,
+        zxid: i64,
+        step: Option<Step>,
+    ) {
         self.before_change(parent);
         let extra = self.arena[parent].extra_mut();
         match cversion {
@@ -208,20 +238,44 @@ impl Tree {
             None => extra.pzxid = zxid.max(extra.pzxid),
         }
         let path = if path.is_empty() { "/" } else { path };
-        self.refresh_crc(parent, path);
+        self.refresh_planned(parent, path, step);
+    }
+
+    /// The znode at a path, which may be known.
+    fn find_planned(&self, path: &str, step: Option<Step>) -> Option<NodeId> {
+        match step {
+            Some(Step { id: Some(id), .. }) => {
+                debug_assert_eq!(self.find(path), Some(id), "{path}");
+                Some(id)
+            }
+            _ => self.find(path),
+        }
+    }
+
+    /// Brings a znode's summand of the digest up to date, which may be known.
+    fn refresh_planned(&mut self, id: NodeId, path: &str, step: Option<Step>) {
+        match step {
+            Some(step) => self.set_crc(id, path, step.crc),
+            None => self.refresh_crc(id, path),
+        }
     }
 
     fn delete(
         &mut self,
         path: &str,
         zxid: Zxid,
+        plan: &mut Plan<'_>,
         observer: &mut impl Observe,
     ) -> Result<(), ErrorCode> {
         let (parent_path, name) = path::split(path).ok_or(ErrorCode::BadArguments)?;
-        let parent = self.find(parent_path).ok_or(ErrorCode::NoNode)?;
-        self.raise_parent(parent, parent_path, None, zxid.0);
-        let hash = self.child_hash(parent, name);
-        let id = self.child(parent, name, hash).ok_or(ErrorCode::NoNode)?;
+        let above_step = plan.next();
+        let parent = self.find_planned(parent_path, above_step).ok_or(ErrorCode::NoNode)?;
+        self.raise_parent(parent, parent_path, None, zxid.0, above_step);
+        let id = match plan.next() {
+            Some(step) => self.find_planned(path, Some(step)),
+            None => self.child(parent, name, self.child_hash(parent, name)),
+        };
+        let id = id.ok_or(ErrorCode::NoNode)?;
         // Only a damaged log can say so: prepare refuses to delete a znode with children.
         if self.arena[id].num_children() > 0 {
             return Err(ErrorCode::NotEmpty);
@@ -244,19 +298,19 @@ impl Tree {
     fn set_data(
         &mut self,
         header: &TxnHeader,
-        path: &str,
-        data: Option<&[u8]>,
-        version: i32,
+        body: &SetDataTxn<'_>,
+        plan: &mut Plan<'_>,
         observer: &mut impl Observe,
     ) -> Result<Stat, ErrorCode> {
-        let id = self.find(path).ok_or(ErrorCode::NoNode)?;
+        let (path, step) = (&*body.path, plan.next());
+        let id = self.find_planned(path, step).ok_or(ErrorCode::NoNode)?;
         self.before_change(id);
         let old = self.arena[id].data().map_or(0, <[u8]>::len);
-        self.replace_data(id, data);
+        self.replace_data(id, body.data);
         let node = &mut self.arena[id];
-        (node.version, node.mzxid, node.mtime) = (version, header.zxid, header.time_ms);
-        self.refresh_crc(id, path);
-        self.quota_delta(path, 0, data.map_or(0, <[u8]>::len) as i64 - old as i64);
+        (node.version, node.mzxid, node.mtime) = (body.version, header.zxid, header.time_ms);
+        self.refresh_planned(id, path, step);
+        self.quota_delta(path, 0, body.data.map_or(0, <[u8]>::len) as i64 - old as i64);
         let acl = self.acls.get(self.arena[id].acl);
         observer.changed(Change {
             kind: ChangeKind::DataChanged,
@@ -268,29 +322,32 @@ impl Tree {
         Ok(self.stat_of(id))
     }
 
-    fn set_acl(&mut self, path: &str, acl: &[u8], version: i32) -> Result<Stat, ErrorCode> {
-        let id = self.find(path).ok_or(ErrorCode::NoNode)?;
+    fn set_acl(&mut self, body: &SetAclTxn<'_>, plan: &mut Plan<'_>) -> Result<Stat, ErrorCode> {
+        let (path, step) = (&*body.path, plan.next());
+        let id = self.find_planned(path, step).ok_or(ErrorCode::NoNode)?;
         self.before_change(id);
-        self.set_acl_list(id, acl);
-        self.arena[id].extra_mut().aversion = version;
-        self.refresh_crc(id, path);
+        self.set_acl_list(id, body.acl.as_bytes());
+        self.arena[id].extra_mut().aversion = body.version;
+        self.refresh_planned(id, path, step);
         Ok(self.stat_of(id))
     }
 
+    /// Without a list the order is not that of preparing, and the plan is of no use.
     fn close_session(
         &mut self,
         header: &TxnHeader,
-        listed: &[zk_proto::Text<'_>],
+        listed: Option<&[zk_proto::Text<'_>]>,
+        plan: &mut Plan<'_>,
         observer: &mut impl Observe,
     ) {
         let zxid = Zxid(header.zxid);
-        for path in listed {
+        for path in listed.unwrap_or_default() {
             // Missing ones were deleted in the fuzzy window of a snapshot.
-            let _ = self.delete(path, zxid, observer);
+            let _ = self.delete(path, zxid, plan, observer);
         }
         let rest: Vec<String> = self.ephemerals_of(SessionId(header.client_id)).collect();
         for path in rest {
-            let _ = self.delete(&path, zxid, observer);
+            let _ = self.delete(&path, zxid, &mut Plan::none(), observer);
         }
     }
 

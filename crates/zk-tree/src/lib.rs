@@ -29,7 +29,9 @@ mod watch;
 pub use acl_table::{AclId, AclList, AclTable};
 pub use apply::{Applied, Change, ChangeKind, Observe};
 pub use loader::{TreeLoader, Twice};
-pub use prepare::{Pending, PrepareOptions, Preparer, Proposal, check_create_mode, is_well_formed};
+pub use prepare::{
+    Pending, Plan, PrepareOptions, Preparer, Proposal, check_create_mode, is_well_formed,
+};
 pub use quota::StatsTrack;
 pub use snapshot::SnapshotHead;
 pub use tree::{NodeRef, Tree, TreeOptions};

@@ -4,9 +4,10 @@
 //! one or one of its ancestors, and needs no look into the index. Znodes go into the index by the
 //! batch, one shard after the other: a shard fits into the processor's cache, the whole does not.
 
+use crate::digest;
 use crate::index::{Index, SHARDS};
 use crate::node::NodeId;
-use crate::tree::{Tree, TreeOptions};
+use crate::tree::{NewNode, Tree, TreeOptions};
 use zk_proto::{StatPersisted, Zxid, path};
 
 /// A tree in the making.
@@ -59,7 +60,10 @@ impl TreeLoader {
         };
         let Some(parent) = self.parent(parent_path)? else { return Ok(false) };
         let hash = self.tree.child_hash(parent, name);
-        let id = self.tree.attach_unindexed(parent, path, (name, hash), data, acl, &stat);
+        let stat = &stat;
+        let crc = digest::node_crc(path, data, stat);
+        let new = NewNode { path, name, hash, data, acl, stat, crc };
+        let id = self.tree.attach_unindexed(parent, &new);
         self.waiting[Index::shard(hash)].push((hash, id));
         self.path.clear();
         self.path.push_str(path);

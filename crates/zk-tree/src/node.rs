@@ -225,6 +225,7 @@ impl Arena {
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(node),
             _ => {
+                make_room();
                 let mut chunk = Vec::with_capacity(CHUNK);
                 chunk.push(node);
                 self.chunks.push(chunk);
@@ -252,6 +253,12 @@ impl Arena {
         self[id] = Node::new("", None, &StatPersisted::default());
         self.free.push(id);
     }
+}
+
+/// Makes room for the payloads of the next chunk at once: glibc asks the kernel for each page of a
+/// thread's heap, but keeps what it got.
+fn make_room() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(120 << 10)));
 }
 
 impl std::ops::Index<NodeId> for Arena {

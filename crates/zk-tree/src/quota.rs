@@ -6,7 +6,7 @@
 
 use crate::tree::Tree;
 use std::collections::BTreeSet;
-use zk_proto::{ErrorCode, path};
+use zk_proto::path;
 
 /// Counts and bytes, -1 where nothing is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,7 @@ pub(crate) struct Quotas {
 }
 
 /// `/p` for `/zookeeper/quota/p/<leaf>`.
-fn governed_path<'a>(path: &'a str, leaf: &str) -> Option<&'a str> {
+pub(crate) fn governed_path<'a>(path: &'a str, leaf: &str) -> Option<&'a str> {
     let below = path.strip_prefix(path::QUOTA)?;
     let (governed, last) = path::split(below)?;
     (last == leaf && !governed.is_empty()).then_some(governed)
@@ -108,6 +108,11 @@ impl Quotas {
         None
     }
 
+    /// Whether a quota is on this path itself.
+    pub(crate) fn is_on(&self, path: &str) -> bool {
+        self.governed.contains(path)
+    }
+
     /// Every path with a quota.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.governed.iter().map(|path| &**path)
@@ -140,16 +145,21 @@ impl Tree {
     /// Counts the governed subtree afresh: when its stats znode is created, and after a load.
     pub(crate) fn recompute_quota_stats(&mut self, stats_path: &str) {
         let Some(governed) = governed_path(stats_path, path::QUOTA_STATS) else { return };
-        let mut usage = StatsTrack { count: 0, bytes: 0, ..StatsTrack::NONE };
-        if let Some(top) = self.get(governed) {
-            let mut todo = vec![top];
-            while let Some(node) = todo.pop() {
-                usage.count += 1;
-                usage.bytes += node.data().map_or(0, <[u8]>::len) as i64;
-                todo.extend(node.children());
-            }
-        }
+        let (count, bytes) = self.count_below(governed);
+        let usage = StatsTrack { count, bytes, ..StatsTrack::NONE };
         self.write_quota_stats(stats_path, usage);
+    }
+
+    /// Znodes and bytes of data at a path and below it.
+    pub(crate) fn count_below(&self, top: &str) -> (i64, i64) {
+        let (mut count, mut bytes) = (0, 0);
+        let mut todo: Vec<_> = self.get(top).into_iter().collect();
+        while let Some(node) = todo.pop() {
+            count += 1;
+            bytes += node.data().map_or(0, <[u8]>::len) as i64;
+            todo.extend(node.children());
+        }
+        (count, bytes)
     }
 
     /// Counts every quota afresh, as Apache does after it loaded a snapshot.
@@ -165,37 +175,24 @@ impl Tree {
     #[must_use]
     pub fn quota_of(&self, path: &str) -> Option<(String, StatsTrack, StatsTrack)> {
         let governed = self.quotas.governing(path)?;
-        let [limits, usage] = self.quota_on(governed);
+        let [limits, usage] = self.tracks_on(governed);
         Some((governed.to_string(), limits, usage))
     }
 
     /// Every path with a quota, with its limits and its usage.
     pub fn quotas(&self) -> impl Iterator<Item = (&str, [StatsTrack; 2])> {
-        self.quotas.paths().map(|governed| (governed, self.quota_on(governed)))
+        self.quotas.paths().map(|governed| (governed, self.tracks_on(governed)))
     }
 
-    fn quota_on(&self, governed: &str) -> [StatsTrack; 2] {
-        [path::QUOTA_LIMITS, path::QUOTA_STATS].map(|leaf| {
-            let node = self.get(&quota_node(governed, leaf));
-            node.map_or(StatsTrack::NONE, |node| StatsTrack::parse(node.data().unwrap_or_default()))
-        })
+    fn tracks_on(&self, governed: &str) -> [StatsTrack; 2] {
+        [path::QUOTA_LIMITS, path::QUOTA_STATS]
+            .map(|leaf| self.track(governed, leaf).unwrap_or(StatsTrack::NONE))
     }
 
-    /// Whether hard quotas allow a change. Judged by applied usage, as in Apache; what does not
-    /// change passes even above its limit, and so does everything while nobody counts.
-    pub(crate) fn check_quota(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
-        let Some((governed, limits, usage)) = self.quota_of(path) else { return Ok(()) };
-        if self.find(&quota_node(&governed, path::QUOTA_STATS)).is_none() {
-            return Ok(());
-        }
-        let over =
-            |limit: i64, used: i64, delta: i64| delta != 0 && limit > -1 && used + delta > limit;
-        if over(limits.count_hard_limit, usage.count, count)
-            || over(limits.byte_hard_limit, usage.bytes, bytes)
-        {
-            return Err(ErrorCode::QuotaExceeded);
-        }
-        Ok(())
+    /// What one of a quota's two znodes says, if it is there.
+    pub(crate) fn track(&self, governed: &str, leaf: &str) -> Option<StatsTrack> {
+        let node = self.get(&quota_node(governed, leaf))?;
+        Some(StatsTrack::parse(node.data().unwrap_or_default()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tree itself: looking up, and the few ways in which it can change.
 
 use crate::acl_table::{AclId, AclList, AclTable};
-use crate::digest::{self, ContentCrc};
+use crate::digest;
 use crate::index::Index;
 use crate::node::{Arena, Node, NodeId};
 use crate::quota::Quotas;
@@ -53,6 +53,21 @@ pub struct Tree {
     pub(crate) snapshot_generation: u16,
 }
 
+/// A znode that is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewNode<'a> {
+    pub(crate) path: &'a str,
+    /// The last component of the path.
+    pub(crate) name: &'a str,
+    /// See [`Tree::child_hash`].
+    pub(crate) hash: u32,
+    pub(crate) data: Option<&'a [u8]>,
+    pub(crate) acl: &'a [u8],
+    pub(crate) stat: &'a StatPersisted,
+    /// Its summand of the digest.
+    pub(crate) crc: u32,
+}
+
 impl Tree {
     /// The tree of a new server: the root and what is below `/zookeeper` (client-protocol 7.2).
     #[must_use]
@@ -69,8 +84,10 @@ impl Tree {
             if let Some((parent, name)) = path::split(path)
                 && let Some(parent) = tree.find(parent)
             {
-                let hash = tree.child_hash(parent, name);
-                tree.attach(parent, path, (name, hash), Some(b""), acl, &stat);
+                let (hash, data) = (tree.child_hash(parent, name), Some(&b""[..]));
+                let crc = digest::node_crc(path, data, &stat);
+                let stat = &stat;
+                tree.attach(parent, &NewNode { path, name, hash, data, acl, stat, crc });
             }
         }
         tree
@@ -168,34 +185,20 @@ impl Tree {
     }
 
     /// Puts a new znode under a parent; neither the parent's stat nor the digest of others changes.
-    pub(crate) fn attach(
-        &mut self,
-        parent: NodeId,
-        path: &str,
-        (name, hash): (&str, u32),
-        data: Option<&[u8]>,
-        acl: &[u8],
-        stat: &StatPersisted,
-    ) -> NodeId {
-        let id = self.attach_unindexed(parent, path, (name, hash), data, acl, stat);
+    pub(crate) fn attach(&mut self, parent: NodeId, new: &NewNode<'_>) -> NodeId {
+        let id = self.attach_unindexed(parent, new);
         self.index.insert(&self.arena, id);
         id
     }
 
     /// As [`Tree::attach`]; the index does not know of it.
-    pub(crate) fn attach_unindexed(
-        &mut self,
-        parent: NodeId,
-        path: &str,
-        (name, hash): (&str, u32),
-        data: Option<&[u8]>,
-        acl: &[u8],
-        stat: &StatPersisted,
-    ) -> NodeId {
+    pub(crate) fn attach_unindexed(&mut self, parent: NodeId, new: &NewNode<'_>) -> NodeId {
+        let &NewNode { path, name, hash, data, acl, stat, crc } = new;
+        debug_assert_eq!(crc, digest::node_crc(path, data, stat), "{path}");
         let mut node = Node::new(name, data, stat);
         node.parent = parent;
         node.acl = self.acls.intern(acl);
-        node.crc = digest::node_crc(path, data, stat);
+        node.crc = crc;
         node.snapshot = self.snapshot_generation;
         let first = self.arena[parent].first_child();
         node.next = first;
@@ -291,9 +294,16 @@ impl Tree {
     /// Brings a znode's summand of the digest up to date after its data or stat changed.
     pub(crate) fn refresh_crc(&mut self, id: NodeId, path: &str) {
         let node = &self.arena[id];
-        let new = digest::node_crc(path, node.data(), &node.stat());
-        let old = std::mem::replace(&mut self.arena[id].crc, new);
-        self.digest = digest::replace(self.digest, old, new);
+        let crc = digest::node_crc(path, node.data(), &node.stat());
+        self.set_crc(id, path, crc);
+    }
+
+    /// As [`Tree::refresh_crc`], with the summand that the znode will have.
+    pub(crate) fn set_crc(&mut self, id: NodeId, path: &str, crc: u32) {
+        let node = &mut self.arena[id];
+        debug_assert_eq!(crc, digest::node_crc(path, node.data(), &node.stat()), "{path}");
+        let old = std::mem::replace(&mut node.crc, crc);
+        self.digest = digest::replace(self.digest, old, crc);
     }
 
     /// The zxid of the last transaction that was applied.
@@ -371,11 +381,6 @@ impl Tree {
     #[must_use]
     pub fn options(&self) -> TreeOptions {
         self.options
-    }
-
-    /// A new znode's CRC from its content, for prepare.
-    pub(crate) fn content_crc(&self, id: NodeId, path: &str) -> ContentCrc {
-        ContentCrc::new(path, self.arena[id].data())
     }
 }
 

@@ -48,7 +48,7 @@ pub enum EnsembleError {
         error: MemberError,
     },
     /// A member in two groups.
-    #[error("server {0} is in several groups")]
+    #[error("server {0} is in several groups; leave it in one")]
     Groups(Sid),
     /// Groups or weights, and a participant in no group.
     #[error("server {0} is in no group; give it one, or remove all groups and weights")]

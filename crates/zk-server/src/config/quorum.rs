@@ -176,5 +176,9 @@ fn ensemble(keys: &mut Keys) -> Ensemble {
             _ => keys.reject(&format!("weight.{id}"), &value, "it must be a whole number"),
         }
     }
+    if let Err(error) = ensemble.check() {
+        let key = ensemble.groups.keys().next().map_or("weight".into(), |id| format!("group.{id}"));
+        keys.error(&key, format!("{key}: {error}"));
+    }
     ensemble
 }

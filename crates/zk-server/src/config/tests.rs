@@ -324,6 +324,13 @@ fn ensembles_are_parsed_and_refused_for_now() {
         "#]],
     );
     check(
+        "server.1=a:2888:3888\nserver.2=b:2888:3888\ngroup.1=1\nweight.1=1\n",
+        expect![[r#"
+            zoo.cfg:5: error: server.1: 2 participants make an ensemble, which this version cannot form yet; to run standalone, remove the server lines
+            zoo.cfg:7: error: group.1: server 2 is in no group; give it one, or remove all groups and weights
+        "#]],
+    );
+    check(
         "server.3=c:2888:3888:observer\n",
         expect![[r#"
         zoo.cfg:5: error: server.3: observers need an ensemble of several participants

@@ -1,7 +1,8 @@
 //! Creates of all kinds (client-protocol 5.1 and 5.2).
 
-use super::Preparer;
 use super::pending::{Content, Place, Prospect};
+use super::quota::Delta;
+use super::{After, Preparer};
 use crate::digest::ContentCrc;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode};
@@ -29,17 +30,23 @@ impl Preparer<'_> {
         } else {
             Text::Borrowed(&*request.path)
         };
-        if !path::is_valid(&path) {
+        // The rest of the path leads to a znode, so it is valid; but `/` is none in `//a`.
+        let (_, name) = path::split(&path).ok_or(ErrorCode::BadArguments)?;
+        if &*path == "/" {
+            return Err(ErrorCode::NodeExists);
+        }
+        if parent_path == "/" || !path::is_valid_name(name) {
             return Err(ErrorCode::BadArguments);
         }
-        let Err(place) = self.pending.look(self.tree, &path) else {
+        let Err(place) = self.pending.look_below(self.tree, &parent, &path, name) else {
             return Err(ErrorCode::NodeExists);
         };
         if matches!(self.kind(&parent), OwnerKind::Ephemeral(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         let length = request.data.map_or(0, <[u8]>::len);
-        self.check_quota(&path, 1, length as i64)?;
+        let change = Delta { count: 1, bytes: length as i64 };
+        self.check_quota(&path, change)?;
         let owner = match request.op {
             OpCode::CreateContainer => EphemeralOwner::CONTAINER,
             OpCode::CreateTtl => {
@@ -57,6 +64,7 @@ impl Preparer<'_> {
         self.put(parent_path, parent);
         let node = self.new_node(place, &path, request.data, &fixed, owner);
         self.put(&path, node);
+        self.count_quota(&path, change, After::New(request.data));
         write_txn(request, path, mode, acl, parent_cversion, out);
         Ok(request.op)
     }
@@ -86,6 +94,7 @@ impl Preparer<'_> {
             acl,
             data_len: data.map_or(0, <[u8]>::len),
             content: Content::Known(ContentCrc::new(path, data)),
+            id: None,
             place,
         }
     }

@@ -6,16 +6,22 @@
 mod create;
 mod multi;
 mod pending;
+mod plan;
+mod quota;
 
 pub use create::check_create_mode;
 pub use multi::is_well_formed;
 pub use pending::Pending;
+pub use plan::Plan;
+pub(crate) use plan::Step;
 
 use crate::auth::{AuthOptions, Identity};
 use crate::digest::ContentCrc;
+use crate::quota::{StatsTrack, governed_path};
 use crate::reap::is_due;
 use crate::tree::Tree;
 use pending::{Content, Prospect};
+use quota::{Delta, Quota};
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Request, SetAclRequest, SetDataRequest, VersionedPath};
 use zk_proto::txn::{
@@ -91,6 +97,14 @@ pub struct Preparer<'t> {
     pub over_quota: Option<Box<str>>,
 }
 
+/// A znode after a write.
+#[derive(Clone, Copy)]
+enum After<'a> {
+    New(Option<&'a [u8]>),
+    Set(Option<&'a [u8]>),
+    Gone,
+}
+
 /// Offset of the operation in an encoded header: behind three longs and an int.
 const OP_AT: usize = 28;
 
@@ -126,6 +140,7 @@ impl Preparer<'_> {
             }
         };
         out[start + OP_AT..start + TxnHeader::MIN_LEN].copy_from_slice(&op.code().to_be_bytes());
+        self.pending.quotas.settle();
         if self.options.digest && outcome.is_ok() {
             let tree_digest = self.pending.digest(self.tree) as i64;
             TxnDigest { version: DIGEST_VERSION, tree_digest }.write(out);
@@ -155,6 +170,16 @@ impl Preparer<'_> {
 
     fn look(&self, path: &str) -> Result<Prospect, ErrorCode> {
         self.pending.look(self.tree, path).map_err(|_| ErrorCode::NoNode)
+    }
+
+    /// As [`Preparer::look`], and the error of a path that no znode can have. One that leads to a
+    /// znode is valid, but for the alias of the root.
+    fn look_valid(&self, path: &str) -> Result<Prospect, ErrorCode> {
+        match self.look(path) {
+            Ok(node) if !path.is_empty() => Ok(node),
+            _ if !path::is_valid(path) => Err(ErrorCode::BadArguments),
+            found => found,
+        }
     }
 
     fn put(&mut self, path: &str, node: Prospect) {
@@ -198,21 +223,54 @@ impl Preparer<'_> {
         mut parent: Prospect,
         mut node: Prospect,
     ) {
+        let change = Delta { count: -1, bytes: -(node.data_len as i64) };
         parent.num_children -= 1;
         parent.stat.pzxid = parent.stat.pzxid.max(self.header.zxid);
         self.put(parent_path, parent);
         node.exists = false;
         self.put(path, node);
+        self.count_quota(path, change, After::Gone);
     }
 
-    fn check_quota(&mut self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+    fn check_quota(&mut self, path: &str, change: Delta) -> Result<(), ErrorCode> {
         if !self.options.enforce_quota {
             return Ok(());
         }
-        self.tree.check_quota(path, count, bytes).inspect_err(|_| {
+        self.pending.quotas.check(self.tree, path, change).inspect_err(|_| {
             // Apache's `PathUtils.getTopNamespace`.
             self.over_quota = path.split('/').nth(1).map(Box::from);
         })
+    }
+
+    /// A write changes so much; the znode is there afterwards with `data`, or is gone. To be called
+    /// when the change is noted.
+    fn count_quota(&mut self, path: &str, change: Delta, after: After<'_>) {
+        if !self.options.enforce_quota {
+            return;
+        }
+        let (tree, zxid) = (self.tree, self.zxid());
+        self.pending.quotas.count(tree, zxid, path, change);
+        let track = match after {
+            After::Gone => None,
+            After::New(data) | After::Set(data) => {
+                Some(StatsTrack::parse(data.unwrap_or_default()))
+            }
+        };
+        if let Some(governed) = governed_path(path, path::QUOTA_LIMITS) {
+            let quota = self.pending.quotas.on(tree, governed);
+            self.pending.quotas.put(zxid, governed, Quota { limits: track, ..quota });
+        } else if let Some(governed) = governed_path(path, path::QUOTA_STATS) {
+            let usage = match after {
+                // Counted afresh, whatever was written.
+                After::New(_) => {
+                    let Delta { count, bytes } = self.pending.count_below(tree, governed);
+                    Some(StatsTrack { count, bytes, ..StatsTrack::NONE })
+                }
+                After::Set(_) | After::Gone => track,
+            };
+            let quota = self.pending.quotas.on(tree, governed);
+            self.pending.quotas.put(zxid, governed, Quota { usage, ..quota });
+        }
     }
 
     fn set_data(
@@ -221,19 +279,18 @@ impl Preparer<'_> {
         out: &mut Vec<u8>,
     ) -> Result<OpCode, ErrorCode> {
         let path = &*request.path;
-        if !path::is_valid(path) {
-            return Err(ErrorCode::BadArguments);
-        }
-        let mut node = self.look(path)?;
+        let mut node = self.look_valid(path)?;
         self.allows(&node, Perms::WRITE)?;
         let length = request.data.map_or(0, <[u8]>::len);
-        self.check_quota(path, 0, length as i64 - node.data_len as i64)?;
+        let change = Delta { count: 0, bytes: length as i64 - node.data_len as i64 };
+        self.check_quota(path, change)?;
         let version = check_version(node.stat.version, request.version)?;
         node.stat.version = version;
         (node.stat.mzxid, node.stat.mtime) = (self.header.zxid, self.header.time_ms);
         node.data_len = length;
         node.content = Content::Known(ContentCrc::new(path, request.data));
         self.put(path, node);
+        self.count_quota(path, change, After::Set(request.data));
         SetDataTxn { path: request.path.clone(), data: request.data, version }.write(out);
         Ok(OpCode::SetData)
     }
@@ -265,10 +322,7 @@ impl Preparer<'_> {
         out: &mut Vec<u8>,
     ) -> Result<OpCode, ErrorCode> {
         let path = &*request.path;
-        if !path::is_valid(path) {
-            return Err(ErrorCode::BadArguments);
-        }
-        let node = self.look(path)?;
+        let node = self.look_valid(path)?;
         self.allows(&node, Perms::READ)?;
         let version = check_version(node.stat.version, request.version)?;
         CheckVersionTxn { path: request.path.clone(), version }.write(out);

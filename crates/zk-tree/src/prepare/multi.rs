@@ -38,6 +38,7 @@ impl Preparer<'_> {
         }
         if failed {
             self.pending.take_back();
+            self.pending.quotas.take_back();
         } else {
             self.pending.keep();
         }

@@ -3,6 +3,8 @@
 //! A request is checked against the tree plus these changes, in the order in which requests get
 //! their zxids.
 
+use super::plan::{Plan, Planned, Step};
+use super::quota::{Delta, Quotas};
 use crate::acl_table::{AclId, AclList};
 use crate::digest::{self, ContentCrc};
 use crate::node::NodeId;
@@ -12,7 +14,7 @@ use hashbrown::hash_table::Entry;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use zk_proto::acl::AclBytes;
-use zk_proto::{StatPersisted, Zxid};
+use zk_proto::{StatPersisted, Zxid, path};
 
 /// A znode as it will be.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Prospect {
     pub(super) acl: Option<AclList>,
     pub(super) data_len: usize,
     pub(super) content: Content,
+    /// Where the tree has it, if it is not one that is yet to be created.
+    pub(super) id: Option<NodeId>,
     pub(super) place: Place,
 }
 
@@ -33,8 +37,8 @@ pub(super) struct Prospect {
 pub(super) enum Content {
     /// Their part of the CRC.
     Known(ContentCrc),
-    /// Those of a znode in the tree.
-    Stored(NodeId),
+    /// Those of the znode in the tree.
+    Stored,
 }
 
 /// Where a znode stands in the table of changes, and what it adds to the digest up to now.
@@ -63,8 +67,9 @@ struct Change {
 #[derive(Debug)]
 pub struct Pending {
     changes: HashTable<Change>,
-    /// What to forget when a zxid is applied.
-    order: VecDeque<(Zxid, u64)>,
+    /// What changes, in the order in which it will; forgotten when its zxid is applied.
+    order: VecDeque<Planned>,
+    pub(super) quotas: Quotas,
     /// The digest after the last prepared transaction, while any is outstanding.
     digest: Option<u64>,
     hasher: foldhash::fast::FixedState,
@@ -96,6 +101,7 @@ impl Pending {
         Pending {
             changes: HashTable::new(),
             order: VecDeque::new(),
+            quotas: Quotas::default(),
             digest: None,
             hasher: foldhash::fast::FixedState::with_seed(seed),
             undo: None,
@@ -124,6 +130,30 @@ impl Pending {
     /// A znode as it will be after all outstanding transactions; without one, the place for it.
     pub(super) fn look(&self, tree: &Tree, path: &str) -> Result<Prospect, Place> {
         let path = if path == "/" { "" } else { path };
+        self.look_or(tree, path, || tree.find(path))
+    }
+
+    /// As [`Pending::look`], for the child `name` of a znode that was looked up.
+    pub(super) fn look_below(
+        &self,
+        tree: &Tree,
+        parent: &Prospect,
+        path: &str,
+        name: &str,
+    ) -> Result<Prospect, Place> {
+        self.look_or(tree, path, || match parent.id {
+            Some(parent) => tree.child(parent, name, tree.child_hash(parent, name)),
+            // It was yet to be when its oldest outstanding change was prepared, and may be there now.
+            None => tree.find(path),
+        })
+    }
+
+    fn look_or(
+        &self,
+        tree: &Tree,
+        path: &str,
+        find: impl FnOnce() -> Option<NodeId>,
+    ) -> Result<Prospect, Place> {
         let hash = self.hash(path);
         if let Some(change) = self.changes.find(hash, |change| change.path == path) {
             let place = Place { hash, crc: change.crc };
@@ -132,7 +162,7 @@ impl Pending {
                 false => Err(place),
             };
         }
-        let Some(id) = tree.find(path) else { return Err(Place { hash, crc: 0 }) };
+        let Some(id) = find() else { return Err(Place { hash, crc: 0 }) };
         let node = &tree.arena[id];
         let acl = (node.acl != AclId::OPEN).then(|| tree.acls.get(node.acl).clone());
         Ok(Prospect {
@@ -141,7 +171,8 @@ impl Pending {
             num_children: node.num_children(),
             acl,
             data_len: node.data().map_or(0, <[u8]>::len),
-            content: Content::Stored(id),
+            content: Content::Stored,
+            id: Some(id),
             place: Place { hash, crc: node.crc },
         })
     }
@@ -153,7 +184,9 @@ impl Pending {
         let crc = if node.exists {
             let content = match node.content {
                 Content::Known(content) => content,
-                Content::Stored(id) => tree.content_crc(id, path),
+                Content::Stored => {
+                    ContentCrc::new(path, node.id.and_then(|id| tree.arena[id].data()))
+                }
             };
             node.content = Content::Known(content);
             content.with_stat(path, &node.stat)
@@ -161,7 +194,7 @@ impl Pending {
             0
         };
         self.digest = Some(digest::replace(self.digest(tree), old, crc));
-        self.order.push_back((zxid, hash));
+        self.order.push_back(Planned { zxid, hash, step: Step { id: node.id, crc } });
         let is_it = |change: &Change| change.path == path;
         match self.changes.entry(hash, is_it, |change| change.hash) {
             Entry::Occupied(mut entry) => {
@@ -186,6 +219,25 @@ impl Pending {
     /// The digest of the tree after all outstanding transactions.
     pub(super) fn digest(&self, tree: &Tree) -> u64 {
         self.digest.unwrap_or(tree.digest)
+    }
+
+    /// Znodes and bytes at a path and below it, after all outstanding transactions.
+    pub(super) fn count_below(&self, tree: &Tree, top: &str) -> Delta {
+        let mut sum = tree.count_below(top);
+        for Change { path, node, .. } in &self.changes {
+            if !path::is_at_or_below(path, top) {
+                continue;
+            }
+            if let Some(id) = tree.find(path) {
+                sum.0 -= 1;
+                sum.1 -= tree.arena[id].data().map_or(0, <[u8]>::len) as i64;
+            }
+            if node.exists {
+                sum.0 += 1;
+                sum.1 += node.data_len as i64;
+            }
+        }
+        Delta { count: sum.0, bytes: sum.1 }
     }
 
     /// From here on, changes can be taken back.
@@ -222,13 +274,16 @@ impl Pending {
         }
     }
 
+    /// What preparing the next transaction to be applied found out.
+    #[must_use]
+    pub fn plan(&self, zxid: Zxid) -> Plan<'_> {
+        Plan::new(zxid, &self.order)
+    }
+
     /// Everything up to `zxid` has been applied.
     pub fn applied(&mut self, zxid: Zxid) {
-        while let Some(&(at, hash)) = self.order.front() {
-            if at > zxid {
-                break;
-            }
-            self.order.pop_front();
+        self.quotas.applied(zxid);
+        while let Some(Planned { hash, .. }) = self.order.pop_front_if(|next| next.zxid <= zxid) {
             let is_it = |change: &Change| change.hash == hash && change.zxid <= zxid;
             if let Ok(entry) = self.changes.find_entry(hash, is_it) {
                 let mut path = entry.remove().0.path;
@@ -241,13 +296,6 @@ impl Pending {
         if self.order.is_empty() {
             self.digest = None;
         }
-    }
-
-    /// Forgets everything: what was outstanding will never be applied.
-    pub fn clear(&mut self) {
-        self.changes.clear();
-        self.order.clear();
-        self.digest = None;
     }
 
     /// Paths of a session's ephemerals after all outstanding transactions, sorted.

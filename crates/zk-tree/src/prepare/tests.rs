@@ -1,5 +1,7 @@
 //! Rules of the single operations as tables, and random programs as a property.
 
+mod quota;
+
 use super::*;
 use crate::{Applied, TreeLoader, TreeOptions};
 use proptest::prelude::*;
@@ -61,7 +63,8 @@ impl World {
     fn apply_next(&mut self) -> Applied {
         let entry = TxnEntry::read(&mut Reader::with_limits(&self.log[self.applied], Limits::NONE))
             .expect("own txn");
-        let applied = self.tree.apply(&entry.header, &entry.txn, &mut ());
+        let plan = self.pending.plan(entry.zxid());
+        let applied = self.tree.apply_planned(&entry.header, &entry.txn, plan, &mut ());
         self.pending.applied(entry.zxid());
         self.applied += 1;
         if let Some(digest) = entry.digest {
@@ -217,38 +220,39 @@ fn closing_a_session_takes_a_path_that_was_somebody_elses_until_just_now() {
 }
 
 #[test]
-fn quotas_count_and_hard_ones_refuse() {
+fn paths_that_no_znode_can_have() {
     let mut w = World::new(0);
-    w.options.enforce_quota = true;
-    for path in ["/q", "/zookeeper/quota/q"] {
-        w.request(create(path, CreateMode::Persistent)).expect(path);
+    w.request(create("/p", CreateMode::Persistent)).expect("create");
+    for path in ["//a", "/p/", "/p/.", "/..", "/p/\u{1}", "/p/\u{e000}", "/p/\0"] {
+        let create = create(path, CreateMode::Persistent);
+        assert_eq!(w.request(create), Err(ErrorCode::BadArguments), "{path:?}");
     }
-    let limits = Request::Create(Create {
-        op: OpCode::Create,
-        path: "/zookeeper/quota/q/zookeeper_limits".into(),
-        data: Some(b"count=-1,bytes=-1=;byteHardLimit=4;countHardLimit=2"),
-        acl: AclBytes::OPEN,
-        flags: 0,
-        ttl_ms: 0,
-    });
-    w.request(limits).expect("limits");
-    w.request(create("/zookeeper/quota/q/zookeeper_stats", CreateMode::Persistent)).expect("stats");
-    assert_eq!(w.request(create("/q/1", CreateMode::Persistent)), Ok(()));
-    assert_eq!(w.request(create("/q/2", CreateMode::Persistent)), Err(ErrorCode::QuotaExceeded));
-    assert_eq!(
-        w.request(set("/q/1", b"abcd", 7)),
-        Err(ErrorCode::QuotaExceeded),
-        "before the version"
-    );
-    assert_eq!(w.request(set("/q/1", b"abc", -1)), Ok(()));
-    let lower = b"count=-1,bytes=-1=;byteHardLimit=1;countHardLimit=2";
-    w.request(set("/zookeeper/quota/q/zookeeper_limits", lower, -1)).expect("limits");
-    assert_eq!(w.request(set("/q/1", b"xyz", -1)), Ok(()), "above its limit, but not more");
-    let (_, _, usage) = w.tree.quota_of("/q/x").expect("governed");
-    assert_eq!((usage.count, usage.bytes), (2, 4));
-    w.request(delete("/q/1", -1)).expect("delete");
-    let (_, _, usage) = w.tree.quota_of("/q").expect("governed");
-    assert_eq!((usage.count, usage.bytes), (1, 1));
+    for path in ["/none//a", "/p//a", "/none/."] {
+        let create = create(path, CreateMode::Persistent);
+        assert_eq!(w.request(create), Err(ErrorCode::NoNode), "the parent is looked for first");
+    }
+    for path in ["", "p", "/p/", "//p", "/none/.", "/\0"] {
+        assert_eq!(w.request(set(path, b"", -1)), Err(ErrorCode::BadArguments), "{path:?}");
+    }
+    assert_eq!(w.request(set("/none", b"", -1)), Err(ErrorCode::NoNode));
+    let root = create("/", CreateMode::Persistent);
+    assert_eq!(w.request(root), Err(ErrorCode::NodeExists));
+    assert_eq!(w.request(set("/", b"", -1)), Ok(()));
+}
+
+/// Its changes never end, so what was known of it when the first was prepared is known for ever.
+#[test]
+fn a_znode_under_changes_without_end_is_looked_at_anew() {
+    let mut w = World::new(1);
+    for path in ["/p", "/p/a", "/p/b", "/p/c"] {
+        assert_eq!(w.request(create(path, CreateMode::Persistent)), Ok(()), "{path}");
+    }
+    let again = |path| (path, create(path, CreateMode::Persistent));
+    for (path, create) in ["/p/a", "/p/b", "/p/c", "/p"].map(again) {
+        assert_eq!(w.request(create), Err(ErrorCode::NodeExists), "{path}");
+        assert_eq!(w.request(set("/p", b"x", -1)), Ok(()));
+    }
+    w.finish();
 }
 
 #[test]

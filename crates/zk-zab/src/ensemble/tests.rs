@@ -67,7 +67,7 @@ fn what_is_wrong_is_named() {
         ("version=xyz", "version: xyz is no number"),
         ("version=-f", "version: -f is no number"),
         ("group.1=1:x", "group.1: x is no number"),
-        ("server.1=h:1:2\ngroup.1=1\ngroup.2=1", "server 1 is in several groups"),
+        ("server.1=h:1:2\ngroup.1=1\ngroup.2=1", "server 1 is in several groups; leave it in one"),
         ("server.1=h:1:2\nserver.2=h:1:2\ngroup.1=1", "server 2 is in no group"),
         ("server.1=h:1:2\nweight.1=2", "server 1 is in no group"),
     ] {

@@ -71,17 +71,10 @@ pub struct Step {
     pub changes: Vec<Change>,
 }
 
-/// Carries a wish out on the state before it. `usage` is the state by which quotas are judged: what
-/// was applied when the write was checked.
+/// Carries a wish out on the state before it, by which its quotas are judged too.
 #[must_use]
-pub fn perform(
-    before: &Rc<State>,
-    usage: &State,
-    rules: Rules,
-    asker: Asker<'_>,
-    wish: Wish<'_>,
-) -> Step {
-    let mut draft = Draft { state: (**before).clone(), changes: Vec::new(), usage, rules, asker };
+pub fn perform(before: &Rc<State>, rules: Rules, asker: Asker<'_>, wish: Wish<'_>) -> Step {
+    let mut draft = Draft { state: (**before).clone(), changes: Vec::new(), before, rules, asker };
     match draft.wish(wish) {
         Ok(body) => Step { after: Rc::new(draft.state), reply: Ok(body), changes: draft.changes },
         Err(error) => Step { after: before.clone(), reply: Err(error), changes: Vec::new() },
@@ -123,7 +116,7 @@ fn owner(rules: Rules, session: i64, request: &Create<'_>, op: OpCode) -> Result
 struct Draft<'a> {
     state: State,
     changes: Vec<Change>,
-    usage: &'a State,
+    before: &'a State,
     rules: Rules,
     asker: Asker<'a>,
 }
@@ -219,7 +212,7 @@ impl Draft<'_> {
         let data = request.data.map(<[u8]>::to_vec);
         let length = data.as_ref().map_or(0, Vec::len) as i64;
         if self.rules.enforce_quota {
-            quota::check(self.usage, &path, 1, length)?;
+            quota::check(self.before, &path, 1, length)?;
         }
         self.add(&path, &above, data, acl, owner);
         let stat = self.state.stat(&path).ok_or(code::NO_NODE)?;
@@ -303,7 +296,7 @@ impl Draft<'_> {
         acl::check(&node.acl, acl::WRITE, self.asker.ids)?;
         let more = request.data.map_or(0, <[u8]>::len) as i64 - node.data_len() as i64;
         if self.rules.enforce_quota {
-            quota::check(self.usage, path, 0, more)?;
+            quota::check(self.before, path, 0, more)?;
         }
         check_version(node.version, request.version)?;
         let Asker { zxid, time, .. } = self.asker;

@@ -41,12 +41,11 @@ impl Oracle {
     /// What the model makes of it; `None` if it has no state to begin with.
     fn commit(&mut self, zxid: i64, cause: Cause, header: &TxnHeader) -> Option<()> {
         let before = self.state(zxid - 1)?.clone();
-        let usage = self.state(self.applied)?.clone();
         let time = self.now.wall_ms;
         let rules = self.terms.rules;
         let mut session = header.client_id;
         let act = |session, ids: &[_], wish| {
-            perform(&before, &usage, rules, Asker { session, ids, zxid, time }, wish)
+            perform(&before, rules, Asker { session, ids, zxid, time }, wish)
         };
         let mut is_close = cause == Cause::Expiry;
         let step = match (cause, &self.input.clone()) {
