@@ -173,7 +173,7 @@ impl Member {
         let zxid = self.core.last_proposed();
         loop {
             let Member { core, tree, watches, fx, .. } = self;
-            let more = core.logged(tree, watches, self.now_ms, zxid, 256, fx);
+            let more = core.committed(tree, watches, self.now_ms, zxid, 256, fx);
             self.carry_out();
             if !more {
                 break;

@@ -1,9 +1,9 @@
-//! What is on disk is applied, its watches fire, its client is answered (Apache
+//! What is committed is applied, its watches fire, its client is answered (Apache
 //! `FinalRequestProcessor`).
 
 use crate::audit::{created_path, tell_ephemerals};
 use crate::effects::{Effects, News};
-use crate::pipeline::{Answer, ConnState, Connection, Core, Work};
+use crate::pipeline::{Answer, ConnState, Connection, Core, Owner, Work};
 use crate::read::{WatchAccess, visits_many};
 use hashbrown::HashMap;
 use zk_proto::request::MultiHeader;
@@ -15,10 +15,9 @@ use zk_tree::auth::AuthOptions;
 use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Tree};
 
 impl Core {
-    /// Everything up to `zxid` is on disk: with a quorum of one, it is committed. Does at most
-    /// `most` pieces of work, and fewer when their answers are large, so that reads get their turns
+    /// Everything up to `zxid` is on the disks of a quorum: alone, on the own one. Does at most `most` pieces of work, and fewer when their answers are large, so that reads get their turns
     /// and answers go out; says whether there is more.
-    pub fn logged(
+    pub fn committed(
         &mut self,
         tree: &mut Tree,
         watches: &mut impl WatchAccess,
@@ -32,29 +31,20 @@ impl Core {
             if fx.is_large() {
                 return true;
             }
-            match self.queue.front() {
-                Some(Work::Txn { zxid, .. }) if *zxid > self.committed => return false,
-                _ => {}
-            }
-            match self.queue.pop_front() {
-                Some(Work::Txn { zxid, len, answer }) => {
+            match self.queue.pop_front_if(|next| match next {
+                Work::Txn { zxid, .. } => *zxid <= self.committed,
+                _ => true,
+            }) {
+                Some(Work::Txn { len, answer, .. }) => {
                     let txn = self.txns.lend(len);
-                    self.apply(tree, watches, now_ms, zxid, txn.bytes(), answer, fx);
+                    let entry = TxnEntry::read(&mut Reader::with_limits(txn.bytes(), Limits::NONE))
+                        .expect("prepare encoded this transaction");
+                    self.apply(tree, watches, now_ms, &entry, answer, fx);
                     self.txns.take_back(txn);
                 }
-                Some(Work::Request { conn, identities, frame }) => {
-                    self.read_now(tree, watches, conn, &identities, &frame, fx);
-                    if visits_many(&frame) {
+                Some(work) => {
+                    if self.carry_out(tree, watches, work, fx) {
                         break;
-                    }
-                }
-                Some(Work::Refused { conn, xid, code }) => {
-                    fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});
-                }
-                Some(Work::Ready { conn, frame, close }) => {
-                    fx.ready(conn, &frame);
-                    if close {
-                        fx.close(conn);
                     }
                 }
                 None => return false,
@@ -63,19 +53,43 @@ impl Core {
         !self.queue.is_empty()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the whole context of one transaction")]
-    fn apply(
+    /// Does something that waited for the transactions before it; whether it was long.
+    pub(crate) fn carry_out(
+        &mut self,
+        tree: &Tree,
+        watches: &mut impl WatchAccess,
+        work: Work,
+        fx: &mut Effects,
+    ) -> bool {
+        match work {
+            Work::Request { conn, identities, frame } | Work::Sync { conn, identities, frame } => {
+                self.read_now(tree, watches, conn, &identities, &frame, fx);
+                return visits_many(&frame);
+            }
+            Work::Refused { conn, xid, code } => {
+                fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});
+            }
+            Work::Ready { conn, frame, close } => {
+                fx.ready(conn, &frame);
+                if close {
+                    fx.close(conn);
+                }
+            }
+            Work::Txn { .. } | Work::Forwarded(_) => {}
+        }
+        false
+    }
+
+    pub(crate) fn apply(
         &mut self,
         tree: &mut Tree,
         watches: &mut impl WatchAccess,
         now_ms: i64,
-        zxid: Zxid,
-        bytes: &[u8],
+        entry: &TxnEntry<'_>,
         answer: Answer,
         fx: &mut Effects,
     ) {
-        let entry = TxnEntry::read(&mut Reader::with_limits(bytes, Limits::NONE))
-            .expect("prepare encoded this transaction");
+        let zxid = entry.zxid();
         let auth = &self.options.prepare.auth;
         let is_end = self.options.audit && matches!(entry.txn, Txn::CloseSession(_));
         let mut firing =
@@ -89,8 +103,8 @@ impl Core {
         if entry.digest.is_some_and(|digest| digest.tree_digest as u64 != tree.digest()) {
             self.counters.digest_mismatches += 1;
         }
-        self.follow_sessions(&entry, answer, now_ms, fx);
-        self.answer_txn(&entry, &applied, answer, tree, fx);
+        self.follow_sessions(entry, answer, now_ms, fx);
+        self.answer_txn(entry, &applied, answer, tree, fx);
     }
 
     /// Sessions open and close when their transactions are applied.
@@ -106,7 +120,7 @@ impl Core {
             (Txn::CreateSession(timeout_ms), Answer::Session { conn, read_only_byte }) => {
                 self.opening -= 1;
                 // Nobody may be there any more; then the session lives its time and expires.
-                let owner = self.conns.contains_key(&conn).then_some(conn);
+                let owner = self.conns.contains_key(&conn).then_some(Owner::Conn(conn));
                 self.sessions.open(session, *timeout_ms, owner, now_ms);
                 self.establish(conn, session, *timeout_ms, read_only_byte, fx);
             }
@@ -116,7 +130,7 @@ impl Core {
             (Txn::CloseSession(_), answer) => {
                 self.options.passwords.closed(session);
                 fx.news.push(News::Ended { session });
-                let owner = self.sessions.close(session).and_then(|s| s.owner);
+                let owner = self.sessions.close(session).and_then(|s| s.owner?.conn());
                 // Expired, or closed on another connection: no word, only the end.
                 if !matches!(answer, Answer::Request { .. })
                     && let Some(conn) = owner

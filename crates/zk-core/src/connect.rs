@@ -2,9 +2,10 @@
 
 use crate::effects::{Effect, Effects, News, Refusal};
 use crate::options::{Admission, Times};
-use crate::pipeline::{Answer, ConnState, Core};
+use crate::pipeline::{Answer, ConnState, Core, Owner};
+use std::sync::Arc;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
-use zk_proto::{Jute, Reader, SessionId};
+use zk_proto::{Jute, OpCode, Reader, SessionId};
 use zk_tree::{ConnId, Proposal, Tree};
 
 impl Core {
@@ -92,6 +93,17 @@ impl Core {
             connection.state = ConnState::Opening;
         }
         let answer = Answer::Session { conn, read_only_byte };
+        if self.is_learning() {
+            let op = OpCode::CreateSession;
+            return self.forward(
+                (session, 0, op),
+                Arc::default(),
+                &timeout_ms.to_be_bytes(),
+                answer,
+                None,
+                fx,
+            );
+        }
         self.propose(tree, now, session, 0, &[], &Proposal::CreateSession(timeout_ms), answer, fx);
     }
 
@@ -105,28 +117,64 @@ impl Core {
     ) {
         let session = request.session_id;
         self.counters.renewals += 1;
-        let before = self.sessions.get(session).and_then(|s| s.owner);
-        let known = self.options.passwords.accepts(session, request.password.unwrap_or_default())
-            && self.sessions.renew(session, conn, timeout_ms, now.monotonic_ms);
-        if !known {
-            // Only a serving member may say that a session is gone (DESIGN R1).
-            if self.admission != Admission::Serving {
-                return self.refuse_connect(conn, session, Refusal::UnknownSession, fx);
+        let is_known =
+            self.options.passwords.accepts(session, request.password.unwrap_or_default());
+        if is_known && self.is_learning() {
+            if let Some(connection) = self.conns.get_mut(&conn) {
+                connection.session = session;
+                connection.state = ConnState::Opening;
             }
-            fx.news.push(News::Refused { conn, session, why: Refusal::UnknownSession });
-            // In its turn: a session that is being closed is gone when that is on disk, not before.
-            let mut frame = Vec::new();
-            let response = ConnectResponse::expired(request.read_only);
-            zk_proto::jute::put_frame(&mut frame, |out| response.write(out));
-            return self.answer_frame(conn, &frame, true, fx);
+            return self.ask_leader(session, conn, timeout_ms, request.read_only, fx);
         }
-        if let Some(old) = before.filter(|&old| old != conn)
+        let read_only = request.read_only;
+        let is_renewed = is_known && self.renew(now, session, Owner::Conn(conn), timeout_ms, fx);
+        self.end_renewal(conn, session, timeout_ms, read_only, is_renewed, fx);
+    }
+
+    /// Gives a session to somebody, if it is alive; its old connection here is closed.
+    pub(crate) fn renew(
+        &mut self,
+        now: Times,
+        session: SessionId,
+        owner: Owner,
+        timeout_ms: i32,
+        fx: &mut Effects,
+    ) -> bool {
+        let before = self.sessions.get(session).and_then(|s| s.owner?.conn());
+        let is_renewed = self.sessions.renew(session, owner, timeout_ms, now.monotonic_ms);
+        if is_renewed
+            && let Some(old) = before.filter(|&old| Owner::Conn(old) != owner)
             && let Some(connection) = self.conns.get_mut(&old)
         {
             connection.state = ConnState::Closing;
             fx.close(old);
         }
-        self.establish(conn, session, timeout_ms, request.read_only.is_some(), fx);
+        is_renewed
+    }
+
+    /// Answers who wanted to renew a session.
+    pub(crate) fn end_renewal(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        timeout_ms: i32,
+        read_only: Option<bool>,
+        is_renewed: bool,
+        fx: &mut Effects,
+    ) {
+        if is_renewed {
+            return self.establish(conn, session, timeout_ms, read_only.is_some(), fx);
+        }
+        // Only a serving member may say that a session is gone (DESIGN R1).
+        if self.admission != Admission::Serving {
+            return self.refuse_connect(conn, session, Refusal::UnknownSession, fx);
+        }
+        fx.news.push(News::Refused { conn, session, why: Refusal::UnknownSession });
+        // In its turn: a session that is being closed is gone when that is on disk, not before.
+        let mut frame = Vec::new();
+        let response = ConnectResponse::expired(read_only);
+        zk_proto::jute::put_frame(&mut frame, |out| response.write(out));
+        self.answer_frame(conn, &frame, true, fx);
     }
 
     /// Tells a client that it has its session.

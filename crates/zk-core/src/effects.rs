@@ -5,7 +5,7 @@ use crate::audit::AuditRecord;
 use std::sync::Arc;
 use zk_proto::response::ReplyHeader;
 use zk_proto::watch::EventType;
-use zk_proto::{Jute, SessionId, Zxid};
+use zk_proto::{Jute, OpCode, SessionId, Zxid};
 use zk_tree::ConnId;
 use zk_tree::auth::Identity;
 
@@ -25,13 +25,34 @@ const KEPT_EFFECTS: usize = 16 << 10;
 /// One thing to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Append a transaction to the log, and report it by [`Core::logged`](crate::Core::logged)
-    /// once it is on disk.
+    /// Append a transaction to the log, and propose it to followers; once it is committed, report it
+    /// by [`Core::committed`](crate::Core::committed).
     Append {
         /// Its zxid.
         zxid: Zxid,
         /// Header, body and digest.
         txn: Span,
+    },
+    /// Ask the leader for something that a client wants.
+    Forward {
+        /// The client's session.
+        session: SessionId,
+        /// The request's xid.
+        cxid: i32,
+        /// What.
+        op: OpCode,
+        /// The request without its header.
+        body: Span,
+        /// What the client has proved to be.
+        identities: Arc<[Identity]>,
+    },
+    /// Ask the leader whether a session is alive, that wants to move here; then
+    /// [`Core::revalidated`](crate::Core::revalidated).
+    Revalidate {
+        /// Which.
+        session: SessionId,
+        /// The timeout in ms that was negotiated with its client.
+        timeout_ms: i32,
     },
     /// Send a frame to a connection.
     Send {
@@ -172,6 +193,18 @@ impl Effects {
 
     pub(crate) fn append(&mut self, zxid: Zxid, txn: Span) {
         self.list.push(Effect::Append { zxid, txn });
+    }
+
+    pub(crate) fn forward(
+        &mut self,
+        (session, cxid, op): (SessionId, i32, OpCode),
+        identities: Arc<[Identity]>,
+        body: &[u8],
+    ) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(body);
+        let body = self.span_from(start);
+        self.list.push(Effect::Forward { session, cxid, op, body, identities });
     }
 
     pub(crate) fn audit(&mut self, record: AuditRecord) {

@@ -7,7 +7,7 @@
 //! The server drives it with sockets and disks, the simulator with neither.
 //!
 //! **The durability rule:** nothing that depends on a transaction (its answer, its events, a read
-//! that shows it) comes out as an effect before the driver reported the transaction as logged.
+//! that shows it) comes out as an effect before the driver reported the transaction as committed and on the own disk.
 //!
 //! Read first: [`Core`] (the pipeline), [`Effects`] (what it wants done), [`Reader`] (reads,
 //! which do not need the pipeline when their session has no write under way).
@@ -15,12 +15,14 @@
 //! Tested by `cargo test -p zk-core`, and by the simulator, which crashes it at every effect.
 //!
 //! Mirrors `PrepRequestProcessor`, `SyncRequestProcessor` and `FinalRequestProcessor` of Apache
-//! ZooKeeper 3.9, with a quorum of one.
+//! ZooKeeper 3.9, and what stands in their place on a follower.
 
 mod audit;
 mod commit;
 mod connect;
 mod effects;
+mod leader;
+mod learner;
 mod options;
 mod pipeline;
 mod read;
@@ -30,7 +32,8 @@ mod txns;
 
 pub use audit::{Asker, AuditRecord};
 pub use effects::{Effect, Effects, News, Refusal, Span};
+pub use learner::LearnError;
 pub use options::{Admission, CoreOptions, Times};
-pub use pipeline::{Core, CoreCounters, TURN_BYTES};
+pub use pipeline::{Core, CoreCounters, LearnerId, Owner, TURN_BYTES};
 pub use read::{Reader, WatchAccess, visits_many};
 pub use throttle::ThrottleOptions;

@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::effects::{Effects, News};
+use crate::learner::{Forward, Learning};
 use crate::options::{Admission, CoreOptions, Times};
 use crate::throttle::Throttle;
 use crate::txns::Txns;
@@ -10,23 +11,25 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use zk_proto::txn::TxnHeader;
-use zk_proto::{ErrorCode, OpCode, SessionId, Zxid};
+use zk_proto::{Epoch, ErrorCode, OpCode, SessionId, Zxid};
 use zk_session::ids::SessionIds;
 use zk_session::tracker::SessionTable;
 use zk_tree::auth::{self, Identity};
 use zk_tree::{ConnId, Pending, Preparer, Proposal, Tree};
 
-/// A member's request pipeline, with a quorum of one.
+/// A member's request pipeline: of one that leads (or is alone), which makes transactions, or of one
+/// that learns them from its leader. A member that changes its part gets a new one.
 ///
 /// The driver calls [`Core::connected`], [`Core::handshake`], [`Core::submit`],
-/// [`Core::disconnected`] for its connections, [`Core::logged`] for its log and [`Core::tick`] for
-/// its clock, each under one lock, and carries out the [`Effects`] in order before that lock is
-/// given to another caller. The tree is the driver's: it is read while requests are prepared and
-/// written only by [`Core::logged`].
+/// [`Core::disconnected`] for its connections, [`Core::committed`] (or [`Core::learned`]) for what a
+/// quorum has on disk and [`Core::tick`] for its clock, each under one lock, and carries out the
+/// [`Effects`] in order before that lock is given to another caller. The tree is the driver's: it is
+/// read while requests are prepared and written only by [`Core::committed`] and [`Core::learned`].
 pub struct Core {
     pub(crate) options: CoreOptions,
+    pub(crate) part: Part,
     pub(crate) admission: Admission,
-    pub(crate) sessions: SessionTable<ConnId>,
+    pub(crate) sessions: SessionTable<Owner>,
     pub(crate) ids: SessionIds,
     pub(crate) conns: HashMap<ConnId, Connection, foldhash::fast::FixedState>,
     pub(crate) pending: Pending,
@@ -44,6 +47,39 @@ pub struct Core {
     pub(crate) last_proposed: Zxid,
     pub(crate) committed: Zxid,
     pub(crate) counters: CoreCounters,
+}
+
+/// What a member does in its ensemble.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// It makes transactions.
+    Leading,
+    /// It learns them from a leader.
+    Learning(Learning),
+}
+
+/// A learner of a leader; the driver numbers their connections and uses no number twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LearnerId(pub u64);
+
+/// Who holds a session's connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// This member.
+    Conn(ConnId),
+    /// A learner.
+    Learner(LearnerId),
+}
+
+impl Owner {
+    /// This member's connection.
+    #[must_use]
+    pub fn conn(self) -> Option<ConnId> {
+        match self {
+            Owner::Conn(conn) => Some(conn),
+            Owner::Learner(_) => None,
+        }
+    }
 }
 
 /// A driver asks its log for room before it gives a transaction's cause to the pipeline, and again
@@ -91,7 +127,7 @@ pub(crate) struct Connection {
 pub(crate) enum ConnState {
     /// No connect request yet.
     New,
-    /// Its session is being opened.
+    /// Its session is being opened, or the leader is asked for it.
     Opening,
     /// It may send requests.
     Live,
@@ -102,8 +138,12 @@ pub(crate) enum ConnState {
 /// Something that waits for the transactions before it.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// A transaction on its way to the log, of so many bytes.
+    /// A transaction on its way to the logs, of so many bytes.
     Txn { zxid: Zxid, len: usize, answer: Answer },
+    /// Something that the leader was asked for.
+    Forwarded(Forward),
+    /// A sync that the leader was asked for; the frame is the request.
+    Sync { conn: ConnId, identities: Arc<[Identity]>, frame: Box<[u8]> },
     /// A request that changes nothing, behind a write of its own session, with the identities
     /// that its connection had when it came: an auth packet behind it does not count for it.
     Request { conn: ConnId, identities: Arc<[Identity]>, frame: Box<[u8]> },
@@ -125,8 +165,8 @@ pub(crate) enum Answer {
 }
 
 impl Core {
-    /// The pipeline of a member that has recovered `tree` and `sessions` (with their timeouts in
-    /// ms). Every session starts anew with its full timeout.
+    /// The pipeline of a member that is alone, or leads from now on, and has recovered `tree` and
+    /// `sessions` (with their timeouts in ms). Every session starts anew with its full timeout.
     #[must_use]
     pub fn new(
         options: CoreOptions,
@@ -139,6 +179,7 @@ impl Core {
         table.restore(sessions, now.monotonic_ms);
         Core {
             ids: SessionIds::new(options.server_id, now.wall_ms.max(0) as u64, tree.last_zxid()),
+            part: Part::Leading,
             admission: Admission::Serving,
             sessions: table,
             conns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(options.hash_seed)),
@@ -154,6 +195,12 @@ impl Core {
             counters: CoreCounters::default(),
             options,
         }
+    }
+
+    /// This member leads in an epoch: its first transaction has the counter 1. Nothing of its own is
+    /// under way.
+    pub fn lead(&mut self, epoch: Epoch) {
+        self.last_proposed = Zxid::new(epoch, 0);
     }
 
     /// Opens or closes the member to clients.
@@ -181,7 +228,7 @@ impl Core {
 
     /// Sessions and their expiry.
     #[must_use]
-    pub fn sessions(&self) -> &SessionTable<ConnId> {
+    pub fn sessions(&self) -> &SessionTable<Owner> {
         &self.sessions
     }
 
@@ -242,6 +289,7 @@ impl Core {
     pub fn disconnected(&mut self, conn: ConnId, heard_ms: i64) {
         if let Some(connection) = self.conns.remove(&conn) {
             self.sessions.touch(connection.session, heard_ms);
+            self.note_ended(connection.session, heard_ms);
         }
     }
 
@@ -255,7 +303,7 @@ impl Core {
         })
     }
 
-    /// Expires sessions; `heard_ms` tells when a connection last sent something, if it is still
+    /// Expires sessions, which is the leader's to do; `heard_ms` tells when a connection last sent something, if it is still
     /// there. Does not more than the log should take at a time ([`TURN_BYTES`]), and says whether
     /// there is more to do.
     pub fn tick(
@@ -265,13 +313,13 @@ impl Core {
         mut heard_ms: impl FnMut(ConnId) -> Option<i64>,
         fx: &mut Effects,
     ) -> bool {
-        if self.admission == Admission::ReadOnly {
+        if self.admission == Admission::ReadOnly || self.is_learning() {
             return false;
         }
         let mut expired = Vec::new();
         self.sessions.expire_due(
             now.monotonic_ms,
-            |_, conn| conn.and_then(&mut heard_ms),
+            |_, owner| owner.and_then(Owner::conn).and_then(&mut heard_ms),
             &mut expired,
         );
         self.expired.extend(expired);
@@ -296,7 +344,7 @@ impl Core {
         max_never_used_ms: i64,
         fx: &mut Effects,
     ) {
-        if self.admission == Admission::ReadOnly {
+        if self.admission == Admission::ReadOnly || self.is_learning() {
             return;
         }
         let proposal = Proposal::Reap { path, max_never_used_ms };

@@ -2,13 +2,14 @@
 
 use crate::audit::Asked;
 use crate::effects::{Effect, Effects};
+use crate::learner::Noted;
 use crate::options::{Admission, MAX_IDENTITIES, MAX_IDENTITY_BYTES, Times};
-use crate::pipeline::{Answer, ConnState, Core, Work};
+use crate::pipeline::{Answer, ConnState, Core, Owner, Work};
 use crate::read::{Reader, WatchAccess};
 use std::sync::Arc;
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
 use zk_proto::response::ReplyHeader;
-use zk_proto::{DecodeError, ErrorCode, Jute, OpCode};
+use zk_proto::{DecodeError, ErrorCode, Jute, Limits, OpCode};
 use zk_tree::auth::{self, AuthOutcome, Identity};
 use zk_tree::{ConnId, Proposal, Tree, check_create_mode, is_well_formed};
 
@@ -46,12 +47,16 @@ impl Core {
         if self.sessions.get(connection.session).is_none() {
             return self.drop_connection(conn, fx);
         }
+        let is_read_only = self.admission == Admission::ReadOnly;
+        if self.is_learning() && (op.is_write() && !is_read_only || op == OpCode::Sync) {
+            return self.ask(conn, header.xid, op, frame, fx);
+        }
         match Request::read(op, &mut r) {
             Ok(Some(Request::Auth(packet))) => self.auth(conn, header, &packet, fx),
             Ok(Some(Request::Multi(multi))) if !is_well_formed(&multi) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx);
             }
-            Ok(Some(_)) if op.is_write() && self.admission == Admission::ReadOnly => {
+            Ok(Some(_)) if op.is_write() && is_read_only => {
                 self.refuse(tree, conn, header.xid, ErrorCode::NotReadOnly, fx);
             }
             Ok(Some(request)) if op.is_write() => {
@@ -89,7 +94,6 @@ impl Core {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
         let answer = Answer::Request { conn, xid, op: request.opcode() };
-        let closing = self.sessions.get(session).is_none_or(|s| s.is_closing);
         let proposal = match request {
             Request::CloseSession => {
                 connection.state = ConnState::Closing;
@@ -98,11 +102,38 @@ impl Core {
                 }
                 Proposal::CloseSession
             }
-            _ if closing => Proposal::Refused(ErrorCode::SessionExpired),
-            request => Proposal::Request(request),
+            request => match self.check_owner(session, Owner::Conn(conn)) {
+                Ok(()) => Proposal::Request(request),
+                Err(code) => Proposal::Refused(code),
+            },
         };
         self.propose(tree, now, session, xid, &identities, &proposal, answer, fx);
         self.note_for_audit(conn, identities, || Asked::of(request));
+    }
+
+    /// Asks the leader for what a client wants: for a transaction, whatever is in the request, or for a
+    /// sync.
+    fn ask(&mut self, conn: ConnId, xid: i32, op: OpCode, frame: &[u8], fx: &mut Effects) {
+        let Some(connection) = self.conns.get_mut(&conn) else { return };
+        let (session, identities) = (connection.session, connection.identities.clone());
+        let body = frame.get(PATH_AT..).unwrap_or_default();
+        if op == OpCode::Sync {
+            return self.forward_sync(conn, (session, xid), identities, frame, body, fx);
+        }
+        if op == OpCode::CloseSession {
+            connection.state = ConnState::Closing;
+            if !self.sessions.set_closing(session) {
+                return;
+            }
+        }
+        let ip = connection.peer;
+        let noted = self.options.audit.then(|| {
+            let mut r = zk_proto::Reader::with_limits(body, self.options.limits);
+            let asked = Request::read(op, &mut r).ok()??;
+            Some(Noted { identities: identities.clone(), ip, asked: Asked::of(&asked)? })
+        });
+        let answer = Answer::Request { conn, xid, op };
+        self.forward((session, xid, op), identities, body, answer, noted.flatten(), fx);
     }
 
     /// The transaction just made is one that the audit log tells of.
@@ -130,16 +161,11 @@ impl Core {
         frame: &[u8],
         fx: &mut Effects,
     ) {
-        // Null has the length -1; an empty path has 0, and is none either.
-        let mut frame = frame.to_vec();
-        frame[PATH_AT..PATH_AT + 4].fill(0);
-        let mut r = zk_proto::Reader::with_limits(&frame[PATH_AT..], self.options.limits);
+        let body = with_empty_path(&frame[PATH_AT..]);
+        let mut r = zk_proto::Reader::with_limits(&body, self.options.limits);
         let request = Request::read(op, &mut r);
         let refused = match &request {
-            Ok(Some(Request::Create(create))) => {
-                check_create_mode(create, tree.options().extended_types).err()
-            }
-            Ok(Some(Request::SetData(_) | Request::SetAcl(_))) => Some(ErrorCode::BadArguments),
+            Ok(Some(request)) => refused_without_path(request, tree),
             _ => None,
         };
         let (Ok(Some(request)), Some(code)) = (request, refused) else {
@@ -281,6 +307,36 @@ impl Core {
         reader.answer(frame, &mut fx.bytes);
         let frame = fx.span_from(start);
         fx.list.push(Effect::Send { conn, frame, is_reply: true });
+    }
+}
+
+/// A request's body with an empty path where it has a null path: the length of null is -1.
+fn with_empty_path(body: &[u8]) -> Vec<u8> {
+    let mut body = body.to_vec();
+    body[..4].fill(0);
+    body
+}
+
+/// What Apache refuses a write for before it looks at its path, if that is null.
+fn refused_without_path(request: &Request<'_>, tree: &Tree) -> Option<ErrorCode> {
+    match request {
+        Request::Create(create) => check_create_mode(create, tree.options().extended_types).err(),
+        Request::SetData(_) | Request::SetAcl(_) => Some(ErrorCode::BadArguments),
+        _ => None,
+    }
+}
+
+/// The same of a request whose body has a null path.
+pub(crate) fn code_without_path(
+    op: OpCode,
+    body: &[u8],
+    tree: &Tree,
+    limits: Limits,
+) -> Option<ErrorCode> {
+    let body = with_empty_path(body);
+    match Request::read(op, &mut zk_proto::Reader::with_limits(&body, limits)) {
+        Ok(Some(request)) => refused_without_path(&request, tree),
+        _ => None,
     }
 }
 

@@ -50,7 +50,7 @@ impl Member {
             }
             fx.clear();
             let Some(zxid) = logged else { return };
-            if !self.core.logged(&mut self.tree, &mut self.watches, 0, zxid, 9, &mut fx) {
+            if !self.core.committed(&mut self.tree, &mut self.watches, 0, zxid, 9, &mut fx) {
                 logged = None;
             }
         }
@@ -250,7 +250,7 @@ fn lines_of_the_audit_log_end_a_turn_as_answers_do() {
     });
     let zxid = last.last().unwrap();
     let mut fx = Effects::new();
-    let more = member.core.logged(&mut member.tree, &mut member.watches, 0, zxid, 1000, &mut fx);
+    let more = member.core.committed(&mut member.tree, &mut member.watches, 0, zxid, 1000, &mut fx);
     let lines = fx.list.iter().filter(|effect| matches!(effect, Effect::Audit(_))).count();
     assert!(more && (200..300).contains(&lines), "{lines} lines in a turn");
     fx.clear();

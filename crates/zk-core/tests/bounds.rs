@@ -70,7 +70,7 @@ impl Member {
             let Some(zxid) = logged else { return };
             fx = Effects::new();
             let (tree, watches) = (&mut self.tree, &mut self.watches);
-            while self.core.logged(tree, watches, 1000, zxid, 64, &mut fx) {}
+            while self.core.committed(tree, watches, 1000, zxid, 64, &mut fx) {}
             assert_eq!(self.core.counters().digest_mismatches, 0);
         }
     }

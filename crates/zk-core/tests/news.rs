@@ -54,7 +54,7 @@ impl Member {
         let mut fx = Effects::new();
         let last = self.core.last_proposed();
         let mut watches = Watches::new(1);
-        while self.core.logged(&mut self.tree, &mut watches, 1, last, 99, &mut fx) {}
+        while self.core.committed(&mut self.tree, &mut watches, 1, last, 99, &mut fx) {}
         fx.news
     }
 }

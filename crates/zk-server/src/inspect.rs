@@ -191,7 +191,7 @@ impl Inspect for Member {
         let gate = self.engine.gate.lock();
         let mut due: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
         for (id, timeout_ms) in gate.core.sessions().to_sorted() {
-            let owner = gate.core.sessions().get(id).and_then(|session| session.owner);
+            let owner = gate.core.sessions().get(id).and_then(|session| session.owner?.conn());
             let heard = owner
                 .and_then(|conn| gate.conns.get(&conn))
                 .map(|conn| conn.heard_ms.load(Ordering::Relaxed));

@@ -75,6 +75,8 @@ impl Engine {
                     }
                     note(conn, &mut state, dirty);
                 }
+                // A member that is alone asks nobody.
+                Effect::Forward { .. } | Effect::Revalidate { .. } => {}
                 Effect::Audit(record) => {
                     if let Some(audit) = &self.audit {
                         audit.add(record);

@@ -267,7 +267,7 @@ impl Engine {
         // those of a connection that has ended, wait for the watches alone.
         let more = {
             let mut watches = self.watches.lock();
-            core.logged(&mut tree, &mut *watches, now_ms, zxid, APPLY_TURN, fx)
+            core.committed(&mut tree, &mut *watches, now_ms, zxid, APPLY_TURN, fx)
         };
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
         let left = self.dispatch(&mut gate);

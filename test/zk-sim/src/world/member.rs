@@ -138,7 +138,7 @@ fn outs(fx: &Effects) -> Vec<Out> {
             }
             Effect::Close { conn } => outs.push(Out::Close(conn.0)),
             // Nobody here asks for it.
-            Effect::Audit(_) => {}
+            Effect::Forward { .. } | Effect::Revalidate { .. } | Effect::Audit(_) => {}
         }
     }
     outs
@@ -271,7 +271,7 @@ impl World {
         self.emit(Record::Logged { zxid, now: self.now })?;
         self.drive(|member, now, fx| {
             let Member { core, tree, watches, unfinished, .. } = member;
-            let more = core.logged(tree, watches, now.monotonic_ms, Zxid(zxid), most, fx);
+            let more = core.committed(tree, watches, now.monotonic_ms, Zxid(zxid), most, fx);
             *unfinished = more.then_some(zxid);
         })?;
         if self.mutates(Mutant::DoubleApply, 100) {
