@@ -19,6 +19,7 @@ mod ensemble;
 pub mod leader;
 pub mod learner;
 mod member;
+pub mod peer;
 
 pub use address::HostPort;
 pub use ensemble::{Configs, Ensemble, EnsembleError};

@@ -41,6 +41,8 @@ pub struct Disk {
     pub accepted: Epoch,
     pub current: Epoch,
     pub log: Vec<Txn>,
+    /// It was wiped, and has not got the history of a leader since.
+    pub is_damaged: bool,
     /// What is to be done in the files of the epochs, and in the log: each in order, and neither
     /// waits for the other.
     work: [VecDeque<Io>; 2],

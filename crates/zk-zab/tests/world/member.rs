@@ -1,13 +1,13 @@
-//! A driver for the machines of one member.
+//! A driver for one member.
 
 use std::collections::BTreeMap;
 
-use zk_proto::election::ServerState;
 use zk_proto::quorum::{FromLeader, FromLearner, Touched};
 use zk_proto::{Epoch, Limits, Sid, Zxid};
-use zk_zab::election::{Election, ElectionTimes, Output as Elect, Standing};
-use zk_zab::leader::{Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, Plan};
-use zk_zab::learner::{Arrival, Learner, Output as Learn, Silence};
+use zk_zab::election::{ElectionTimes, Output as Elect};
+use zk_zab::leader::{LeaderTimes, LinkId, Output as Lead, Plan};
+use zk_zab::learner::Output as Learn;
+use zk_zab::peer::{History, Peer, PeerOptions, Rest, Turn, Wants};
 use zk_zab::{Configs, Role};
 
 use super::Message;
@@ -18,11 +18,13 @@ const TIMES: LeaderTimes = LeaderTimes { tick_ms: 100, init_ms: 1000, sync_ms: 5
 /// A learner dials so often, so many ms apart, before it looks again.
 const DIALS: u32 = 5;
 const REDIAL_MS: u64 = 100;
+/// And so long, where nobody answers.
+const PATIENCE_MS: u64 = 300;
 
 /// What a member does to the world.
 pub enum Effect {
     Send(Sid, Message),
-    /// It follows this one from now on.
+    /// It dials the quorum port of this one.
     Join(Sid),
     /// It dials everybody: who is dead refuses.
     Probe,
@@ -30,27 +32,36 @@ pub enum Effect {
     Leads(i32, Vec<Txn>),
     /// It commits or serves these.
     Committed(Vec<Txn>),
+    /// It was damaged, and votes again with this history.
+    Mended(Vec<Txn>),
 }
 
 pub struct Member {
     pub sid: Sid,
     pub disk: Disk,
     configs: Configs,
-    election: Election,
+    /// `None` while it is down.
+    peer: Option<Peer>,
     part: Part,
-    dials: u32,
+    /// Connections that came while it was not known who leads.
+    waiting: Vec<(Sid, LinkId)>,
 }
 
 /// What it does.
 enum Part {
-    Down,
     Looking,
+    /// It dials somebody, for the how many-th time, and again at that time.
+    Joining {
+        leader: Sid,
+        dials: u32,
+        redial_ms: Option<u64>,
+        link: LinkId,
+    },
     Learning(Box<Following>),
     Leading(Box<Reign>),
 }
 
 struct Following {
-    learner: Learner,
     leader: Sid,
     link: LinkId,
     /// The snapshot that is taken, beside the log.
@@ -58,12 +69,9 @@ struct Following {
     /// Appended, on disk or not.
     log: Vec<Txn>,
     is_serving: bool,
-    /// When it dials again, since nobody listened.
-    redial_ms: Option<u64>,
 }
 
 struct Reign {
-    leader: Leader,
     links: BTreeMap<LinkId, Sid>,
     /// All of its history, on disk or not.
     log: Vec<Txn>,
@@ -73,32 +81,26 @@ struct Reign {
 
 impl Member {
     pub fn new(sid: Sid, configs: &Configs) -> Member {
-        let role = Role::Observer;
-        let election = Election::new(sid, role, configs.clone(), false, ElectionTimes::default());
         Member {
             sid,
             disk: Disk::default(),
             configs: configs.clone(),
-            election,
-            part: Part::Down,
-            dials: 0,
+            peer: None,
+            part: Part::Looking,
+            waiting: Vec::new(),
         }
     }
 
     pub fn is_up(&self) -> bool {
-        !matches!(self.part, Part::Down)
+        self.peer.is_some()
     }
 
     pub fn leads(&self) -> bool {
-        matches!(&self.part, Part::Leading(reign) if reign.leader.is_leading())
+        self.serves_under() == Some(self.sid)
     }
 
     pub fn serves_under(&self) -> Option<Sid> {
-        match &self.part {
-            Part::Leading(reign) if reign.leader.is_leading() => Some(self.sid),
-            Part::Learning(following) if following.is_serving => Some(following.leader),
-            _ => None,
-        }
+        self.peer.as_ref().filter(|peer| peer.is_serving()).and_then(Peer::leader)
     }
 
     pub fn has_work(&self) -> bool {
@@ -110,219 +112,264 @@ impl Member {
         if self.is_up() {
             return Vec::new();
         }
-        self.election = Election::new(
-            self.sid,
-            Role::Observer,
-            self.configs.clone(),
-            false,
-            ElectionTimes::default(),
-        );
+        let options = PeerOptions {
+            sid: self.sid,
+            role: Role::Observer,
+            accepts_configs: false,
+            election: ElectionTimes::default(),
+            times: TIMES,
+            epoch_floor: Epoch(0),
+            admits_strangers: true,
+        };
+        self.peer = Some(Peer::new(options, self.configs.clone()));
         self.look(now_ms)
     }
 
     pub fn crash(&mut self, kept: usize) -> bool {
-        let was_up = self.is_up();
-        self.part = Part::Down;
+        let was_up = self.peer.take().is_some();
+        self.waiting.clear();
+        self.part = Part::Looking;
         self.disk.crash(kept);
         was_up
+    }
+
+    /// Everything on its disk is gone.
+    pub fn wipe(&mut self) {
+        self.disk = Disk::default();
+        self.disk.is_damaged = true;
     }
 
     /// Looks for a leader; whatever is on its way to the disk gets there first.
     fn look(&mut self, now_ms: u64) -> Vec<Effect> {
         while self.disk.complete(0).is_some() {}
         self.part = Part::Looking;
-        let standing = Standing { zxid: self.disk.last(), epoch: i64::from(self.disk.current.0) };
-        let mut out = Vec::new();
-        self.election.look(now_ms, standing, &mut out);
-        self.elect(now_ms, out)
+        let history = History {
+            accepted_epoch: self.disk.accepted,
+            current_epoch: self.disk.current,
+            last_zxid: self.disk.last(),
+            // A short window, so that the log is looked at too.
+            window: self.disk.log.iter().rev().take(4).rev().map(|txn| txn.zxid).collect(),
+            is_damaged: self.disk.is_damaged,
+        };
+        self.with(now_ms, |peer, wants| peer.look(now_ms, history, wants))
     }
 
-    fn elect(&mut self, now_ms: u64, out: Vec<Elect>) -> Vec<Effect> {
+    /// Lets the machines do something, and carries out what they want.
+    fn with<'a>(
+        &mut self,
+        now_ms: u64,
+        act: impl FnOnce(&mut Peer, &mut Wants<'a>),
+    ) -> Vec<Effect> {
+        let Some(peer) = &mut self.peer else { return Vec::new() };
+        let mut wants = Wants::default();
+        act(peer, &mut wants);
+        let Wants { elect, learn, lead, turn } = wants;
         let mut effects = Vec::new();
-        for output in out {
+        for output in elect {
             match output {
                 Elect::Send { to, notification } => {
                     effects.push(Effect::Send(to, Message::Vote(notification)));
                 }
                 Elect::Dial => effects.push(Effect::Probe),
-                Elect::Adopt(_) => {}
-                Elect::Elected { state: ServerState::Leading, .. } => {
-                    effects.extend(self.lead(now_ms));
-                }
-                Elect::Elected { leader, .. } => effects.push(Effect::Join(leader)),
+                Elect::Adopt(_) | Elect::Elected { .. } => {}
             }
+        }
+        // It leads from now on, and its first wishes are those of a leader.
+        if turn == Some(Turn::Reign) {
+            let (log, committed) = (self.disk.log.clone(), self.disk.last());
+            let reign = Reign { links: BTreeMap::new(), log, committed, epoch: None };
+            self.part = Part::Leading(Box::new(reign));
+        }
+        self.follow(learn, &mut effects);
+        self.reign(now_ms, lead, &mut effects);
+        match turn {
+            Some(Turn::Reign) => {
+                for (from, link) in std::mem::take(&mut self.waiting) {
+                    effects.extend(self.receive(now_ms, from, Message::Dial(link)));
+                }
+            }
+            Some(turn) => {
+                for (from, link) in std::mem::take(&mut self.waiting) {
+                    effects.push(Effect::Send(from, Message::Refused(link)));
+                }
+                effects.extend(self.take(now_ms, turn));
+            }
+            None => {}
         }
         effects
     }
 
-    fn lead(&mut self, now_ms: u64) -> Vec<Effect> {
-        let own = Incumbent {
-            sid: self.sid,
-            configs: self.configs.clone(),
-            accepted_epoch: self.disk.accepted,
-            current_epoch: self.disk.current,
-            last_zxid: self.disk.last(),
-            epoch_floor: Epoch(0),
-            admits_strangers: false,
+    fn take(&mut self, now_ms: u64, turn: Turn) -> Vec<Effect> {
+        let join = |leader| {
+            let (dials, redial_ms, link) = (0, Some(now_ms), LinkId(0));
+            Part::Joining { leader, dials, redial_ms, link }
         };
-        let log = self.disk.log.clone();
-        // A short window, so that the log is looked at too.
-        let window: Vec<_> = log.iter().rev().take(4).rev().map(|txn| txn.zxid).collect();
-        let mut out = Vec::new();
-        let leader = Leader::new(now_ms, own, TIMES, window, &mut out);
-        let committed = self.disk.last();
-        let reign = Reign { leader, links: BTreeMap::new(), log, committed, epoch: None };
-        self.part = Part::Leading(Box::new(reign));
-        self.reign(now_ms, out)
+        match turn {
+            Turn::Join(leader) => {
+                self.part = join(leader);
+                vec![Effect::Join(leader)]
+            }
+            Turn::JoinAnybody => {
+                self.part = join(self.other(0));
+                vec![Effect::Join(self.other(0))]
+            }
+            Turn::Reign => Vec::new(),
+            Turn::Rest(why) => {
+                let mut effects = self.close_all();
+                if let Rest::Mended(_) = why {
+                    while self.disk.complete(0).is_some() {}
+                    self.disk.is_damaged = false;
+                    effects.push(Effect::Mended(self.disk.log.clone()));
+                }
+                effects.extend(self.look(now_ms));
+                effects
+            }
+        }
     }
 
-    pub fn join(&mut self, now_ms: u64, leader: Sid, link: LinkId) -> Vec<Effect> {
-        let arrival = Arrival {
-            sid: self.sid,
-            role: self.configs.committed.members[&self.sid].role,
-            config_version: 0,
-            accepted_epoch: self.disk.accepted,
-            current_epoch: self.disk.current,
-            last_zxid: self.disk.last(),
-        };
-        let silence = Silence { init_ms: TIMES.init_ms, sync_ms: TIMES.sync_ms };
-        let mut out = Vec::new();
-        let learner = Learner::new(now_ms, arrival, silence, &mut out);
-        let log = self.disk.log.clone();
-        let following = Following {
-            learner,
-            leader,
-            link,
-            staged: None,
-            log,
-            is_serving: false,
-            redial_ms: None,
-        };
-        self.part = Part::Learning(Box::new(following));
-        let mut effects = vec![Effect::Send(leader, Message::Dial(link))];
-        effects.extend(self.follow(now_ms, out));
-        effects
+    /// The n-th of the other voters.
+    fn other(&self, n: u32) -> Sid {
+        let others: Vec<_> =
+            self.configs.voters().into_iter().filter(|sid| *sid != self.sid).collect();
+        others.get(n as usize % others.len().max(1)).copied().unwrap_or(self.sid)
+    }
+
+    fn close_all(&mut self) -> Vec<Effect> {
+        match std::mem::replace(&mut self.part, Part::Looking) {
+            Part::Learning(it) => vec![Effect::Send(it.leader, Message::Closed(it.link))],
+            Part::Leading(reign) => {
+                let links = reign.links.into_iter();
+                links.map(|(link, sid)| Effect::Send(sid, Message::Closed(link))).collect()
+            }
+            Part::Looking | Part::Joining { .. } => Vec::new(),
+        }
+    }
+
+    /// It dials on a new connection.
+    pub fn dial(&mut self, now_ms: u64, leader: Sid, new: LinkId) -> Vec<Effect> {
+        match &mut self.part {
+            Part::Joining { leader: wanted, link, redial_ms, .. } if *wanted == leader => {
+                (*link, *redial_ms) = (new, Some(now_ms + PATIENCE_MS));
+                vec![Effect::Send(leader, Message::Dial(new))]
+            }
+            _ => Vec::new(),
+        }
     }
 
     pub fn tick(&mut self, now_ms: u64) -> Vec<Effect> {
         match &mut self.part {
-            Part::Down => Vec::new(),
-            Part::Looking => {
-                let mut out = Vec::new();
-                self.election.tick(now_ms, &mut out);
-                self.elect(now_ms, out)
-            }
-            Part::Learning(following) if following.redial_ms.is_some_and(|at| now_ms >= at) => {
-                self.dials += 1;
-                match self.dials % DIALS {
-                    0 => self.look(now_ms),
-                    _ => vec![Effect::Join(following.leader)],
+            Part::Joining { dials, redial_ms, .. } if redial_ms.is_some_and(|at| now_ms >= at) => {
+                *dials += 1;
+                *redial_ms = Some(now_ms + REDIAL_MS);
+                let dials = *dials;
+                if dials % DIALS == 0 {
+                    return self.with(now_ms, |peer, wants| peer.unreachable(wants));
                 }
+                let other = self.other(dials);
+                let Part::Joining { leader, .. } = &mut self.part else { return Vec::new() };
+                if self.disk.is_damaged {
+                    *leader = other;
+                }
+                vec![Effect::Join(*leader)]
             }
-            Part::Learning(following) => {
-                let mut out = Vec::new();
-                following.learner.tick(now_ms, &mut out);
-                self.follow(now_ms, out)
-            }
-            Part::Leading(reign) => {
-                let mut out = Vec::new();
-                reign.leader.tick(now_ms, &mut out);
-                self.reign(now_ms, out)
-            }
+            _ => self.with(now_ms, |peer, wants| peer.tick(now_ms, wants)),
         }
     }
 
     pub fn refused(&mut self, now_ms: u64, other: Sid) -> Vec<Effect> {
-        let mut out = Vec::new();
-        if matches!(self.part, Part::Looking) {
-            self.election.refused(now_ms, other, &mut out);
-        }
-        self.elect(now_ms, out)
+        self.with(now_ms, |peer, wants| peer.vote_refused(now_ms, other, wants))
     }
 
     /// A new connection on the election port.
     pub fn reconnected(&mut self, other: Sid) -> Vec<Effect> {
-        let mut out = Vec::new();
-        if matches!(self.part, Part::Looking) {
-            self.election.connected(other, &mut out);
-        }
-        self.elect(0, out)
+        self.with(0, |peer, wants| peer.vote_connected(other, wants))
     }
 
     /// The connection to another member broke.
     pub fn lost(&mut self, now_ms: u64, other: Sid) -> Vec<Effect> {
+        self.waiting.retain(|(from, _)| *from != other);
         match &mut self.part {
-            Part::Learning(following) if following.leader == other => self.look(now_ms),
-            Part::Leading(reign) => {
-                let gone: Vec<_> =
-                    reign.links.iter().filter(|(_, sid)| **sid == other).map(|(l, _)| *l).collect();
-                for link in gone {
-                    reign.links.remove(&link);
-                    reign.leader.disconnected(link);
-                }
+            Part::Learning(following) if following.leader == other => {
+                self.with(now_ms, |peer, wants| peer.leader_lost(wants))
+            }
+            Part::Joining { leader, redial_ms, .. } if *leader == other => {
+                *redial_ms = Some(now_ms + REDIAL_MS);
                 Vec::new()
+            }
+            Part::Leading(reign) => {
+                let links = reign.links.extract_if(.., |_, sid| *sid == other);
+                let gone: Vec<_> = links.map(|(link, _)| link).collect();
+                self.with(now_ms, |peer, _| gone.iter().for_each(|link| peer.learner_lost(*link)))
             }
             _ => Vec::new(),
         }
     }
 
     pub fn receive(&mut self, now_ms: u64, from: Sid, message: Message) -> Vec<Effect> {
-        if !self.is_up() {
-            return Vec::new();
-        }
+        let Some(peer) = &mut self.peer else { return Vec::new() };
         match (message, &mut self.part) {
             (Message::Vote(notification), _) => {
-                let mut out = Vec::new();
-                self.election.heard(now_ms, from, &notification, &mut out);
-                self.elect(now_ms, out)
+                self.with(now_ms, |peer, wants| peer.heard_vote(now_ms, from, &notification, wants))
             }
             (Message::Dial(link), Part::Leading(reign)) => {
                 reign.links.insert(link, from);
-                reign.leader.connected(now_ms, link);
+                let there = peer.learner_connected(now_ms, link);
+                assert!(there, "it leads");
+                vec![Effect::Send(from, Message::Welcome(link))]
+            }
+            (Message::Dial(link), _) if peer.may_lead_soon() => {
+                self.waiting.push((from, link));
                 Vec::new()
             }
             // Nobody listens there yet, or any more.
-            (
+            (Message::Dial(link) | Message::ToLeader(link, _), Part::Looking)
+            | (
                 Message::Dial(link) | Message::ToLeader(link, _),
-                Part::Looking | Part::Learning(_),
+                Part::Learning(_) | Part::Joining { .. },
             ) => {
                 vec![Effect::Send(from, Message::Refused(link))]
             }
-            (Message::ToLeader(link, bytes), Part::Leading(reign)) => {
+            (Message::ToLeader(link, bytes), Part::Leading(_)) => {
                 let packet = FromLearner::read(&bytes, Limits::NONE).unwrap().unwrap().0;
-                let mut out = Vec::new();
-                reign.leader.heard(now_ms, link, packet, &mut out);
-                let out = out.into_iter().map(own_lead).collect();
-                self.reign(now_ms, out)
+                self.with(now_ms, |peer, wants| peer.heard_learner(now_ms, link, packet, wants))
+            }
+            (Message::Welcome(link), Part::Joining { link: dialled, leader, .. })
+                if *dialled == link =>
+            {
+                let (leader, log) = (*leader, self.disk.log.clone());
+                let following = Following { leader, link, staged: None, log, is_serving: false };
+                self.part = Part::Learning(Box::new(following));
+                self.with(now_ms, |peer, wants| peer.joined(now_ms, leader, wants))
             }
             (Message::ToLearner(link, bytes), Part::Learning(following))
                 if following.link == link =>
             {
                 let packet = FromLeader::read(&bytes, Limits::NONE).unwrap().unwrap().0;
-                let mut out = Vec::new();
-                following.learner.heard(now_ms, packet, &mut out);
-                let out = out.into_iter().map(own_learn).collect();
-                self.follow(now_ms, out)
+                self.with(now_ms, |peer, wants| peer.heard_leader(now_ms, packet, wants))
             }
             (Message::Snapshot(link, txns), Part::Learning(following))
                 if following.link == link =>
             {
                 following.log = txns.clone();
                 following.staged = Some(txns);
-                following.learner.installed();
+                peer.installed();
                 Vec::new()
             }
             (Message::Closed(link), Part::Leading(reign)) => {
                 reign.links.remove(&link);
-                reign.leader.disconnected(link);
+                peer.learner_lost(link);
                 Vec::new()
             }
-            (Message::Refused(link), Part::Learning(following)) if following.link == link => {
-                following.redial_ms = Some(now_ms + REDIAL_MS);
+            (Message::Refused(link), Part::Joining { link: dialled, redial_ms, .. })
+                if *dialled == link =>
+            {
+                *redial_ms = Some(now_ms + REDIAL_MS);
                 Vec::new()
             }
-            (Message::Closed(link), Part::Learning(following)) if following.link == link => {
-                self.look(now_ms)
+            (Message::Closed(link) | Message::Refused(link), Part::Learning(following))
+                if following.link == link =>
+            {
+                self.with(now_ms, |peer, wants| peer.leader_lost(wants))
             }
             _ => Vec::new(),
         }
@@ -330,55 +377,36 @@ impl Member {
 
     /// A client writes.
     pub fn propose(&mut self, now_ms: u64, tag: u64) -> Vec<Effect> {
-        let Part::Leading(reign) = &mut self.part else { return Vec::new() };
-        let (Some(epoch), true) = (reign.epoch, reign.leader.is_leading()) else {
+        let (true, Part::Leading(reign)) = (self.leads(), &mut self.part) else {
             return Vec::new();
         };
+        let Some(epoch) = reign.epoch else { return Vec::new() };
         let last = reign.log.last().map_or(Zxid::ZERO, |txn| txn.zxid);
         let zxid = if last.epoch() == epoch { last.next() } else { Zxid::new(epoch, 1) };
         let txn = Txn { zxid, tag };
         reign.log.push(txn.clone());
         self.disk.begin(Io::Append(txn));
-        let mut out = Vec::new();
-        reign.leader.propose(now_ms, zxid, &mut out);
-        self.reign(now_ms, out)
+        self.with(now_ms, |peer, wants| peer.propose(now_ms, zxid, wants))
     }
 
     /// The disk has done the oldest thing.
     pub fn complete(&mut self, now_ms: u64, file: usize) -> Vec<Effect> {
         let Some(io) = self.disk.complete(file) else { return Vec::new() };
-        match &mut self.part {
-            Part::Learning(following) => {
-                let (learner, mut out) = (&mut following.learner, Vec::new());
-                match io {
-                    Io::Accepted(_) => learner.accepted_written(&mut out),
-                    Io::Current(_) => learner.current_written(&mut out),
-                    Io::Append(txn) => learner.logged(txn.zxid, &mut out),
-                    Io::Settle(_) => learner.settled(&mut out),
-                    Io::Truncate(_) => {
-                        following.log = self.disk.log.clone();
-                        learner.truncated(Some(self.disk.last()), &mut out);
-                    }
-                }
-                self.follow(now_ms, out)
-            }
-            Part::Leading(reign) => {
-                let (leader, mut out) = (&mut reign.leader, Vec::new());
-                match io {
-                    Io::Accepted(_) => leader.accepted_written(now_ms, &mut out),
-                    Io::Current(_) => leader.current_written(now_ms, &mut out),
-                    Io::Append(txn) => leader.logged(txn.zxid, &mut out),
-                    Io::Truncate(_) | Io::Settle(_) => {}
-                }
-                self.reign(now_ms, out)
-            }
-            Part::Down | Part::Looking => Vec::new(),
+        let (last, log) = (self.disk.last(), &self.disk.log);
+        if let (Io::Truncate(_), Part::Learning(following)) = (&io, &mut self.part) {
+            following.log.clone_from(log);
         }
+        self.with(now_ms, |peer, wants| match io {
+            Io::Accepted(epoch) => peer.accepted_written(now_ms, epoch, wants),
+            Io::Current(epoch) => peer.current_written(now_ms, epoch, wants),
+            Io::Append(txn) => peer.logged(txn.zxid, wants),
+            Io::Settle(_) => peer.settled(wants),
+            Io::Truncate(_) => peer.truncated(Some(last), wants),
+        })
     }
 
     /// Carries out what the learner wants.
-    fn follow(&mut self, now_ms: u64, out: Vec<Learn<'static>>) -> Vec<Effect> {
-        let mut effects = Vec::new();
+    fn follow(&mut self, out: Vec<Learn<'_>>, effects: &mut Vec<Effect>) {
         for output in out {
             let Part::Learning(following) = &mut self.part else { break };
             let (leader, link) = (following.leader, following.link);
@@ -395,7 +423,6 @@ impl Member {
                 Learn::WriteAccepted(epoch) => self.disk.begin(Io::Accepted(epoch)),
                 Learn::WriteCurrent(epoch) => self.disk.begin(Io::Current(epoch)),
                 Learn::Truncate(zxid) => self.disk.begin(Io::Truncate(zxid)),
-                Learn::Install(_) => {}
                 Learn::Settle => {
                     let staged = following.staged.take().unwrap();
                     self.disk.begin(Io::Settle(staged));
@@ -408,24 +435,15 @@ impl Member {
                 Learn::Apply(zxid) if following.is_serving => {
                     effects.push(Effect::Committed(upto(&following.log, zxid)));
                 }
-                Learn::Serve => {
-                    following.is_serving = true;
-                    self.election.established(i64::from(self.disk.current.0));
-                }
-                Learn::Leave(_) => {
-                    effects.push(Effect::Send(leader, Message::Closed(link)));
-                    effects.extend(self.look(now_ms));
-                }
+                Learn::Serve => following.is_serving = true,
                 _ => {}
             }
         }
-        effects
     }
 
     /// Carries out what the leader wants.
-    fn reign(&mut self, now_ms: u64, out: Vec<Lead<'static>>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let mut later = Vec::new();
+    fn reign(&mut self, now_ms: u64, out: Vec<Lead<'_>>, effects: &mut Vec<Effect>) {
+        let mut looked_up = Vec::new();
         for output in out {
             let Part::Leading(reign) = &mut self.part else { break };
             match output {
@@ -438,13 +456,11 @@ impl Member {
                 Lead::WriteAccepted(epoch) => self.disk.begin(Io::Accepted(epoch)),
                 Lead::WriteCurrent(epoch) => self.disk.begin(Io::Current(epoch)),
                 Lead::LookUp { link, zxid } => {
-                    let is_there = reign.log.iter().any(|txn| txn.zxid == zxid);
-                    reign.leader.looked_up(link, is_there, &mut later);
+                    looked_up.push((link, reign.log.iter().any(|txn| txn.zxid == zxid)));
                 }
                 Lead::Synchronize { link, plan } => effects.extend(reign.synchronize(link, plan)),
                 Lead::Lead(epoch) => {
                     reign.epoch = Some(epoch);
-                    self.election.established(i64::from(epoch.0));
                     effects.push(Effect::Leads(epoch.0, reign.log.clone()));
                 }
                 Lead::Propose { zxid, to } => {
@@ -465,20 +481,12 @@ impl Member {
                         effects.extend(reign.send(*link, &FromLeader::Inform { zxid, txn: &txn }));
                     }
                 }
-                Lead::StepDown(_) => {
-                    let links = std::mem::take(&mut reign.links);
-                    effects.extend(
-                        links.into_iter().map(|(l, sid)| Effect::Send(sid, Message::Closed(l))),
-                    );
-                    effects.extend(self.look(now_ms));
-                }
                 _ => {}
             }
         }
-        if !later.is_empty() {
-            effects.extend(self.reign(now_ms, later));
+        for (link, is_there) in looked_up {
+            effects.extend(self.with(now_ms, |peer, wants| peer.looked_up(link, is_there, wants)));
         }
-        effects
     }
 }
 
@@ -521,63 +529,4 @@ impl Reign {
 
 fn upto(log: &[Txn], zxid: Zxid) -> Vec<Txn> {
     log.iter().filter(|txn| txn.zxid <= zxid).cloned().collect()
-}
-
-/// Without what it borrows of the packet.
-fn own_learn(output: Learn<'_>) -> Learn<'static> {
-    match output {
-        Learn::Send(FromLearner::Info { is_observer, accepted_epoch, info }) => {
-            Learn::Send(FromLearner::Info { is_observer, accepted_epoch, info })
-        }
-        Learn::Send(FromLearner::AckEpoch { last_zxid, current_epoch }) => {
-            Learn::Send(FromLearner::AckEpoch { last_zxid, current_epoch })
-        }
-        Learn::Send(FromLearner::Ack(zxid)) => Learn::Send(FromLearner::Ack(zxid)),
-        Learn::Send(packet) => panic!("{packet:?}"),
-        Learn::AnswerPing(zxid) => Learn::AnswerPing(zxid),
-        Learn::WriteAccepted(epoch) => Learn::WriteAccepted(epoch),
-        Learn::WriteCurrent(epoch) => Learn::WriteCurrent(epoch),
-        Learn::Truncate(zxid) => Learn::Truncate(zxid),
-        Learn::Install(zxid) => Learn::Install(zxid),
-        Learn::Settle => Learn::Settle,
-        Learn::Append { zxid, txn } => Learn::Append { zxid, txn: txn.into_owned().into() },
-        Learn::Apply(zxid) => Learn::Apply(zxid),
-        Learn::Serve => Learn::Serve,
-        Learn::Synced => Learn::Synced,
-        Learn::Revalidated { session, is_valid } => Learn::Revalidated { session, is_valid },
-        Learn::Proposed(config) => Learn::Proposed(config),
-        Learn::Activate { config, leader } => Learn::Activate { config, leader },
-        Learn::Leave(leave) => Learn::Leave(leave),
-    }
-}
-
-/// The same of a leader; no client asks for anything here.
-fn own_lead(output: Lead<'_>) -> Lead<'static> {
-    match output {
-        Lead::Send { to, packet } => {
-            let packet = match packet {
-                FromLeader::LeaderInfo(epoch) => FromLeader::LeaderInfo(epoch),
-                FromLeader::NewLeader { zxid, config } => {
-                    let config = config.map(|text| text.into_owned().into());
-                    FromLeader::NewLeader { zxid, config }
-                }
-                FromLeader::UpToDate => FromLeader::UpToDate,
-                FromLeader::Ping(zxid) => FromLeader::Ping(zxid),
-                packet => panic!("{packet:?}"),
-            };
-            Lead::Send { to, packet }
-        }
-        Lead::Close { link, why } => Lead::Close { link, why },
-        Lead::WriteAccepted(epoch) => Lead::WriteAccepted(epoch),
-        Lead::WriteCurrent(epoch) => Lead::WriteCurrent(epoch),
-        Lead::LookUp { link, zxid } => Lead::LookUp { link, zxid },
-        Lead::Synchronize { link, plan } => Lead::Synchronize { link, plan },
-        Lead::Lead(epoch) => Lead::Lead(epoch),
-        Lead::Propose { zxid, to } => Lead::Propose { zxid, to },
-        Lead::Commit { zxid, followers, observers } => Lead::Commit { zxid, followers, observers },
-        Lead::Synced(link) => Lead::Synced(link),
-        Lead::StepDown(why) => Lead::StepDown(why),
-        Lead::Touched { link, .. } => Lead::Touched { link, touched: Touched::default() },
-        Lead::Request { .. } | Lead::Revalidate { .. } => panic!("{output:?}"),
-    }
 }

@@ -19,6 +19,8 @@ pub enum Message {
     Vote(Notification<'static>),
     /// A learner dials its leader.
     Dial(LinkId),
+    /// The leader takes the connection.
+    Welcome(LinkId),
     /// A packet of a learner.
     ToLeader(LinkId, Vec<u8>),
     /// A packet of a leader.
@@ -46,6 +48,9 @@ pub struct World {
     next_tag: u64,
     next_link: u64,
     pub crashes: u64,
+    pub mended: u64,
+    /// What was committed when members were wiped.
+    wiped: BTreeMap<Sid, BTreeMap<Zxid, u64>>,
     tells: bool,
 }
 
@@ -63,6 +68,8 @@ impl World {
             next_tag: 1,
             next_link: 1,
             crashes: 0,
+            mended: 0,
+            wiped: BTreeMap::new(),
             tells: std::env::var_os("ZKFLEET_ZAB_TELL").is_some(),
         };
         let voters = [3, 3, 3, 5, 1][world.below(5)] as i64;
@@ -221,8 +228,14 @@ impl World {
         let kept = self.below(16);
         if self.members.get_mut(&sid).unwrap().crash(kept) {
             self.crashes += 1;
+            // One at a time: more than a quorum can miss would be lost by anybody.
+            let is_wiped = self.wiped.is_empty() && self.members.len() > 2 && self.below(8) == 0;
+            if is_wiped {
+                self.wiped.insert(sid, self.history.clone());
+                self.members.get_mut(&sid).unwrap().wipe();
+            }
             if self.tells {
-                println!("{sid} crashes");
+                println!("{sid} crashes{}", if is_wiped { ", and is wiped" } else { "" });
             }
             for other in self.sids() {
                 self.cut(sid, other);
@@ -259,7 +272,7 @@ impl World {
             Effect::Join(leader) => {
                 let link = LinkId(self.next_link);
                 self.next_link += 1;
-                self.act(sid, |member, now_ms| member.join(now_ms, leader, link));
+                self.act(sid, |member, now_ms| member.dial(now_ms, leader, link));
             }
             Effect::Probe => {
                 for other in self.sids() {
@@ -282,6 +295,14 @@ impl World {
                 log.iter().for_each(|txn| self.commit(sid, txn));
             }
             Effect::Committed(log) => log.iter().for_each(|txn| self.commit(sid, txn)),
+            // Rule R5: who votes again has everything that was committed without it.
+            Effect::Mended(log) => {
+                self.mended += 1;
+                for (zxid, tag) in &self.wiped.remove(&sid).unwrap_or_default() {
+                    let has = log.iter().any(|txn| (txn.zxid, txn.tag) == (*zxid, *tag));
+                    assert!(has, "seed {}: {sid} votes again without {zxid}", self.seed);
+                }
+            }
         }
     }
 

@@ -1,0 +1,463 @@
+//! A member and what it does in its ensemble: it looks for a leader, and then follows, observes or
+//! leads, until it looks again (Apache `QuorumPeer`).
+//!
+//! The parts have their own modules; here is when which of them plays, and what the member's disk
+//! says at that moment. A member that is damaged or wiped plays none of them under its own sid (rule
+//! R5): it asks everybody who leads, takes the history from there as a stranger would, and looks for
+//! a leader only when an ensemble has shown that it works without it.
+
+use zk_proto::election::{Notification, ServerState};
+use zk_proto::quorum::{FromLeader, FromLearner};
+use zk_proto::{Epoch, Sid, Zxid};
+
+use crate::election::{Election, ElectionTimes, Output as Elect, Standing};
+use crate::leader::{Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, StepDown};
+use crate::learner::{Arrival, Learner, Leave, Output as Learn, Silence};
+use crate::{Configs, Ensemble, Role};
+
+/// What a member is told of itself.
+#[derive(Clone, Debug)]
+pub struct PeerOptions {
+    /// Its sid.
+    pub sid: Sid,
+    /// What it does when no configuration knows it (`peerType`).
+    pub role: Role,
+    /// `reconfigEnabled`: configurations that come with votes are taken.
+    pub accepts_configs: bool,
+    /// Times of elections.
+    pub election: ElectionTimes,
+    /// Times of a leader; a learner has patience for as long.
+    pub times: LeaderTimes,
+    /// The least epoch in which it leads (rule R9).
+    pub epoch_floor: Epoch,
+    /// Whether it takes in learners that no configuration knows (rule R6).
+    pub admits_strangers: bool,
+}
+
+/// What is on a member's disk, all of it durable.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    /// `acceptedEpoch`.
+    pub accepted_epoch: Epoch,
+    /// `currentEpoch`.
+    pub current_epoch: Epoch,
+    /// The last zxid of its log or snapshot.
+    pub last_zxid: Zxid,
+    /// The last txns of it that are in memory too, oldest first.
+    pub window: Vec<Zxid>,
+    /// Whether something is missing, or may be: the member has no vote.
+    pub is_damaged: bool,
+}
+
+/// What a member wants done; each list in order, `elect` first, `turn` last.
+#[derive(Debug, Default)]
+pub struct Wants<'a> {
+    /// On the election port; never [`Elect::Elected`].
+    pub elect: Vec<Elect>,
+    /// As a learner.
+    pub learn: Vec<Learn<'a>>,
+    /// As a leader.
+    pub lead: Vec<Lead<'a>>,
+    /// What it does from now on.
+    pub turn: Option<Turn>,
+}
+
+/// A member begins to do something else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Dial the quorum port of a member that leads, as long as `initLimit` allows; then
+    /// [`Peer::joined`] or [`Peer::unreachable`].
+    Join(Sid),
+    /// Dial the quorum ports of all voters: only who leads speaks there. Then [`Peer::joined`] or
+    /// [`Peer::unreachable`].
+    JoinAnybody,
+    /// Take learners; those that came before count.
+    Reign,
+    /// Close all quorum connections, and what only a member with a leader does. When everything
+    /// that was begun is on the disk, go on with [`Peer::look`].
+    Rest(Rest),
+}
+
+/// Why a member has no leader any more.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rest {
+    /// It has left its leader.
+    #[error(transparent)]
+    Left(#[from] Leave),
+    /// It led, and leads no more.
+    #[error(transparent)]
+    SteppedDown(#[from] StepDown),
+    /// The connection to its leader has ended, or there was none.
+    #[error("no connection to server {0}")]
+    NoConnection(Sid),
+    /// It was damaged, and has the history of a working ensemble now.
+    #[error("the history was taken from server {0}; this member votes again")]
+    Mended(Sid),
+}
+
+/// One member, from its start to its end. The driver gives it all that happens on its ports and its
+/// disk, and carries out what it wants.
+#[derive(Debug)]
+pub struct Peer {
+    options: PeerOptions,
+    configs: Configs,
+    election: Election,
+    history: History,
+    part: Part,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// Nothing: the driver cleans up.
+    Resting,
+    /// It looks for a leader.
+    Looking,
+    /// It dials its leader; `NOBODY` if it does not know who leads.
+    Joining(Sid),
+    /// It follows, observes or mends.
+    Learning { leader: Sid, learner: Box<Learner> },
+    /// It leads.
+    Leading(Box<Leader>),
+}
+
+impl Peer {
+    /// A member that does nothing yet; [`Peer::look`] begins.
+    #[must_use]
+    pub fn new(options: PeerOptions, configs: Configs) -> Peer {
+        let election = Election::new(
+            options.sid,
+            options.role,
+            configs.clone(),
+            options.accepts_configs,
+            options.election,
+        );
+        Peer { options, configs, election, history: History::default(), part: Part::Resting }
+    }
+
+    /// Looks for a leader, with what is on the disk.
+    pub fn look(&mut self, now_ms: u64, history: History, wants: &mut Wants<'_>) {
+        self.history = history;
+        if self.history.is_damaged {
+            self.part = Part::Joining(Sid::NOBODY);
+            wants.turn = Some(Turn::JoinAnybody);
+            return;
+        }
+        self.part = Part::Looking;
+        let standing = Standing {
+            zxid: self.history.last_zxid,
+            epoch: i64::from(self.history.current_epoch.0),
+        };
+        self.election.look(now_ms, standing, &mut wants.elect);
+        self.turn(now_ms, wants);
+    }
+
+    /// A member said something on the election port.
+    pub fn heard_vote(
+        &mut self,
+        now_ms: u64,
+        from: Sid,
+        vote: &Notification<'_>,
+        wants: &mut Wants<'_>,
+    ) {
+        if !self.history.is_damaged {
+            self.election.heard(now_ms, from, vote, &mut wants.elect);
+            self.turn(now_ms, wants);
+        }
+    }
+
+    /// There is a connection to a member's election port.
+    pub fn vote_connected(&mut self, to: Sid, wants: &mut Wants<'_>) {
+        if matches!(self.part, Part::Looking) {
+            self.election.connected(to, &mut wants.elect);
+        }
+    }
+
+    /// A member's host has refused a connection to the election port: there is no such process.
+    pub fn vote_refused(&mut self, now_ms: u64, sid: Sid, wants: &mut Wants<'_>) {
+        if matches!(self.part, Part::Looking) {
+            self.election.refused(now_ms, sid, &mut wants.elect);
+            self.turn(now_ms, wants);
+        }
+    }
+
+    /// The quorum port of `leader` is reached.
+    pub fn joined(&mut self, now_ms: u64, leader: Sid, wants: &mut Wants<'_>) {
+        let Part::Joining(wanted) = self.part else { return };
+        if wanted != leader && wanted != Sid::NOBODY {
+            return;
+        }
+        let History { accepted_epoch, current_epoch, last_zxid, is_damaged, .. } = self.history;
+        let config_version = self.configs.committed.version;
+        let arrival = match is_damaged {
+            // As a stranger with nothing: what it has must not be built upon.
+            true => Arrival {
+                sid: Sid::NOBODY,
+                role: Role::Observer,
+                config_version: 0,
+                accepted_epoch: Epoch(0),
+                current_epoch: Epoch(0),
+                last_zxid: Zxid::ZERO,
+            },
+            false => Arrival {
+                sid: self.options.sid,
+                role: self.role(),
+                config_version,
+                accepted_epoch,
+                current_epoch,
+                last_zxid,
+            },
+        };
+        let LeaderTimes { init_ms, sync_ms, .. } = self.options.times;
+        let silence = Silence { init_ms, sync_ms };
+        let learner = Box::new(Learner::new(now_ms, arrival, silence, &mut wants.learn));
+        self.part = Part::Learning { leader, learner };
+    }
+
+    /// Nobody could be reached in time.
+    pub fn unreachable(&mut self, wants: &mut Wants<'_>) {
+        if let Part::Joining(leader) = self.part {
+            self.rest(Rest::NoConnection(leader), wants);
+        }
+    }
+
+    /// The leader said something.
+    pub fn heard_leader<'a>(&mut self, now_ms: u64, packet: FromLeader<'a>, wants: &mut Wants<'a>) {
+        self.learn(wants, |learner, out| learner.heard(now_ms, packet, out));
+    }
+
+    /// The snapshot that the leader sent is taken, whole.
+    pub fn installed(&mut self) {
+        if let Part::Learning { learner, .. } = &mut self.part {
+            learner.installed();
+        }
+    }
+
+    /// The connection to the leader has ended.
+    pub fn leader_lost(&mut self, wants: &mut Wants<'_>) {
+        if let Part::Learning { leader, .. } = self.part {
+            self.rest(Rest::NoConnection(leader), wants);
+        }
+    }
+
+    /// A learner connected to the quorum port. Whoever does not lead has nothing to say to it, and
+    /// `false` means to close it; while a leader is looked for, it may wait.
+    pub fn learner_connected(&mut self, now_ms: u64, link: LinkId) -> bool {
+        match &mut self.part {
+            Part::Leading(leader) => {
+                leader.connected(now_ms, link);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a learner that connects may find a leader here soon.
+    #[must_use]
+    pub fn may_lead_soon(&self) -> bool {
+        matches!(self.part, Part::Looking)
+    }
+
+    /// A learner's connection has ended.
+    pub fn learner_lost(&mut self, link: LinkId) {
+        if let Part::Leading(leader) = &mut self.part {
+            leader.disconnected(link);
+        }
+    }
+
+    /// A learner said something.
+    pub fn heard_learner<'a>(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        packet: FromLearner<'a>,
+        wants: &mut Wants<'a>,
+    ) {
+        self.lead(wants, |leader, out| leader.heard(now_ms, link, packet, out));
+    }
+
+    /// Whether the log has what a learner needs ([`Lead::LookUp`]).
+    pub fn looked_up(&mut self, link: LinkId, is_there: bool, wants: &mut Wants<'_>) {
+        self.lead(wants, |leader, out| leader.looked_up(link, is_there, out));
+    }
+
+    /// The pipeline has made a txn.
+    pub fn propose(&mut self, now_ms: u64, zxid: Zxid, wants: &mut Wants<'_>) {
+        self.lead(wants, |leader, out| leader.propose(now_ms, zxid, out));
+    }
+
+    /// A sync of an own client, or of a learner's: answered when what was proposed is committed.
+    pub fn sync(&mut self, link: Option<LinkId>, wants: &mut Wants<'_>) {
+        self.lead(wants, |leader, out| leader.sync(link, out));
+    }
+
+    /// `acceptedEpoch` is on disk.
+    pub fn accepted_written(&mut self, now_ms: u64, epoch: Epoch, wants: &mut Wants<'_>) {
+        self.history.accepted_epoch = epoch;
+        self.learn(wants, |learner, out| learner.accepted_written(out));
+        self.lead(wants, |leader, out| leader.accepted_written(now_ms, out));
+    }
+
+    /// `currentEpoch` is on disk.
+    pub fn current_written(&mut self, now_ms: u64, epoch: Epoch, wants: &mut Wants<'_>) {
+        self.history.current_epoch = epoch;
+        self.learn(wants, |learner, out| learner.current_written(out));
+        self.lead(wants, |leader, out| leader.current_written(now_ms, out));
+    }
+
+    /// The log is on disk up to this zxid.
+    pub fn logged(&mut self, zxid: Zxid, wants: &mut Wants<'_>) {
+        self.learn(wants, |learner, out| learner.logged(zxid, out));
+        self.lead(wants, |leader, out| leader.logged(zxid, out));
+    }
+
+    /// The log was cut ([`Learn::Truncate`]).
+    pub fn truncated(&mut self, last: Option<Zxid>, wants: &mut Wants<'_>) {
+        self.learn(wants, |learner, out| learner.truncated(last, out));
+    }
+
+    /// The snapshot that was taken is the history ([`Learn::Settle`]).
+    pub fn settled(&mut self, wants: &mut Wants<'_>) {
+        self.learn(wants, |learner, out| learner.settled(out));
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64, wants: &mut Wants<'_>) {
+        if matches!(self.part, Part::Looking) {
+            self.election.tick(now_ms, &mut wants.elect);
+            self.turn(now_ms, wants);
+        }
+        self.learn(wants, |learner, out| learner.tick(now_ms, out));
+        self.lead(wants, |leader, out| leader.tick(now_ms, out));
+    }
+
+    /// What it does, as four-letter words tell it.
+    #[must_use]
+    pub fn state(&self) -> ServerState {
+        self.election.state()
+    }
+
+    /// Who leads, if this member has a leader.
+    #[must_use]
+    pub fn leader(&self) -> Option<Sid> {
+        match &self.part {
+            Part::Learning { leader, .. } => Some(*leader),
+            Part::Leading(_) => Some(self.options.sid),
+            Part::Resting | Part::Looking | Part::Joining(_) => None,
+        }
+    }
+
+    /// Whether clients may be served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        match &self.part {
+            Part::Learning { learner, .. } => learner.is_serving() && !self.history.is_damaged,
+            Part::Leading(leader) => leader.is_leading(),
+            Part::Resting | Part::Looking | Part::Joining(_) => false,
+        }
+    }
+
+    /// The configurations that count.
+    #[must_use]
+    pub fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// Takes over a configuration that has become the committed one.
+    pub fn reconfigured(&mut self, config: Ensemble) {
+        self.configs = Configs::new(config);
+        self.election.reconfigured(self.configs.clone());
+    }
+
+    fn role(&self) -> Role {
+        let me = self.configs.committed.members.get(&self.options.sid);
+        me.map_or(self.options.role, |me| me.role)
+    }
+
+    fn rest(&mut self, why: Rest, wants: &mut Wants<'_>) {
+        self.part = Part::Resting;
+        wants.turn = Some(Turn::Rest(why));
+    }
+
+    /// Plays the part for which this member is elected.
+    fn turn(&mut self, now_ms: u64, wants: &mut Wants<'_>) {
+        if let Some(Elect::Adopt(config)) =
+            wants.elect.iter().rfind(|output| matches!(output, Elect::Adopt(_)))
+        {
+            self.configs.committed = config.clone();
+        }
+        let Some(Elect::Elected { state, leader }) =
+            wants.elect.pop_if(|last| matches!(last, Elect::Elected { .. }))
+        else {
+            return;
+        };
+        if state != ServerState::Leading {
+            self.part = Part::Joining(leader);
+            wants.turn = Some(Turn::Join(leader));
+            return;
+        }
+        let history = &self.history;
+        let own = Incumbent {
+            sid: self.options.sid,
+            configs: self.configs.clone(),
+            accepted_epoch: history.accepted_epoch,
+            current_epoch: history.current_epoch,
+            last_zxid: history.last_zxid,
+            epoch_floor: self.options.epoch_floor,
+            admits_strangers: self.options.admits_strangers,
+        };
+        let window = history.window.iter().copied();
+        let leader = Leader::new(now_ms, own, self.options.times, window, &mut wants.lead);
+        self.part = Part::Leading(Box::new(leader));
+        wants.turn = Some(Turn::Reign);
+        self.led(0, wants);
+    }
+
+    fn learn<'a>(
+        &mut self,
+        wants: &mut Wants<'a>,
+        act: impl FnOnce(&mut Learner, &mut Vec<Learn<'a>>),
+    ) {
+        let Part::Learning { leader, learner } = &mut self.part else { return };
+        let (leader, before) = (*leader, wants.learn.len());
+        act(learner, &mut wants.learn);
+        let mut why = None;
+        for output in &wants.learn[before..] {
+            match output {
+                Learn::Serve if self.history.is_damaged => why = Some(Rest::Mended(leader)),
+                Learn::Serve => self.election.established(i64::from(self.history.current_epoch.0)),
+                Learn::Leave(leave) => why = Some(Rest::Left(leave.clone())),
+                _ => {}
+            }
+        }
+        if let Some(why) = why {
+            self.rest(why, wants);
+        }
+    }
+
+    fn lead<'a>(
+        &mut self,
+        wants: &mut Wants<'a>,
+        act: impl FnOnce(&mut Leader, &mut Vec<Lead<'a>>),
+    ) {
+        let Part::Leading(leader) = &mut self.part else { return };
+        let before = wants.lead.len();
+        act(leader, &mut wants.lead);
+        self.led(before, wants);
+    }
+
+    /// Looks at what the leader wanted.
+    fn led(&mut self, before: usize, wants: &mut Wants<'_>) {
+        let mut why = None;
+        for output in &wants.lead[before..] {
+            match output {
+                Lead::Lead(epoch) => self.election.established(i64::from(epoch.0)),
+                Lead::StepDown(step_down) => why = Some(Rest::SteppedDown(*step_down)),
+                _ => {}
+            }
+        }
+        if let Some(why) = why {
+            self.rest(why, wants);
+        }
+    }
+}
