@@ -220,9 +220,19 @@ impl Server {
         Err(Error::Silence(PATIENCE))
     }
 
-    /// SIGSTOP: the process lives on, but does nothing.
+    /// SIGSTOP: the process lives on, but does nothing. Its threads stop one by one after the signal
+    /// is sent; this waits for the last.
     pub fn pause(&self) -> Result<(), Error> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let pid = self.pid().ok_or(Error::Stopped)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !threads_are_stopped(pid)? {
+            if Instant::now() > deadline {
+                return Err(Error::Silence(PATIENCE));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// SIGCONT.
@@ -234,6 +244,19 @@ impl Server {
         let child = self.child.as_ref().ok_or(Error::Stopped)?;
         Ok(kill_process(Pid::from_child(child), signal).map_err(std::io::Error::from)?)
     }
+}
+
+/// Whether all threads of a process are stopped by a signal; one that has ended meanwhile is.
+fn threads_are_stopped(pid: u32) -> Result<bool, Error> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        // The state stands behind the name, which may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        if !matches!(state, Some('T' | 'Z' | 'X')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for Server {
