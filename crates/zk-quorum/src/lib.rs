@@ -13,5 +13,6 @@
 
 mod dial;
 pub mod election;
+pub mod link;
 
 pub use dial::DialError;

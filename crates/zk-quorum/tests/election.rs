@@ -155,10 +155,13 @@ async fn of_what_has_not_left_only_the_newest_does_and_it_is_told_again() {
 
 #[tokio::test]
 async fn a_smaller_sid_is_dialled_back_where_it_says_it_is() {
-    let mut three = alone(3).await;
-    let back = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut listeners, configs) = listeners(&[2, 3]).await;
+    let mut three = start(3, listeners.remove(&3).unwrap(), &configs);
+    let back = listeners.remove(&2).unwrap();
     let at = back.local_addr().unwrap().to_string();
-    for sid in [2, i64::MAX, i64::MAX] {
+    let mut kept = Vec::new();
+    // The second time its old connection is still there, as after a crash of its host.
+    for sid in [2, 2, i64::MAX, i64::MAX] {
         let mut caller = three.call(sid, std::slice::from_ref(&at)).await;
         assert!(ends(&mut caller).await);
         let (mut stream, _) = timeout(PATIENCE, back.accept()).await.unwrap().unwrap();
@@ -173,7 +176,12 @@ async fn a_smaller_sid_is_dialled_back_where_it_says_it_is() {
         // Whoever has no number gets one that is not taken.
         three.port.send(from, &vote(5));
         assert_eq!(read_frame(&mut stream).await, 5);
+        // Who is connected is not dialled.
+        three.port.dial([from]);
+        assert!(timeout(Duration::from_millis(50), back.accept()).await.is_err());
+        kept.push(stream);
     }
+    assert!(ends(&mut kept[0]).await, "it was replaced");
 }
 
 #[tokio::test]
