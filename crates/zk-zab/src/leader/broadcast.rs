@@ -1,5 +1,6 @@
 //! Broadcast: proposals in one order, committed when a quorum has them on disk.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use zk_proto::Zxid;
@@ -48,9 +49,8 @@ impl Leader {
         if !self.is_leading() {
             return;
         }
-        let has_it =
-            |zxid: Zxid| self.logged >= zxid && self.has_quorum(|learner| learner.acked >= zxid);
-        let ready = self.outstanding.partition_point(|(zxid, _)| has_it(*zxid));
+        let upto = self.on_quorum();
+        let ready = self.outstanding.partition_point(|(zxid, _)| *zxid <= upto);
         for (zxid, _) in self.outstanding.drain(..ready) {
             self.committed = zxid;
             self.window.push_back(zxid);
@@ -63,6 +63,27 @@ impl Leader {
         while let Some((_, link)) = self.syncs.pop_front_if(|(zxid, _)| *zxid <= self.committed) {
             out.push(Output::Synced(link));
         }
+    }
+
+    /// The last zxid that is on this member's disk and on those of a quorum: with each voter that is
+    /// asked, from the one that has most on, more of them have less.
+    fn on_quorum(&self) -> Zxid {
+        let configs = &self.own.configs;
+        if !configs.is_voter(self.own.sid) {
+            return Zxid::ZERO;
+        }
+        let mut sids = BTreeSet::from([self.own.sid]);
+        if configs.has_quorum(&sids) {
+            return self.logged;
+        }
+        let followers = self.links.values().filter(|link| link.role == Role::Participant);
+        let mut acked: Vec<_> = followers.map(|link| (link.acked, link.sid)).collect();
+        acked.sort_unstable_by(|a, b| b.cmp(a));
+        let enough = acked.into_iter().find(|(_, sid)| {
+            sids.insert(*sid);
+            configs.has_quorum(&sids)
+        });
+        enough.map_or(Zxid::ZERO, |(acked, _)| acked.min(self.logged))
     }
 
     /// A sync: of an own client, or of a learner's.
