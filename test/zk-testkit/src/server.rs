@@ -25,6 +25,8 @@ pub struct ServerConfig {
     pub lines: Vec<String>,
     /// Java system properties; ours finds them as lines of its `zoo.cfg`.
     pub properties: Vec<(String, String)>,
+    /// What the file `myid` says; there is none without.
+    pub myid: Option<i64>,
 }
 
 impl ServerConfig {
@@ -32,7 +34,8 @@ impl ServerConfig {
     #[must_use]
     pub fn new(engine: Engine) -> ServerConfig {
         let lines = ["tickTime=500", "maxClientCnxns=0", "4lw.commands.whitelist=*"];
-        ServerConfig { engine, lines: lines.map(String::from).to_vec(), properties: Vec::new() }
+        let lines = lines.map(String::from).to_vec();
+        ServerConfig { engine, lines, properties: Vec::new(), myid: None }
     }
 }
 
@@ -96,6 +99,10 @@ impl Server {
     }
 
     fn write_config(&self) -> Result<PathBuf, Error> {
+        if let Some(myid) = self.config.myid {
+            fs::create_dir_all(self.data_dir())?;
+            fs::write(self.data_dir().join("myid"), myid.to_string())?;
+        }
         let path = self.dir.path().join("zoo.cfg");
         let mut file = File::create(&path)?;
         writeln!(file, "dataDir={}", self.data_dir().display())?;
