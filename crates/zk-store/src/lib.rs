@@ -19,6 +19,7 @@ pub mod disk;
 pub mod doctor;
 mod error;
 pub mod group_commit;
+pub mod incomplete;
 pub mod log;
 pub mod manifest;
 pub mod names;
