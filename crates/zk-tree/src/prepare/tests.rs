@@ -240,6 +240,18 @@ fn paths_that_no_znode_can_have() {
     assert_eq!(w.request(set("/", b"", -1)), Ok(()));
 }
 
+/// Apache's `ChangeRecord` keeps the old list until the new one is applied.
+#[test]
+fn an_acl_counts_for_everything_behind_it() {
+    let mut w = World::new(9);
+    w.request(create("/p", CreateMode::Persistent)).expect("create");
+    let read_only = SetAclRequest { path: "/p".into(), acl: AclBytes::READ_ONLY, version: -1 };
+    w.request(Request::SetAcl(read_only)).expect("setACL");
+    let refused = w.request(create("/p/a", CreateMode::Persistent));
+    assert_eq!(refused, Err(ErrorCode::NoAuth));
+    assert_eq!(w.request(set("/p", b"", -1)), Err(ErrorCode::NoAuth));
+}
+
 /// Its changes never end, so what was known of it when the first was prepared is known for ever.
 #[test]
 fn a_znode_under_changes_without_end_is_looked_at_anew() {
