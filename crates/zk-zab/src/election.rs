@@ -10,6 +10,8 @@ mod round;
 
 pub use ballot::{Candidate, Standing};
 
+use std::collections::BTreeMap;
+
 use ballot::Heard;
 use round::{Round, is_established};
 use zk_proto::election::{Notification, ServerState, VERSION_WITH_CONFIG};
@@ -79,6 +81,8 @@ pub struct Election {
     clock: i64,
     standing: Standing,
     phase: Phase,
+    /// Who has no vote and was answered a moment ago: when, to what, and what it was told.
+    answered: BTreeMap<Sid, (u64, Heard, Heard)>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,7 +105,8 @@ impl Election {
     ) -> Election {
         let standing = Standing { zxid: Zxid::ZERO, epoch: 0 };
         let phase = Phase::Looking(Round::new(Candidate::NOBODY, 0, times.resend_min_ms));
-        Election { me, role, configs, accepts_configs, times, clock: 0, standing, phase }
+        let answered = BTreeMap::new();
+        Election { me, role, configs, accepts_configs, times, clock: 0, standing, phase, answered }
     }
 
     /// Begins a round: the member has no leader (any more).
@@ -129,8 +134,13 @@ impl Election {
         if from == self.me || self.adopts(now_ms, notification, out) {
             return;
         }
+        if self.is_behind(notification) && self.is_news(now_ms, from, notification) {
+            self.tell(from, out);
+        }
         if !self.configs.is_voter(from) {
-            self.answer(from, out);
+            if self.is_news(now_ms, from, notification) {
+                self.answer(from, out);
+            }
             return;
         }
         let their_is_looking = notification.state == ServerState::Looking;
@@ -257,6 +267,18 @@ impl Election {
         is_other
     }
 
+    /// Whether one that looks for a leader among the members of an older configuration must hear of
+    /// this one from a member without a vote: no voter of its own may be left.
+    fn is_behind(&self, notification: &Notification<'_>) -> bool {
+        let is_asked = self.accepts_configs && notification.state == ServerState::Looking;
+        is_asked
+            && !self.configs.is_voter(self.me)
+            && notification.config.as_deref().is_some_and(|text| {
+                let theirs = Ensemble::parse(text);
+                theirs.is_ok_and(|theirs| theirs.version < self.configs.committed.version)
+            })
+    }
+
     fn heard_looking(
         &mut self,
         now_ms: u64,
@@ -336,6 +358,28 @@ impl Election {
         }
     }
 
+    /// Whether one that has no vote here has said something else than a moment ago, or would be told
+    /// something else. It may think that it votes and this member does not: then each would answer
+    /// the other, as fast as the network lets them.
+    fn is_news(&mut self, now_ms: u64, from: Sid, notification: &Notification<'_>) -> bool {
+        let pause_ms = self.times.resend_min_ms / 2;
+        self.answered.retain(|_, (at_ms, ..)| now_ms < *at_ms + pause_ms);
+        let (theirs, mine) = (Heard::of(notification), self.vote());
+        let is_same = self.answered.get(&from).is_some_and(|(_, a, b)| (*a, *b) == (theirs, mine));
+        if !is_same {
+            self.answered.insert(from, (now_ms, theirs, mine));
+        }
+        !is_same
+    }
+
+    /// What this member tells.
+    fn vote(&self) -> Heard {
+        match &self.phase {
+            Phase::Looking(round) => Heard::proposal(round.proposal, self.clock),
+            Phase::Settled(vote) => *vote,
+        }
+    }
+
     /// Answers one that has spoken. Voters answer whatever a member without a vote says: if that
     /// one answered too, the two would never stop.
     fn answer(&self, to: Sid, out: &mut Vec<Output>) {
@@ -346,10 +390,7 @@ impl Election {
 
     /// Tells one member this one's vote, round and configuration.
     fn tell(&self, to: Sid, out: &mut Vec<Output>) {
-        let vote = match &self.phase {
-            Phase::Looking(round) => Heard::proposal(round.proposal, self.clock),
-            Phase::Settled(vote) => *vote,
-        };
+        let vote = self.vote();
         let notification = Notification {
             state: vote.state,
             leader: vote.candidate.leader,

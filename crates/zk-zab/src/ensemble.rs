@@ -214,6 +214,18 @@ impl Configs {
         Configs { committed, proposed: None }
     }
 
+    /// A configuration is proposed, in the place of any other: what a leader does not know of is
+    /// committed nowhere. One that is no newer than the committed one is nothing to wait for.
+    pub fn propose(&mut self, config: Ensemble) {
+        self.proposed = Some(config).filter(|config| config.version > self.committed.version);
+    }
+
+    /// A configuration is committed. One that was proposed behind it stays.
+    pub fn activate(&mut self, config: Ensemble) {
+        self.proposed.take_if(|proposed| proposed.version <= config.version);
+        self.committed = config;
+    }
+
     /// Each that needs a quorum.
     pub fn all(&self) -> impl Iterator<Item = &Ensemble> {
         let proposed = self.proposed.iter().filter(|it| it.version > self.committed.version);

@@ -7,6 +7,7 @@
 mod broadcast;
 mod discovery;
 mod liveness;
+mod reconfiguration;
 mod synchronization;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use zk_proto::quorum::{Forwarded, FromLeader, FromLearner, Touched};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
-use crate::{Configs, Role};
+use crate::{Configs, Ensemble, Role};
 
 /// A connection of a learner; the driver numbers them and uses no number twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,6 +40,8 @@ pub struct Incumbent {
     /// Whether learners that no configuration knows may come (rule R6). They may follow, and ask for
     /// nothing.
     pub admits_strangers: bool,
+    /// `reconfigEnabled`: its configuration gets a version when it begins to lead.
+    pub reconfig_enabled: bool,
 }
 
 /// How long what takes, in ms.
@@ -115,6 +118,24 @@ pub enum Output<'a> {
         /// Which.
         zxid: Zxid,
         /// Who has it already.
+        followers: Arc<[LinkId]>,
+        /// Who gets it only now.
+        observers: Arc<[LinkId]>,
+    },
+    /// A configuration is proposed from here on; write it, durably, before anything else.
+    Proposed(Ensemble),
+    /// The configuration of NEWLEADER counts from here on.
+    Activate(Ensemble),
+    /// A reconfiguration is committed, and counts from here on: as [`Output::Commit`], by
+    /// COMMITANDACTIVATE and INFORMANDACTIVATE.
+    CommitAndActivate {
+        /// Its txn.
+        zxid: Zxid,
+        /// The configuration.
+        config: Ensemble,
+        /// Who leads under it.
+        leader: Sid,
+        /// Who has the txn already.
         followers: Arc<[LinkId]>,
         /// Who gets it only now.
         observers: Arc<[LinkId]>,
@@ -204,6 +225,9 @@ pub enum StepDown {
         /// What it has promised.
         epoch: i32,
     },
+    /// The ensemble was reconfigured, and another member leads it.
+    #[error("server {0} leads under the new configuration")]
+    NotDesignated(Sid),
     /// There is no later epoch.
     #[error(
         "an epoch of {0} was promised, and there is no later one; look at the acceptedEpoch files"

@@ -166,8 +166,12 @@ pub struct Learner {
     held: VecDeque<Held>,
     /// How many of them are committed.
     held_committed: usize,
-    /// The configuration that was proposed and is not active.
+    /// The configuration of NEWLEADER: it counts from UPTODATE on.
+    newleader: Option<Ensemble>,
+    /// The configuration that a txn has proposed, and that is not active.
     proposed: Option<Ensemble>,
+    /// The version of the one that was made active last.
+    active_version: i64,
     /// Appended and not yet on disk.
     unlogged: VecDeque<Zxid>,
     /// Proposed and not committed.
@@ -251,7 +255,9 @@ impl Learner {
             last,
             held: VecDeque::new(),
             held_committed: 0,
+            newleader: None,
             proposed: None,
+            active_version: 0,
             unlogged: VecDeque::new(),
             uncommitted: VecDeque::new(),
             syncs: VecDeque::new(),

@@ -91,6 +91,9 @@ pub enum Rest {
     /// The connection to its leader has ended, or there was none.
     #[error("no connection to server {0}")]
     NoConnection(Sid),
+    /// The ensemble was reconfigured: another member leads, or this one has another role.
+    #[error("the ensemble was reconfigured; server {0} leads it")]
+    Reconfigured(Sid),
     /// It was damaged, and has the history of a working ensemble now.
     #[error("the history was taken from server {0}; this member votes again")]
     Mended(Sid),
@@ -363,9 +366,31 @@ impl Peer {
         &self.configs
     }
 
-    /// Takes over a configuration that has become the committed one.
-    pub fn reconfigured(&mut self, config: Ensemble) {
-        self.configs = Configs::new(config);
+    /// Whether a quorum of a configuration follows this leader: only then may it be proposed.
+    #[must_use]
+    pub fn is_synced(&self, config: &Ensemble) -> bool {
+        matches!(&self.part, Part::Leading(leader) if leader.is_synced(config))
+    }
+
+    /// The pipeline has made a txn that changes the configuration.
+    pub fn reconfigure(
+        &mut self,
+        now_ms: u64,
+        zxid: Zxid,
+        config: Ensemble,
+        wants: &mut Wants<'_>,
+    ) {
+        self.lead(wants, |leader, out| leader.reconfigure(now_ms, zxid, config, out));
+    }
+
+    fn proposed(&mut self, config: Ensemble) {
+        self.configs.propose(config);
+        self.election.reconfigured(self.configs.clone());
+    }
+
+    /// A configuration counts from here on.
+    fn activated(&mut self, config: Ensemble) {
+        self.configs.activate(config);
         self.election.reconfigured(self.configs.clone());
     }
 
@@ -405,6 +430,7 @@ impl Peer {
             last_zxid: history.last_zxid,
             epoch_floor: self.options.epoch_floor,
             admits_strangers: self.options.admits_strangers,
+            reconfig_enabled: self.options.accepts_configs,
         };
         let window = history.window.iter().copied();
         let leader = Leader::new(now_ms, own, self.options.times, window, &mut wants.lead);
@@ -421,9 +447,22 @@ impl Peer {
         let Part::Learning { leader, learner } = &mut self.part else { return };
         let (leader, before) = (*leader, wants.learn.len());
         act(learner, &mut wants.learn);
-        let mut why = None;
+        if !self.options.accepts_configs {
+            let is_config =
+                |output: &Learn<'_>| matches!(output, Learn::Proposed(_) | Learn::Activate { .. });
+            wants.learn.retain(|output| !is_config(output));
+        }
+        let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {
             match output {
+                Learn::Proposed(config) => self.proposed(config.clone()),
+                Learn::Activate { config, leader: designated } => {
+                    self.activated(config.clone());
+                    let leads = designated.unwrap_or(leader);
+                    if leads != leader || self.role() != role {
+                        why = Some(Rest::Reconfigured(leads));
+                    }
+                }
                 Learn::Serve if self.history.is_damaged => why = Some(Rest::Mended(leader)),
                 Learn::Serve => self.election.established(i64::from(self.history.current_epoch.0)),
                 Learn::Leave(leave) => why = Some(Rest::Left(leave.clone())),
@@ -451,6 +490,10 @@ impl Peer {
         let mut why = None;
         for output in &wants.lead[before..] {
             match output {
+                Lead::Proposed(config) => self.proposed(config.clone()),
+                Lead::Activate(config) | Lead::CommitAndActivate { config, .. } => {
+                    self.activated(config.clone());
+                }
                 Lead::Lead(epoch) => self.election.established(i64::from(epoch.0)),
                 Lead::StepDown(step_down) => why = Some(Rest::SteppedDown(*step_down)),
                 _ => {}

@@ -17,7 +17,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn what_is_committed_stays_and_all_agree_in_the_end() {
     let from = number("ZKFLEET_ZAB_FROM", 0);
-    let (mut commits, mut reigns, mut crashes, mut mended) = (0, 0, 0, 0);
+    let (mut commits, mut reigns, mut crashes, mut mended, mut configs) = (0, 0, 0, 0, 0);
     for seed in from..from + number("ZKFLEET_ZAB_SEEDS", 300) {
         let mut world = World::new(seed);
         for _ in 0..800 {
@@ -28,7 +28,11 @@ fn what_is_committed_stays_and_all_agree_in_the_end() {
         reigns += world.reigns();
         crashes += world.crashes;
         mended += world.mended;
+        configs += world.configs_made.len();
     }
-    println!("{commits} txns committed in {reigns} reigns, {crashes} crashes, {mended} mended");
+    println!(
+        "{commits} txns, {configs} of them reconfigurations, in {reigns} reigns; {crashes} crashes, \
+         {mended} mended"
+    );
     assert!(commits > 0 && reigns > 0);
 }

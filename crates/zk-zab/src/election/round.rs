@@ -106,8 +106,13 @@ pub(super) fn is_established(
 ) -> bool {
     let leader = vote.candidate.leader;
     let leads = || votes.get(&leader).is_some_and(|vote| vote.state == ServerState::Leading);
-    let is_leader_there = if leader == me { vote.election_epoch == clock } else { leads() };
-    is_leader_there && configs.has_quorum(&agreeing(votes, vote))
+    let agreeing = agreeing(votes, vote);
+    if leader == me {
+        return vote.election_epoch == clock && configs.has_quorum(&agreeing);
+    }
+    // A configuration that was proposed to this member, and to the others not, would keep it away for
+    // ever. Whom it joins has a quorum, or will not become a leader.
+    leads() && configs.all().any(|config| config.has_quorum(&agreeing))
 }
 
 fn agreeing(votes: &BTreeMap<Sid, Heard>, vote: &Heard) -> BTreeSet<Sid> {

@@ -49,13 +49,20 @@ impl Leader {
         if !self.is_leading() {
             return;
         }
-        let upto = self.on_quorum();
-        let ready = self.outstanding.partition_point(|(zxid, _)| *zxid <= upto);
-        for (zxid, _) in self.outstanding.drain(..ready) {
+        let mut upto = self.on_quorum();
+        while let Some((zxid, _)) = self.outstanding.pop_front_if(|(zxid, _)| *zxid <= upto) {
             self.committed = zxid;
             self.window.push_back(zxid);
             if self.window.len() > WINDOW {
                 self.window.pop_front();
+            }
+            if self.commit_config(zxid, out) {
+                if !self.is_leading() {
+                    return;
+                }
+                // What follows needs a quorum of the new configuration alone.
+                upto = self.on_quorum();
+                continue;
             }
             let (followers, observers) = (self.followers.clone(), self.observers.clone());
             out.push(Output::Commit { zxid, followers, observers });

@@ -128,6 +128,7 @@ impl Leader {
             return;
         }
         self.enter(Phase::Synchronizing, now_ms);
+        self.name_config(out);
         for link in self.links_at(|stage| matches!(stage, Stage::Promised { .. })) {
             self.choose(link, out);
         }

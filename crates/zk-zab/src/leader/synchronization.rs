@@ -4,6 +4,7 @@ use zk_proto::Zxid;
 use zk_proto::quorum::FromLeader;
 
 use super::{Leader, LinkId, Output, Phase, Plan, Stage};
+use crate::Configs;
 
 impl Leader {
     /// Chooses how a learner that has promised gets the history (`LearnerHandler.syncFollower`).
@@ -64,8 +65,11 @@ impl Leader {
         learner.stage = Stage::Synchronizing;
         let is_follower = learner.role == crate::Role::Participant;
         out.push(Output::Synchronize { link, plan });
-        let configs = &self.own.configs;
-        let config = configs.proposed.as_ref().unwrap_or(&configs.committed).to_string();
+        // Until a quorum has acknowledged it, it is one that was proposed; afterwards such a one
+        // follows as what it is, and must not count before it is committed.
+        let Configs { committed, proposed } = &self.own.configs;
+        let proposed = proposed.as_ref().filter(|_| self.phase != Phase::Leading);
+        let config = proposed.unwrap_or(committed).to_string();
         let packet =
             FromLeader::NewLeader { zxid: Zxid::new(self.epoch, 0), config: Some(config.into()) };
         out.push(Output::Send { to: link, packet });
@@ -100,6 +104,10 @@ impl Leader {
         }
         self.phase = Phase::Leading;
         out.push(Output::Lead(self.epoch));
+        self.activate_newleader(out);
+        if !self.is_leading() {
+            return;
+        }
         for link in self.links_at(|stage| stage == Stage::Ready) {
             self.tell_up_to_date(link, out);
         }

@@ -32,6 +32,7 @@ fn incumbent() -> Incumbent {
         last_zxid: z(1, 5),
         epoch_floor: Epoch(0),
         admits_strangers: true,
+        reconfig_enabled: false,
     }
 }
 
@@ -241,7 +242,8 @@ fn who_comes_is_looked_at() {
     let info = Some(LearnerInfo::new(Sid(2), 7));
     reign.join(5, FromLearner::Info { is_observer: false, accepted_epoch: Epoch(1), info });
     reign.closes(5, "its configuration 7 is later than 0");
-    let mut strict = Reign::of(Incumbent { admits_strangers: false, ..incumbent() });
+    let mut strict =
+        Reign::of(Incumbent { admits_strangers: false, reconfig_enabled: false, ..incumbent() });
     strict.join(1, super::tests::info(9, true, 1));
     strict.closes(1, "sid 9 is in no configuration");
     // After it is gone it may come again.
@@ -496,4 +498,98 @@ fn the_window_is_bounded() {
     reign.hear(1, FromLearner::Ack(z(2, 600)));
     let window = &reign.leader.window;
     assert_eq!((window.len(), window[0]), (WINDOW, z(2, 101)));
+}
+
+fn config(text: &str, version: i64) -> Ensemble {
+    Ensemble { version, ..Ensemble::parse(text).unwrap() }
+}
+
+/// Leading in epoch 2, with followers 1 and 2 on their links.
+fn with_two_followers() -> Reign {
+    let mut reign = Reign::leading();
+    reign.arrive(2, 2, false, z(1, 5));
+    reign.hear(2, FromLearner::Ack(z(2, 0)));
+    reign.out.clear();
+    reign
+}
+
+const TWO: &str = "server.2=h2:1:2\nserver.3=h3:1:2\n";
+
+#[test]
+fn a_reconfiguration_needs_both_quorums_and_counts_when_it_is_committed() {
+    let mut reign = with_two_followers();
+    let two = config(TWO, z(2, 1).0);
+    reign.leader.reconfigure(0, z(2, 1), config(TWO, 0), &mut reign.out);
+    let to = links(&[1, 2]);
+    reign.wants(&[Output::Proposed(two.clone()), Output::Propose { zxid: z(2, 1), to }]);
+    reign.leader.logged(z(2, 1), &mut reign.out);
+    reign.hear(1, FromLearner::Ack(z(2, 1)));
+    reign.wants(&[]);
+    reign.hear(2, FromLearner::Ack(z(2, 1)));
+    let (followers, observers) = (links(&[1, 2]), links(&[]));
+    let leader = Sid(3);
+    let zxid = z(2, 1);
+    reign.wants(&[Output::CommitAndActivate { zxid, config: two, leader, followers, observers }]);
+    // The new quorum alone counts: 3 and 2.
+    reign.propose(z(2, 2));
+    reign.out.clear();
+    reign.leader.logged(z(2, 2), &mut reign.out);
+    reign.hear(1, FromLearner::Ack(z(2, 2)));
+    reign.wants(&[]);
+    reign.hear(2, FromLearner::Ack(z(2, 2)));
+    reign.wants(&[commit(z(2, 2), &[1, 2], &[])]);
+}
+
+/// Of Apache's leaders it gets the proposed one in NEWLEADER, and makes it count.
+#[test]
+fn who_comes_during_a_reconfiguration_gets_what_is_committed_first() {
+    let mut reign = Reign::leading();
+    reign.leader.reconfigure(0, z(2, 1), config(TWO, 0), &mut reign.out);
+    reign.out.clear();
+    reign.arrive(2, 2, false, z(1, 5));
+    let to = links(&[2]);
+    let plan = Output::Synchronize { link: LinkId(2), plan: Plan::Window(z(1, 5)) };
+    let propose = Output::Propose { zxid: z(2, 1), to };
+    let told = reign.out.split_off(reign.out.len() - 3);
+    assert_eq!(told, [plan, new_leader(2), propose]);
+}
+
+#[test]
+fn a_leader_that_does_not_vote_any_more_leaves_at_once() {
+    for (text, next) in [
+        // 2 has more than 1 when both have the txn.
+        ("server.1=h1:1:2\nserver.2=h2:1:2\n", Sid(2)),
+        // It votes, and somewhere else; 1 is enough for a quorum.
+        ("server.1=h1:1:2\nserver.2=h2:1:2\nserver.3=h3:7:2\n", Sid(1)),
+    ] {
+        let mut reign = with_two_followers();
+        reign.leader.reconfigure(0, z(2, 1), config(text, 0), &mut reign.out);
+        reign.propose(z(2, 2));
+        reign.leader.logged(z(2, 2), &mut reign.out);
+        reign.out.clear();
+        reign.hear(1, FromLearner::Ack(z(2, 1)));
+        reign.hear(2, FromLearner::Ack(z(2, 2)));
+        let [Output::CommitAndActivate { leader, .. }, Output::StepDown(why)] = &reign.out[..]
+        else {
+            panic!("{:?}", reign.out);
+        };
+        assert_eq!((*leader, why), (next, &StepDown::NotDesignated(next)), "{text}");
+    }
+}
+
+#[test]
+fn the_first_configuration_gets_a_version_from_its_leader() {
+    let mut reign = Reign::of(Incumbent { reconfig_enabled: true, ..incumbent() });
+    let named = Ensemble { version: z(2, 0).0, ..incumbent().configs.committed };
+    reign.join(1, info(1, false, 1));
+    reign.leader.accepted_written(0, &mut reign.out);
+    reign.hear(1, ack_epoch(z(1, 5), Some(1)));
+    reign.out.clear();
+    reign.leader.current_written(0, &mut reign.out);
+    let packet = FromLeader::NewLeader { zxid: z(2, 0), config: Some(named.to_string().into()) };
+    let plan = Output::Synchronize { link: LinkId(1), plan: Plan::Window(z(1, 5)) };
+    reign.wants(&[Output::Proposed(named.clone()), plan, send(1, packet)]);
+    reign.hear(1, FromLearner::Ack(z(2, 0)));
+    let up_to_date = send(1, FromLeader::UpToDate);
+    reign.wants(&[Output::Lead(Epoch(2)), Output::Activate(named), up_to_date]);
 }

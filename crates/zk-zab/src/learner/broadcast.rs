@@ -18,7 +18,7 @@ impl Learner {
             FromLeader::Commit(zxid) => self.commit(zxid, out)?,
             FromLeader::CommitAndActivate { zxid, leader } => {
                 self.commit(zxid, out)?;
-                self.activate(Some(leader), out);
+                self.activate_proposed(leader, out);
             }
             FromLeader::Inform { zxid, txn } => {
                 self.append(zxid, txn, out)?;
@@ -27,7 +27,7 @@ impl Learner {
             FromLeader::InformAndActivate { zxid, leader, txn } => {
                 self.append(zxid, txn, out)?;
                 self.commit(zxid, out)?;
-                self.activate(Some(leader), out);
+                self.activate_proposed(leader, out);
             }
             FromLeader::Ping(zxid) => out.push(Output::AnswerPing(zxid)),
             FromLeader::Sync => {
@@ -127,9 +127,19 @@ impl Learner {
     }
 
     /// The proposed configuration counts from here on.
-    pub(super) fn activate(&mut self, leader: Option<Sid>, out: &mut Vec<Output<'_>>) {
+    pub(super) fn activate_proposed(&mut self, leader: Sid, out: &mut Vec<Output<'_>>) {
         if let Some(config) = self.proposed.take() {
-            out.push(Output::Activate { config, leader });
+            self.activate(config, Some(leader), out);
         }
+    }
+
+    pub(super) fn activate(
+        &mut self,
+        config: Ensemble,
+        leader: Option<Sid>,
+        out: &mut Vec<Output<'_>>,
+    ) {
+        self.active_version = config.version;
+        out.push(Output::Activate { config, leader });
     }
 }

@@ -92,13 +92,13 @@ impl Learner {
             }
             FromLeader::CommitAndActivate { zxid, leader } => {
                 self.commit_held(zxid)?;
-                self.activate(Some(leader), out);
+                self.activate_proposed(leader, out);
                 Ok(())
             }
             FromLeader::InformAndActivate { zxid, leader, txn } => {
                 self.hold_txn(zxid, txn, out)?;
                 self.commit_held(zxid)?;
-                self.activate(Some(leader), out);
+                self.activate_proposed(leader, out);
                 Ok(())
             }
             FromLeader::Ping(zxid) => {
@@ -169,7 +169,11 @@ impl Learner {
 
     /// What came meanwhile is of the broadcast already: it is acknowledged like all that follows.
     fn begin_broadcast(&mut self, out: &mut Vec<Output<'_>>) {
-        self.activate(None, out);
+        if let Some(config) = self.newleader.take()
+            && config.version >= self.active_version
+        {
+            self.activate(config, None, out);
+        }
         self.phase = Phase::Broadcasting;
         out.push(Output::Send(FromLearner::Ack(Zxid::new(self.epoch, 0))));
         let committed = std::mem::take(&mut self.held_committed);
@@ -191,7 +195,9 @@ impl Learner {
     ) -> Result<(), Leave> {
         if let Some(text) = config {
             let config = Ensemble::parse(&text)?;
-            self.proposed = Some(config.clone());
+            // Those of the history are older.
+            self.proposed.take_if(|proposed| proposed.version < config.version);
+            self.newleader = Some(config.clone());
             out.push(Output::Proposed(config));
         }
         Ok(())

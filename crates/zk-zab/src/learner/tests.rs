@@ -384,3 +384,41 @@ fn a_silent_leader_is_left() {
     life.learner.tick(501 + SILENCE.sync_ms, &mut life.out);
     life.leaves("no packet for 10001 ms");
 }
+
+/// What is proposed behind NEWLEADER counts when it is committed, and nothing older afterwards.
+#[test]
+fn a_reconfiguration_may_be_under_way_when_a_learner_comes() {
+    let config = |version: i64| format!("server.1=a:1:2:participant\nversion={version:x}");
+    let parsed = |version| Ensemble::parse(&config(version)).unwrap();
+    let (zxid, old) = (z(2, 1), z(2, 0).0);
+    let activations = |life: &mut Life| -> Vec<i64> {
+        let out = std::mem::take(&mut life.out).into_iter();
+        out.filter_map(|output| match output {
+            Output::Activate { config, .. } => Some(config.version),
+            _ => None,
+        })
+        .collect()
+    };
+    for is_committed_before in [false, true] {
+        let mut life = Life::promised(Role::Participant);
+        life.hear(FromLeader::Diff(z(1, 5)));
+        let text = config(old).leak();
+        life.hear(FromLeader::NewLeader { zxid: z(2, 0), config: Some((&*text).into()) });
+        life.hear(FromLeader::Proposal { zxid, txn: reconfig(zxid, &config(zxid.0)).leak() });
+        life.learner.current_written(&mut life.out);
+        assert!(life.out.contains(&Output::Proposed(parsed(zxid.0))));
+        let commit = || FromLeader::CommitAndActivate { zxid, leader: Sid(3) };
+        if is_committed_before {
+            life.hear(commit());
+            assert_eq!(activations(&mut life), [zxid.0]);
+        }
+        life.hear(FromLeader::UpToDate);
+        if is_committed_before {
+            assert_eq!(activations(&mut life), [0; 0], "it would be the older one");
+        } else {
+            assert_eq!(activations(&mut life), [old]);
+            life.hear(commit());
+            assert_eq!(activations(&mut life), [zxid.0]);
+        }
+    }
+}

@@ -2,26 +2,45 @@
 
 use std::collections::VecDeque;
 
-use zk_proto::txn::TxnHeader;
+use zk_proto::txn::{SetDataTxn, TxnHeader};
 use zk_proto::{Epoch, Jute, OpCode, Reader, Zxid};
+use zk_zab::Configs;
 
 /// A txn and who made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Txn {
     pub zxid: Zxid,
     pub tag: u64,
+    /// The configuration that it proposes.
+    pub config: Option<String>,
 }
 
 impl Txn {
     pub fn read(bytes: &[u8]) -> Txn {
-        let header = TxnHeader::read(&mut Reader::new(bytes)).unwrap();
-        Txn { zxid: Zxid(header.zxid), tag: header.client_id as u64 }
+        let mut r = Reader::new(bytes);
+        let header = TxnHeader::read(&mut r).unwrap();
+        let config = match zk_proto::txn::Txn::read(header.op, &mut r) {
+            Ok(zk_proto::txn::Txn::Reconfig(set)) => {
+                Some(String::from_utf8(set.data.unwrap().to_vec()).unwrap())
+            }
+            _ => None,
+        };
+        Txn { zxid: Zxid(header.zxid), tag: header.client_id as u64, config }
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        let op = OpCode::Error.code();
+        let op = if self.config.is_some() { OpCode::Reconfig } else { OpCode::Error };
         let (client_id, zxid) = (self.tag as i64, self.zxid.0);
-        TxnHeader { client_id, cxid: 0, zxid, time_ms: 0, op }.to_bytes()
+        let header = TxnHeader { client_id, cxid: 0, zxid, time_ms: 0, op: op.code() };
+        let mut bytes = header.to_bytes();
+        match &self.config {
+            Some(text) => {
+                let path = zk_proto::path::CONFIG.into();
+                SetDataTxn { path, data: Some(text.as_bytes()), version: -1 }.write(&mut bytes);
+            }
+            None => 0i32.write(&mut bytes),
+        }
+        bytes
     }
 }
 
@@ -41,6 +60,8 @@ pub struct Disk {
     pub accepted: Epoch,
     pub current: Epoch,
     pub log: Vec<Txn>,
+    /// Written at once, before anything that needs them.
+    pub configs: Configs,
     /// It was wiped, and has not got the history of a leader since.
     pub is_damaged: bool,
     /// What is to be done in the files of the epochs, and in the log: each in order, and neither
@@ -49,6 +70,10 @@ pub struct Disk {
 }
 
 impl Disk {
+    pub fn new(configs: Configs) -> Disk {
+        Disk { configs, ..Disk::default() }
+    }
+
     pub fn last(&self) -> Zxid {
         self.log.last().map_or(Zxid::ZERO, |txn| txn.zxid)
     }

@@ -8,7 +8,7 @@ use zk_zab::election::{ElectionTimes, Output as Elect};
 use zk_zab::leader::{LeaderTimes, LinkId, Output as Lead, Plan};
 use zk_zab::learner::Output as Learn;
 use zk_zab::peer::{History, Peer, PeerOptions, Rest, Turn, Wants};
-use zk_zab::{Configs, Role};
+use zk_zab::{Configs, Ensemble, Role};
 
 use super::Message;
 use super::disk::{Disk, Io, Txn};
@@ -39,10 +39,11 @@ pub enum Effect {
 pub struct Member {
     pub sid: Sid,
     pub disk: Disk,
-    configs: Configs,
     /// `None` while it is down.
     peer: Option<Peer>,
     part: Part,
+    /// When it looks again: at once it would be as busy as the network lets it be.
+    look_ms: Option<u64>,
     /// Connections that came while it was not known who leads.
     waiting: Vec<(Sid, LinkId)>,
 }
@@ -83,10 +84,10 @@ impl Member {
     pub fn new(sid: Sid, configs: &Configs) -> Member {
         Member {
             sid,
-            disk: Disk::default(),
-            configs: configs.clone(),
+            disk: Disk::new(configs.clone()),
             peer: None,
             part: Part::Looking,
+            look_ms: None,
             waiting: Vec::new(),
         }
     }
@@ -103,6 +104,21 @@ impl Member {
         self.peer.as_ref().filter(|peer| peer.is_serving()).and_then(Peer::leader)
     }
 
+    /// For a look at what went wrong.
+    pub fn describe(&self) -> String {
+        let Configs { committed, proposed } = &self.disk.configs;
+        format!(
+            "{} {:?} under {:?}, last {}, {} damaged: {}\n{committed}\nproposed {}",
+            self.sid,
+            self.peer.as_ref().map(Peer::state),
+            self.serves_under(),
+            self.disk.last(),
+            self.disk.current.0,
+            self.disk.is_damaged,
+            proposed.as_ref().map_or(String::new(), Ensemble::to_string),
+        )
+    }
+
     pub fn has_work(&self) -> bool {
         self.disk.has_work()
     }
@@ -115,19 +131,20 @@ impl Member {
         let options = PeerOptions {
             sid: self.sid,
             role: Role::Observer,
-            accepts_configs: false,
+            accepts_configs: true,
             election: ElectionTimes::default(),
             times: TIMES,
             epoch_floor: Epoch(0),
             admits_strangers: true,
         };
-        self.peer = Some(Peer::new(options, self.configs.clone()));
+        self.peer = Some(Peer::new(options, self.disk.configs.clone()));
         self.look(now_ms)
     }
 
     pub fn crash(&mut self, kept: usize) -> bool {
         let was_up = self.peer.take().is_some();
         self.waiting.clear();
+        self.look_ms = None;
         self.part = Part::Looking;
         self.disk.crash(kept);
         was_up
@@ -135,12 +152,15 @@ impl Member {
 
     /// Everything on its disk is gone.
     pub fn wipe(&mut self) {
-        self.disk = Disk::default();
+        // Configurations are in other files.
+        let configs = std::mem::take(&mut self.disk.configs);
+        self.disk = Disk::new(configs);
         self.disk.is_damaged = true;
     }
 
     /// Looks for a leader; whatever is on its way to the disk gets there first.
     fn look(&mut self, now_ms: u64) -> Vec<Effect> {
+        self.look_ms = None;
         while self.disk.complete(0).is_some() {}
         self.part = Part::Looking;
         let history = History {
@@ -171,7 +191,8 @@ impl Member {
                     effects.push(Effect::Send(to, Message::Vote(notification)));
                 }
                 Elect::Dial => effects.push(Effect::Probe),
-                Elect::Adopt(_) | Elect::Elected { .. } => {}
+                Elect::Adopt(config) => self.disk.configs.committed = config,
+                Elect::Elected { .. } => {}
             }
         }
         // It leads from now on, and its first wishes are those of a leader.
@@ -221,7 +242,7 @@ impl Member {
                     self.disk.is_damaged = false;
                     effects.push(Effect::Mended(self.disk.log.clone()));
                 }
-                effects.extend(self.look(now_ms));
+                self.look_ms = Some(now_ms + REDIAL_MS);
                 effects
             }
         }
@@ -230,7 +251,7 @@ impl Member {
     /// The n-th of the other voters.
     fn other(&self, n: u32) -> Sid {
         let others: Vec<_> =
-            self.configs.voters().into_iter().filter(|sid| *sid != self.sid).collect();
+            self.disk.configs.voters().into_iter().filter(|sid| *sid != self.sid).collect();
         others.get(n as usize % others.len().max(1)).copied().unwrap_or(self.sid)
     }
 
@@ -257,6 +278,9 @@ impl Member {
     }
 
     pub fn tick(&mut self, now_ms: u64) -> Vec<Effect> {
+        if self.is_up() && self.look_ms.is_some_and(|at| now_ms >= at) {
+            return self.look(now_ms);
+        }
         match &mut self.part {
             Part::Joining { dials, redial_ms, .. } if redial_ms.is_some_and(|at| now_ms >= at) => {
                 *dials += 1;
@@ -377,16 +401,36 @@ impl Member {
 
     /// A client writes.
     pub fn propose(&mut self, now_ms: u64, tag: u64) -> Vec<Effect> {
-        let (true, Part::Leading(reign)) = (self.leads(), &mut self.part) else {
-            return Vec::new();
-        };
-        let Some(epoch) = reign.epoch else { return Vec::new() };
-        let last = reign.log.last().map_or(Zxid::ZERO, |txn| txn.zxid);
-        let zxid = if last.epoch() == epoch { last.next() } else { Zxid::new(epoch, 1) };
-        let txn = Txn { zxid, tag };
-        reign.log.push(txn.clone());
-        self.disk.begin(Io::Append(txn));
+        let Some(zxid) = self.next_zxid() else { return Vec::new() };
+        self.append(Txn { zxid, tag, config: None });
         self.with(now_ms, |peer, wants| peer.propose(now_ms, zxid, wants))
+    }
+
+    /// Somebody changes who votes, if that can be done now.
+    pub fn reconfigure(&mut self, now_ms: u64, tag: u64, mut config: Ensemble) -> Vec<Effect> {
+        let Some(zxid) = self.next_zxid() else { return Vec::new() };
+        let is_free = self.disk.configs.proposed.is_none();
+        if !is_free || !self.peer.as_ref().is_some_and(|peer| peer.is_synced(&config)) {
+            return Vec::new();
+        }
+        config.version = zxid.0;
+        self.append(Txn { zxid, tag, config: Some(config.to_string()) });
+        self.with(now_ms, |peer, wants| peer.reconfigure(now_ms, zxid, config, wants))
+    }
+
+    /// The zxid of the next txn, if this one leads.
+    fn next_zxid(&self) -> Option<Zxid> {
+        let (true, Part::Leading(reign)) = (self.leads(), &self.part) else { return None };
+        let epoch = reign.epoch?;
+        let last = reign.log.last().map_or(Zxid::ZERO, |txn| txn.zxid);
+        Some(if last.epoch() == epoch { last.next() } else { Zxid::new(epoch, 1) })
+    }
+
+    fn append(&mut self, txn: Txn) {
+        if let Part::Leading(reign) = &mut self.part {
+            reign.log.push(txn.clone());
+            self.disk.begin(Io::Append(txn));
+        }
     }
 
     /// The disk has done the oldest thing.
@@ -436,6 +480,8 @@ impl Member {
                     effects.push(Effect::Committed(upto(&following.log, zxid)));
                 }
                 Learn::Serve => following.is_serving = true,
+                Learn::Proposed(config) => self.disk.configs.propose(config),
+                Learn::Activate { config, .. } => self.disk.configs.activate(config),
                 _ => {}
             }
         }
@@ -471,15 +517,13 @@ impl Member {
                     }
                 }
                 Lead::Commit { zxid, followers, observers } => {
-                    reign.committed = zxid;
-                    effects.push(Effect::Committed(upto(&reign.log, zxid)));
-                    let txn = reign.txn(zxid);
-                    for link in followers.iter() {
-                        effects.extend(reign.send(*link, &FromLeader::Commit(zxid)));
-                    }
-                    for link in observers.iter() {
-                        effects.extend(reign.send(*link, &FromLeader::Inform { zxid, txn: &txn }));
-                    }
+                    effects.extend(reign.commit(zxid, &followers, &observers, None));
+                }
+                Lead::Proposed(config) => self.disk.configs.propose(config),
+                Lead::Activate(config) => self.disk.configs.activate(config),
+                Lead::CommitAndActivate { zxid, config, leader, followers, observers } => {
+                    self.disk.configs.activate(config);
+                    effects.extend(reign.commit(zxid, &followers, &observers, Some(leader)));
                 }
                 _ => {}
             }
@@ -491,6 +535,30 @@ impl Member {
 }
 
 impl Reign {
+    /// Tells everybody that a txn is committed, and with a leader that its configuration counts.
+    fn commit(
+        &mut self,
+        zxid: Zxid,
+        followers: &[LinkId],
+        observers: &[LinkId],
+        leader: Option<Sid>,
+    ) -> Vec<Effect> {
+        self.committed = zxid;
+        let mut effects = vec![Effect::Committed(upto(&self.log, zxid))];
+        let txn = self.txn(zxid);
+        let commit = match leader {
+            Some(leader) => FromLeader::CommitAndActivate { zxid, leader },
+            None => FromLeader::Commit(zxid),
+        };
+        effects.extend(followers.iter().filter_map(|link| self.send(*link, &commit)));
+        let inform = match leader {
+            Some(leader) => FromLeader::InformAndActivate { zxid, leader, txn: &txn },
+            None => FromLeader::Inform { zxid, txn: &txn },
+        };
+        effects.extend(observers.iter().filter_map(|link| self.send(*link, &inform)));
+        effects
+    }
+
     fn txn(&self, zxid: Zxid) -> Vec<u8> {
         self.log.iter().find(|txn| txn.zxid == zxid).unwrap().to_bytes()
     }

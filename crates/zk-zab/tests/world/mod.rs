@@ -49,6 +49,8 @@ pub struct World {
     next_link: u64,
     pub crashes: u64,
     pub mended: u64,
+    /// Committed reconfigurations.
+    pub configs_made: std::collections::BTreeSet<Zxid>,
     /// What was committed when members were wiped.
     wiped: BTreeMap<Sid, BTreeMap<Zxid, u64>>,
     tells: bool,
@@ -69,6 +71,7 @@ impl World {
             next_link: 1,
             crashes: 0,
             mended: 0,
+            configs_made: Default::default(),
             wiped: BTreeMap::new(),
             tells: std::env::var_os("ZKFLEET_ZAB_TELL").is_some(),
         };
@@ -121,9 +124,13 @@ impl World {
                 let (sid, file) = (self.any(), self.below(2));
                 self.act(sid, |member, now_ms| member.complete(now_ms, file));
             }
-            72..86 => {
+            72..85 => {
                 let sid = self.any();
                 self.propose(sid);
+            }
+            85 => {
+                let sid = self.any();
+                self.reconfigure(sid);
             }
             86..96 => {
                 let ms = 1 + self.below(150) as u64;
@@ -155,6 +162,11 @@ impl World {
                 break;
             }
             self.pass(20);
+        }
+        if self.tells && !self.is_whole() {
+            for member in self.members.values() {
+                println!("{}", member.describe());
+            }
         }
         assert!(self.is_whole(), "seed {}: no leader for all after 40 s", self.seed);
         let before = self.history.len();
@@ -223,13 +235,36 @@ impl World {
         self.act(sid, |member, now_ms| member.propose(now_ms, tag));
     }
 
+    /// Any members may vote from now on, observe, or be no members any more.
+    fn reconfigure(&mut self, leader: Sid) {
+        let mut text = String::new();
+        for sid in self.sids() {
+            let role = match self.below(8) {
+                0 => continue,
+                1 | 2 => "observer",
+                _ => "participant",
+            };
+            text += &format!("server.{sid}=h{sid}:1:2:{role}\n");
+        }
+        let config = Ensemble::parse(&text).unwrap();
+        // Those that vote already are a quorum of it. Else, if all crash while it is proposed, those
+        // that do not know of it come back as observers, who are not counted, and nobody leads.
+        let committed = &self.members[&leader].disk.configs.committed;
+        if !config.has_quorum(&committed.voters().collect()) {
+            return;
+        }
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.act(leader, |member, now_ms| member.reconfigure(now_ms, tag, config));
+    }
+
     /// A member ends, and loses a part of what was not on its disk. Connections end with it.
     fn crash(&mut self, sid: Sid) {
         let kept = self.below(16);
         if self.members.get_mut(&sid).unwrap().crash(kept) {
             self.crashes += 1;
             // One at a time: more than a quorum can miss would be lost by anybody.
-            let is_wiped = self.wiped.is_empty() && self.members.len() > 2 && self.below(8) == 0;
+            let is_wiped = self.wiped.is_empty() && self.can_spare(sid) && self.below(8) == 0;
             if is_wiped {
                 self.wiped.insert(sid, self.history.clone());
                 self.members.get_mut(&sid).unwrap().wipe();
@@ -241,6 +276,15 @@ impl World {
                 self.cut(sid, other);
             }
         }
+    }
+
+    /// Whether every configuration that counts has a quorum without one. During a reconfiguration a
+    /// member that is to vote may still be an observer, who cannot be counted upon.
+    fn can_spare(&self, sid: Sid) -> bool {
+        let is_quiet = self.members.values().all(|member| member.disk.configs.proposed.is_none());
+        let configs = self.members.values().map(|member| &member.disk.configs.committed);
+        let mut configs = configs.filter(|config| config.is_voter(sid));
+        is_quiet && configs.all(|config| config.voters().count() > 2)
     }
 
     /// What is under way between two members is lost, and their connection closed.
@@ -308,6 +352,9 @@ impl World {
 
     /// Agreement: a zxid is one txn, whoever commits or serves it.
     fn commit(&mut self, sid: Sid, txn: &Txn) {
+        if txn.config.is_some() {
+            self.configs_made.insert(txn.zxid);
+        }
         let tag = *self.history.entry(txn.zxid).or_insert(txn.tag);
         assert_eq!(tag, txn.tag, "seed {}: member {sid} has another {}", self.seed, txn.zxid);
     }
