@@ -15,7 +15,8 @@ use zk_tree::auth::AuthOptions;
 use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Tree};
 
 impl Core {
-    /// Everything up to `zxid` is on the disks of a quorum: alone, on the own one. Does at most `most` pieces of work, and fewer when their answers are large, so that reads get their turns
+    /// Everything up to `zxid` is on the disks of a quorum: alone, on the own one. Does at most
+    /// `most` pieces of work, and fewer when their answers are large, so that reads get their turns
     /// and answers go out; says whether there is more.
     pub fn committed(
         &mut self,

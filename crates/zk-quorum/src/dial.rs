@@ -22,30 +22,25 @@ pub(crate) async fn dial(
     patience: Duration,
 ) -> Result<TcpStream, DialError> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    let mut is_refused = false;
+    // Until one of them fails otherwise.
+    let mut all_refuse = true;
     for address in addresses {
         let resolved = match lookup_host((&*address.host, address.port)).await {
             Ok(resolved) => resolved,
             Err(error) => {
-                (failure, is_refused) = (error, false);
-                break;
+                (failure, all_refuse) = (error, false);
+                continue;
             }
         };
         for address in resolved {
-            match timeout(patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    stream.set_nodelay(true).map_err(DialError::Failed)?;
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => {
-                    let refuses = error.kind() == io::ErrorKind::ConnectionRefused;
-                    is_refused =
-                        refuses && (is_refused || failure.kind() == io::ErrorKind::NotFound);
-                    failure = error;
-                }
-                Err(_) => (failure, is_refused) = (io::ErrorKind::TimedOut.into(), false),
-            }
+            failure = match timeout(patience, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => error,
+                Err(_) => io::ErrorKind::TimedOut.into(),
+            };
+            all_refuse &= failure.kind() == io::ErrorKind::ConnectionRefused;
         }
     }
+    let is_refused = all_refuse && failure.kind() == io::ErrorKind::ConnectionRefused;
     Err(if is_refused { DialError::Refused } else { DialError::Failed(failure) })
 }

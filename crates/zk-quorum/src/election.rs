@@ -157,10 +157,6 @@ async fn welcome(
     permit: OwnedSemaphorePermit,
 ) -> io::Result<()> {
     let options = &shared.options;
-    stream.set_nodelay(true)?;
-    if options.keep_alive {
-        socket2::SockRef::from(&stream).set_keepalive(true)?;
-    }
     let greets = greeting(&mut stream);
     let (greeting, rest) = timeout(options.greeting_timeout, greets).await??;
     drop(permit);
@@ -236,6 +232,10 @@ async fn reach(shared: Arc<Shared>, sid: Sid, addresses: Vec<HostPort>) {
 
 /// Exchanges votes until the connection ends, or another takes its place.
 async fn serve(shared: Arc<Shared>, sid: Sid, stream: TcpStream, rest: Vec<u8>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if shared.options.keep_alive {
+        socket2::SockRef::from(&stream).set_keepalive(true)?;
+    }
     let Some((mut line, mut replaced)) = shared.lines.begin(sid) else {
         tracing::warn!("server {sid} is in no configuration, and too many such are connected");
         return Ok(());

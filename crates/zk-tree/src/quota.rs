@@ -76,6 +76,21 @@ pub(crate) fn governed_path<'a>(path: &'a str, leaf: &str) -> Option<&'a str> {
     (last == leaf && !governed.is_empty()).then_some(governed)
 }
 
+/// The deepest path at or above `path` that has a quota; what is below `/zookeeper` has none.
+pub(crate) fn deepest(path: &str, has_quota: impl Fn(&str) -> bool) -> Option<&str> {
+    if path::is_at_or_below(path, path::ZOOKEEPER) {
+        return None;
+    }
+    let mut at = path;
+    while !at.is_empty() {
+        if has_quota(at) {
+            return Some(at);
+        }
+        at = path::split(at)?.0;
+    }
+    None
+}
+
 impl Quotas {
     pub(crate) fn attached(&mut self, path: &str) {
         if let Some(governed) = governed_path(path, path::QUOTA_LIMITS) {
@@ -94,18 +109,12 @@ impl Quotas {
     }
 
     /// The deepest path with a quota at or above `path`; what is below `/zookeeper` has none.
-    fn governing(&self, path: &str) -> Option<&str> {
-        if self.governed.is_empty() || path::is_at_or_below(path, path::ZOOKEEPER) {
-            return None;
-        }
-        let mut at = path;
-        while !at.is_empty() {
-            if let Some(governed) = self.governed.get(at) {
-                return Some(governed);
-            }
-            at = path::split(at)?.0;
-        }
-        None
+    fn governing<'a>(&self, path: &'a str) -> Option<&'a str> {
+        if self.is_empty() { None } else { deepest(path, |at| self.is_on(at)) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.governed.is_empty()
     }
 
     /// Whether a quota is on this path itself.

@@ -187,9 +187,15 @@ impl Election {
         }
     }
 
-    /// The configuration changed otherwise than by [`Output::Adopt`].
-    pub fn reconfigured(&mut self, configs: Configs) {
-        self.configs = configs;
+    /// The configurations that count.
+    #[must_use]
+    pub fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// The same, for a change otherwise than by [`Output::Adopt`].
+    pub fn configs_mut(&mut self) -> &mut Configs {
+        &mut self.configs
     }
 
     /// When [`Election::tick`] has something to do.

@@ -444,10 +444,18 @@ impl Leader {
     /// Whether this member and the voters among the followers that `has` are a quorum. An observer
     /// with a voter's sid is none (quorum-protocol 17.4).
     fn has_quorum(&self, has: impl Fn(&Link) -> bool) -> bool {
-        let followers = self.links.values().filter(|link| link.role == Role::Participant);
-        let mut sids: BTreeSet<Sid> = followers.filter(|l| has(l)).map(|link| link.sid).collect();
-        sids.insert(self.own.sid);
+        let sids = self.with_followers(has);
         self.own.configs.is_voter(self.own.sid) && self.own.configs.has_quorum(&sids)
+    }
+
+    fn followers(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().filter(|link| link.role == Role::Participant)
+    }
+
+    /// This member and those of its followers that `has`.
+    fn with_followers(&self, has: impl Fn(&Link) -> bool) -> BTreeSet<Sid> {
+        let followers = self.followers().filter(|link| has(link)).map(|link| link.sid);
+        followers.chain([self.own.sid]).collect()
     }
 }
 

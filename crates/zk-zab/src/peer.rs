@@ -104,7 +104,7 @@ pub enum Rest {
 #[derive(Debug)]
 pub struct Peer {
     options: PeerOptions,
-    configs: Configs,
+    /// It has the configurations too.
     election: Election,
     history: History,
     part: Part,
@@ -131,11 +131,11 @@ impl Peer {
         let election = Election::new(
             options.sid,
             options.role,
-            configs.clone(),
+            configs,
             options.accepts_configs,
             options.election,
         );
-        Peer { options, configs, election, history: History::default(), part: Part::Resting }
+        Peer { options, election, history: History::default(), part: Part::Resting }
     }
 
     /// Looks for a leader, with what is on the disk.
@@ -191,7 +191,7 @@ impl Peer {
             return;
         }
         let History { accepted_epoch, current_epoch, last_zxid, is_damaged, .. } = self.history;
-        let config_version = self.configs.committed.version;
+        let config_version = self.configs().committed.version;
         let arrival = match is_damaged {
             // As a stranger with nothing: what it has must not be built upon.
             true => Arrival {
@@ -363,7 +363,7 @@ impl Peer {
     /// The configurations that count.
     #[must_use]
     pub fn configs(&self) -> &Configs {
-        &self.configs
+        self.election.configs()
     }
 
     /// Whether a quorum of a configuration follows this leader: only then may it be proposed.
@@ -383,19 +383,8 @@ impl Peer {
         self.lead(wants, |leader, out| leader.reconfigure(now_ms, zxid, config, out));
     }
 
-    fn proposed(&mut self, config: Ensemble) {
-        self.configs.propose(config);
-        self.election.reconfigured(self.configs.clone());
-    }
-
-    /// A configuration counts from here on.
-    fn activated(&mut self, config: Ensemble) {
-        self.configs.activate(config);
-        self.election.reconfigured(self.configs.clone());
-    }
-
     fn role(&self) -> Role {
-        let me = self.configs.committed.members.get(&self.options.sid);
+        let me = self.configs().committed.members.get(&self.options.sid);
         me.map_or(self.options.role, |me| me.role)
     }
 
@@ -406,11 +395,6 @@ impl Peer {
 
     /// Plays the part for which this member is elected.
     fn turn(&mut self, now_ms: u64, wants: &mut Wants<'_>) {
-        if let Some(Elect::Adopt(config)) =
-            wants.elect.iter().rfind(|output| matches!(output, Elect::Adopt(_)))
-        {
-            self.configs.committed = config.clone();
-        }
         let Some(Elect::Elected { state, leader }) =
             wants.elect.pop_if(|last| matches!(last, Elect::Elected { .. }))
         else {
@@ -424,7 +408,7 @@ impl Peer {
         let history = &self.history;
         let own = Incumbent {
             sid: self.options.sid,
-            configs: self.configs.clone(),
+            configs: self.configs().clone(),
             accepted_epoch: history.accepted_epoch,
             current_epoch: history.current_epoch,
             last_zxid: history.last_zxid,
@@ -455,9 +439,9 @@ impl Peer {
         let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {
             match output {
-                Learn::Proposed(config) => self.proposed(config.clone()),
+                Learn::Proposed(config) => self.election.configs_mut().propose(config.clone()),
                 Learn::Activate { config, leader: designated } => {
-                    self.activated(config.clone());
+                    self.election.configs_mut().activate(config.clone());
                     let leads = designated.unwrap_or(leader);
                     if leads != leader || self.role() != role {
                         why = Some(Rest::Reconfigured(leads));
@@ -490,9 +474,9 @@ impl Peer {
         let mut why = None;
         for output in &wants.lead[before..] {
             match output {
-                Lead::Proposed(config) => self.proposed(config.clone()),
+                Lead::Proposed(config) => self.election.configs_mut().propose(config.clone()),
                 Lead::Activate(config) | Lead::CommitAndActivate { config, .. } => {
-                    self.activated(config.clone());
+                    self.election.configs_mut().activate(config.clone());
                 }
                 Lead::Lead(epoch) => self.election.established(i64::from(epoch.0)),
                 Lead::StepDown(step_down) => why = Some(Rest::SteppedDown(*step_down)),

@@ -43,7 +43,7 @@ impl Story {
             ["ensemble", rest @ ..] => self.ensemble = ensemble(rest),
             ["config", sid, rest @ ..] => {
                 let configs = Configs::new(ensemble(rest));
-                self.member(number(sid)).reconfigured(configs);
+                *self.member(number(sid)).configs_mut() = configs;
             }
             ["look", sid, zxid, epoch] => {
                 let zxid = Zxid(i64::from_str_radix(zxid.trim_start_matches("0x"), 16).unwrap());

@@ -250,15 +250,14 @@ impl Preparer<'_> {
         }
         let (tree, zxid) = (self.tree, self.zxid());
         self.pending.quotas.count(tree, zxid, path, change);
-        let track = match after {
-            After::Gone => None,
-            After::New(data) | After::Set(data) => {
-                Some(StatsTrack::parse(data.unwrap_or_default()))
-            }
-        };
+        let read = |data: Option<&[u8]>| Some(StatsTrack::parse(data.unwrap_or_default()));
         if let Some(governed) = governed_path(path, path::QUOTA_LIMITS) {
+            let limits = match after {
+                After::New(data) | After::Set(data) => read(data),
+                After::Gone => None,
+            };
             let quota = self.pending.quotas.on(tree, governed);
-            self.pending.quotas.put(zxid, governed, Quota { limits: track, ..quota });
+            self.pending.quotas.put(zxid, governed, Quota { limits, ..quota });
         } else if let Some(governed) = governed_path(path, path::QUOTA_STATS) {
             let usage = match after {
                 // Counted afresh, whatever was written.
@@ -266,7 +265,8 @@ impl Preparer<'_> {
                     let Delta { count, bytes } = self.pending.count_below(tree, governed);
                     Some(StatsTrack { count, bytes, ..StatsTrack::NONE })
                 }
-                After::Set(_) | After::Gone => track,
+                After::Set(data) => read(data),
+                After::Gone => None,
             };
             let quota = self.pending.quotas.on(tree, governed);
             self.pending.quotas.put(zxid, governed, Quota { usage, ..quota });

@@ -5,7 +5,7 @@
 //! not: who sends many at a time hears what one hears that waits for each answer. Parts of a multi
 //! are all checked against the state before it, as in Apache.
 
-use crate::quota::StatsTrack;
+use crate::quota::{StatsTrack, deepest};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, VecDeque};
 use zk_proto::{ErrorCode, Zxid, path};
@@ -50,9 +50,17 @@ impl Quotas {
         }
     }
 
+    /// Whether there is no quota, and none under way, as on most servers.
+    fn is_idle(&self, tree: &Tree) -> bool {
+        tree.quotas.is_empty() && self.changed.is_empty()
+    }
+
     /// Whether hard limits allow a change. What does not change passes even above its limit, and so
     /// does everything while nobody counts.
     pub(super) fn check(&self, tree: &Tree, path: &str, change: Delta) -> Result<(), ErrorCode> {
+        if self.is_idle(tree) {
+            return Ok(());
+        }
         let Some(governed) = governing(tree, path, |at| self.before(at)) else { return Ok(()) };
         let Quota { limits: Some(limits), usage: Some(usage) } =
             quota_on(tree, governed, self.before(governed))
@@ -71,6 +79,9 @@ impl Quotas {
 
     /// Counts a change into the usage under the governing quota.
     pub(super) fn count(&mut self, tree: &Tree, zxid: Zxid, path: &str, change: Delta) {
+        if self.is_idle(tree) {
+            return;
+        }
         let Some(governed) = governing(tree, path, |at| self.changed.get(at)) else { return };
         let mut quota = self.on(tree, governed);
         if let Some(usage) = &mut quota.usage {
@@ -135,19 +146,8 @@ fn governing<'a, 'c>(
     path: &'a str,
     changed: impl Fn(&str) -> Option<&'c (Zxid, Quota)>,
 ) -> Option<&'a str> {
-    if path::is_at_or_below(path, path::ZOOKEEPER) {
-        return None;
-    }
-    let mut at = path;
-    while !at.is_empty() {
-        let has_limits = match changed(at) {
-            Some((_, quota)) => quota.limits.is_some(),
-            None => tree.quotas.is_on(at),
-        };
-        if has_limits {
-            return Some(at);
-        }
-        at = path::split(at)?.0;
-    }
-    None
+    deepest(path, |at| match changed(at) {
+        Some((_, quota)) => quota.limits.is_some(),
+        None => tree.quotas.is_on(at),
+    })
 }

@@ -83,8 +83,7 @@ impl Leader {
         if configs.has_quorum(&sids) {
             return self.logged;
         }
-        let followers = self.links.values().filter(|link| link.role == Role::Participant);
-        let mut acked: Vec<_> = followers.map(|link| (link.acked, link.sid)).collect();
+        let mut acked: Vec<_> = self.followers().map(|link| (link.acked, link.sid)).collect();
         acked.sort_unstable_by(|a, b| b.cmp(a));
         let enough = acked.into_iter().find(|(_, sid)| {
             sids.insert(*sid);

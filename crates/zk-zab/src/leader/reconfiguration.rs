@@ -7,19 +7,13 @@ use std::collections::BTreeSet;
 use zk_proto::{Sid, Zxid};
 
 use super::{Leader, Output, Stage, StepDown};
-use crate::{Configs, Ensemble, Role};
+use crate::{Configs, Ensemble};
 
 impl Leader {
     /// Whether a quorum of a configuration follows already: as followers, and with the history.
     #[must_use]
     pub fn is_synced(&self, config: &Ensemble) -> bool {
-        let synced = self
-            .links
-            .values()
-            .filter(|learner| learner.role == Role::Participant && learner.stage >= Stage::Ready);
-        let mut sids: BTreeSet<Sid> = synced.map(|learner| learner.sid).collect();
-        sids.insert(self.own.sid);
-        config.has_quorum(&sids)
+        config.has_quorum(&self.with_followers(|learner| learner.stage >= Stage::Ready))
     }
 
     /// A configuration is proposed by the txn `zxid`: from here on everything needs a quorum of it
@@ -33,7 +27,7 @@ impl Leader {
     ) {
         if self.is_leading() {
             config.version = zxid.0;
-            self.own.configs.proposed = Some(config.clone());
+            self.own.configs.propose(config.clone());
             out.push(Output::Proposed(config));
             self.propose(now_ms, zxid, out);
         }
@@ -42,11 +36,11 @@ impl Leader {
     /// A configuration from a file has no version; the first leader gives it one, so that it counts
     /// for more than those of servers that want to join (ZOOKEEPER-1783).
     pub(super) fn name_config(&mut self, out: &mut Vec<Output<'_>>) {
-        let Configs { committed, proposed } = &mut self.own.configs;
+        let Configs { committed, proposed } = &self.own.configs;
         if self.own.reconfig_enabled && committed.version == 0 && proposed.is_none() {
             let version = Zxid::new(self.epoch, 0).0;
             let config = Ensemble { version, ..committed.clone() };
-            *proposed = Some(config.clone());
+            self.own.configs.propose(config.clone());
             out.push(Output::Proposed(config));
         }
     }
@@ -55,7 +49,7 @@ impl Leader {
     pub(super) fn activate_newleader(&mut self, out: &mut Vec<Output<'_>>) {
         let Some(config) = self.own.configs.proposed.take() else { return };
         let leader = self.designated(&config);
-        self.own.configs = Configs::new(config.clone());
+        self.own.configs.activate(config.clone());
         out.push(Output::Activate(config));
         self.leave_to(leader, out);
     }
@@ -66,7 +60,7 @@ impl Leader {
             return false;
         };
         let leader = self.designated(&config);
-        self.own.configs = Configs::new(config.clone());
+        self.own.configs.activate(config.clone());
         let (followers, observers) = (self.followers.clone(), self.observers.clone());
         out.push(Output::CommitAndActivate { zxid, config, leader, followers, observers });
         self.leave_to(leader, out);
@@ -92,11 +86,8 @@ impl Leader {
         if config.is_voter(me) && stays {
             return me;
         }
-        let voters = self.links.values().filter(|learner| {
-            learner.role == Role::Participant
-                && learner.stage >= Stage::Ready
-                && config.is_voter(learner.sid)
-        });
+        let voters =
+            self.followers().filter(|it| it.stage >= Stage::Ready && config.is_voter(it.sid));
         voters.map(|learner| (learner.acked, learner.sid)).max().map_or(me, |(_, sid)| sid)
     }
 }
