@@ -21,8 +21,8 @@ const KEPT_LEN: usize = 1 << 20;
 /// How long a server may take to say whether it is read-only.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a TLS alert begins (its record type, and the version of the protocol): what a port that speaks
-/// TLS answers to a plain connect request. A frame of ours would have 352 million bytes.
+/// How a TLS alert begins (its record type, and the version of the protocol): what a port that
+/// speaks TLS answers to a plain connect request. A frame of ours would have 352 million bytes.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
 type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;

@@ -18,16 +18,16 @@ const MULTI_WINDOW: usize = 10;
 /// As much of a subtree as can be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reached {
-    /// Parents before children, level by level; the children of a znode are sorted. Empty if the root
-    /// does not exist.
+    /// Parents before children, level by level; the children of a znode are sorted. Empty if the
+    /// root does not exist.
     pub paths: Vec<String>,
     /// Those of them whose children are not known, and why.
     pub refused: Vec<(String, Error)>,
 }
 
 impl Client {
-    /// Every path at or below `root`, in the order of [`Reached::paths`]. Not a snapshot: znodes that
-    /// come or go meanwhile may be in it or not. A znode that cannot be read is an error.
+    /// Every path at or below `root`, in the order of [`Reached::paths`]. Not a snapshot: znodes
+    /// that come or go meanwhile may be in it or not. A znode that cannot be read is an error.
     pub async fn subtree(&self, root: &str) -> Result<Vec<String>, Error> {
         let Reached { paths, refused } = self.reach(root).await?;
         match refused.into_iter().next() {

@@ -25,8 +25,8 @@ const KEPT_EFFECTS: usize = 16 << 10;
 /// One thing to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Append a transaction to the log, and propose it to followers; once it is committed, report it
-    /// by [`Core::committed`](crate::Core::committed).
+    /// Append a transaction to the log, and propose it to followers; once it is committed, report
+    /// it by [`Core::committed`](crate::Core::committed).
     Append {
         /// Its zxid.
         zxid: Zxid,

@@ -7,7 +7,8 @@
 //! The server drives it with sockets and disks, the simulator with neither.
 //!
 //! **The durability rule:** nothing that depends on a transaction (its answer, its events, a read
-//! that shows it) comes out as an effect before the driver reported the transaction as committed and on the own disk.
+//! that shows it) comes out as an effect before the driver reported the transaction as committed
+//! and on the own disk.
 //!
 //! Read first: [`Core`] (the pipeline), [`Effects`] (what it wants done), [`Reader`] (reads,
 //! which do not need the pipeline when their session has no write under way).

@@ -17,14 +17,15 @@ use zk_session::tracker::SessionTable;
 use zk_tree::auth::{self, Identity};
 use zk_tree::{ConnId, Pending, Preparer, Proposal, Tree};
 
-/// A member's request pipeline: of one that leads (or is alone), which makes transactions, or of one
-/// that learns them from its leader. A member that changes its part gets a new one.
+/// A member's request pipeline: of one that leads (or is alone), which makes transactions, or of
+/// one that learns them from its leader. A member that changes its part gets a new one.
 ///
 /// The driver calls [`Core::connected`], [`Core::handshake`], [`Core::submit`],
-/// [`Core::disconnected`] for its connections, [`Core::committed`] (or [`Core::learned`]) for what a
-/// quorum has on disk and [`Core::tick`] for its clock, each under one lock, and carries out the
-/// [`Effects`] in order before that lock is given to another caller. The tree is the driver's: it is
-/// read while requests are prepared and written only by [`Core::committed`] and [`Core::learned`].
+/// [`Core::disconnected`] for its connections, [`Core::committed`] (or [`Core::learned`]) for what
+/// a quorum has on disk and [`Core::tick`] for its clock, each under one lock, and carries out the
+/// [`Effects`] in order before that lock is given to another caller. The tree is the driver's: it
+/// is read while requests are prepared and written only by [`Core::committed`] and
+/// [`Core::learned`].
 pub struct Core {
     pub(crate) options: CoreOptions,
     pub(crate) part: Part,
@@ -197,8 +198,8 @@ impl Core {
         }
     }
 
-    /// This member leads in an epoch: its first transaction has the counter 1. Nothing of its own is
-    /// under way.
+    /// This member leads in an epoch: its first transaction has the counter 1. Nothing of its own
+    /// is under way.
     pub fn lead(&mut self, epoch: Epoch) {
         self.last_proposed = Zxid::new(epoch, 0);
     }
@@ -303,9 +304,9 @@ impl Core {
         })
     }
 
-    /// Expires sessions, which is the leader's to do; `heard_ms` tells when a connection last sent something, if it is still
-    /// there. Does not more than the log should take at a time ([`TURN_BYTES`]), and says whether
-    /// there is more to do.
+    /// Expires sessions, which is the leader's to do; `heard_ms` tells when a connection last sent
+    /// something, if it is still there. Does not more than the log should take at a time
+    /// ([`TURN_BYTES`]), and says whether there is more to do.
     pub fn tick(
         &mut self,
         tree: &Tree,

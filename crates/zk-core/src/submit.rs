@@ -111,8 +111,8 @@ impl Core {
         self.note_for_audit(conn, identities, || Asked::of(request));
     }
 
-    /// Asks the leader for what a client wants: for a transaction, whatever is in the request, or for a
-    /// sync.
+    /// Asks the leader for what a client wants: for a transaction, whatever is in the request, or
+    /// for a sync.
     fn ask(&mut self, conn: ConnId, xid: i32, op: OpCode, frame: &[u8], fx: &mut Effects) {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
@@ -151,8 +151,8 @@ impl Core {
         }
     }
 
-    /// A write with a null path. In Apache the record is read to its end first, and then comes what is
-    /// checked before the path (`PrepRequestProcessor.pRequest2Txn`).
+    /// A write with a null path. In Apache the record is read to its end first, and then comes what
+    /// is checked before the path (`PrepRequestProcessor.pRequest2Txn`).
     fn write_nowhere(
         &mut self,
         tree: &Tree,
@@ -176,8 +176,7 @@ impl Core {
         }
         let Some(connection) = self.conns.get(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
-        let closing = self.sessions.get(session).is_none_or(|s| s.is_closing);
-        let code = if closing { ErrorCode::SessionExpired } else { code };
+        let code = self.check_owner(session, Owner::Conn(conn)).err().unwrap_or(code);
         let answer = Answer::Request { conn, xid, op };
         self.propose(tree, now, session, xid, &identities, &Proposal::Refused(code), answer, fx);
         self.note_for_audit(conn, identities, || Asked::nowhere(&request));

@@ -60,8 +60,8 @@ impl fmt::Debug for Zxid {
     }
 }
 
-/// A server's number in its ensemble: what its `myid` file says. Negative ones are given to learners
-/// that name none.
+/// A server's number in its ensemble: what its `myid` file says. Negative ones are given to
+/// learners that name none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Sid(pub i64);
 

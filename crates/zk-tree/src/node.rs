@@ -255,10 +255,14 @@ impl Arena {
     }
 }
 
+/// Below what glibc maps by itself, and gives back to the kernel at once (both 128 KiB, see
+/// mallopt).
+const ROOM_BYTES: usize = 120 << 10;
+
 /// Makes room for the payloads of the next chunk at once: glibc asks the kernel for each page of a
-/// thread's heap, but keeps what it got.
+/// thread's heap, but keeps what it got. With another allocator it does nothing.
 fn make_room() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(120 << 10)));
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(ROOM_BYTES)));
 }
 
 impl std::ops::Index<NodeId> for Arena {

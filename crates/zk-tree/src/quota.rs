@@ -71,7 +71,7 @@ pub(crate) struct Quotas {
 
 /// `/p` for `/zookeeper/quota/p/<leaf>`.
 pub(crate) fn governed_path<'a>(path: &'a str, leaf: &str) -> Option<&'a str> {
-    let below = path.strip_prefix(path::QUOTA)?;
+    let below = path.strip_prefix(path::QUOTA).filter(|below| below.starts_with('/'))?;
     let (governed, last) = path::split(below)?;
     (last == leaf && !governed.is_empty()).then_some(governed)
 }
@@ -139,8 +139,9 @@ impl Tree {
         let stats_path = quota_node(governed, path::QUOTA_STATS);
         let Some(id) = self.find(&stats_path) else { return };
         let mut usage = StatsTrack::parse(self.arena[id].data().unwrap_or_default());
-        usage.count += count;
-        usage.bytes += bytes;
+        // As in Java: clients may write anything into the usage.
+        usage.count = usage.count.wrapping_add(count);
+        usage.bytes = usage.bytes.wrapping_add(bytes);
         self.write_quota_stats(&stats_path, usage);
     }
 

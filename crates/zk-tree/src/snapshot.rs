@@ -64,9 +64,9 @@ impl Tree {
         Some(SnapshotHead { zxid: self.last_zxid, digest, acls })
     }
 
-    /// Appends the next [`NodeRecord`]s of the snapshot, in at most `steps` steps (one into a znode,
-    /// one out of it) and until `out` has `bytes` bytes. Returns whether there is more. Call it in
-    /// short turns, so that nobody waits for it.
+    /// Appends the next [`NodeRecord`]s of the snapshot, in at most `steps` steps (one into a
+    /// znode, one out of it) and until `out` has `bytes` bytes. Returns whether there is more. Call
+    /// it in short turns, so that nobody waits for it.
     pub fn snapshot_some(&mut self, steps: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
         let Some(mut walk) = self.walk.take() else { return false };
         out.append(&mut walk.early);

@@ -27,6 +27,25 @@ pub fn sizes(files: &[TextFile]) -> Vec<Finding> {
         .collect()
 }
 
+/// The most columns of a line of a comment; rustfmt sees to code alone.
+pub const MAX_COLUMNS: usize = 100;
+
+/// Comments are as wide as code.
+#[must_use]
+pub fn widths(files: &[TextFile]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for file in rust(files) {
+        let comments = (1..).zip(file.text.lines()).filter(|(_, line)| {
+            // A link has no place to break.
+            line.trim_start().starts_with("//") && !line.contains("://")
+        });
+        let wide = comments.filter(|(_, line)| line.chars().count() > MAX_COLUMNS);
+        let what = format!("wrap the comment at {MAX_COLUMNS} columns");
+        found.extend(wide.map(|(at, _)| Finding::new(&file.path, at, what.clone())));
+    }
+    found
+}
+
 /// The most lines of a function: one screen.
 pub const MAX_FUNCTION_LINES: usize = 70;
 

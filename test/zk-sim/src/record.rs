@@ -211,7 +211,8 @@ impl fmt::Display for Record {
     }
 }
 
-/// A request in a few words. A handshake has no header; its first int is 0, which is no xid of ours.
+/// A request in a few words. A handshake has no header; its first int is 0, which is no xid of
+/// ours.
 fn request(frame: &[u8]) -> String {
     let mut r = Reader::new(frame);
     let Ok(header) = RequestHeader::read(&mut r) else { return "short frame".into() };

@@ -6,7 +6,8 @@ use zk_proto::{ErrorCode, Zxid};
 
 /// What happens to a session.
 pub enum Input<'a, T> {
-    /// Time has passed; give it at the latest at [`next_timer_ms`](super::ClientSession::next_timer_ms).
+    /// Time has passed; give it at the latest at
+    /// [`next_timer_ms`](super::ClientSession::next_timer_ms).
     Tick,
     /// The dial succeeded.
     Connected,
@@ -67,7 +68,8 @@ pub enum Effect<T> {
     },
     /// End the connection or the dial.
     Hangup,
-    /// A request was answered by the frame just given; the body begins at [`BODY_AT`](super::BODY_AT).
+    /// A request was answered by the frame just given; the body begins at
+    /// [`BODY_AT`](super::BODY_AT).
     Reply {
         /// The request's.
         token: T,

@@ -143,7 +143,8 @@ impl Pending {
     ) -> Result<Prospect, Place> {
         self.look_or(tree, path, || match parent.id {
             Some(parent) => tree.child(parent, name, tree.child_hash(parent, name)),
-            // It was yet to be when its oldest outstanding change was prepared, and may be there now.
+            // It was yet to be when its oldest outstanding change was prepared, and may be there
+            // now.
             None => tree.find(path),
         })
     }

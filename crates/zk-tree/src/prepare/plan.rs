@@ -1,7 +1,8 @@
 //! What preparing a transaction found out of the tree, so that applying need not look again.
 //!
 //! **Invariant:** applying makes the same changes in the same order as preparing did. A debug build
-//! checks each step against the tree; in every build the digest of the transaction tells.
+//! checks each step against the tree. In every build the digest tells of a wrong znode; of wrong
+//! content it tells where it is worked out anew, now and then (`zk_core`).
 
 use crate::node::NodeId;
 use std::collections::VecDeque;

@@ -41,8 +41,8 @@ impl Quotas {
         quota_on(tree, governed, self.changed.get(governed))
     }
 
-    /// What outstanding transactions have made of the quota on a path, without the one that is being
-    /// made; `None` for what the tree has.
+    /// What outstanding transactions have made of the quota on a path, without the one that is
+    /// being made; `None` for what the tree has.
     fn before(&self, governed: &str) -> Option<&(Zxid, Quota)> {
         match self.before.get(governed) {
             Some(before) => before.as_ref(),
@@ -67,8 +67,10 @@ impl Quotas {
         else {
             return Ok(());
         };
-        let over =
-            |limit: i64, used: i64, change: i64| change != 0 && limit > -1 && used + change > limit;
+        // As in Java: clients may write anything into the usage.
+        let over = |limit: i64, used: i64, change: i64| {
+            change != 0 && limit > -1 && used.wrapping_add(change) > limit
+        };
         if over(limits.count_hard_limit, usage.count, change.count)
             || over(limits.byte_hard_limit, usage.bytes, change.bytes)
         {
@@ -85,8 +87,8 @@ impl Quotas {
         let Some(governed) = governing(tree, path, |at| self.changed.get(at)) else { return };
         let mut quota = self.on(tree, governed);
         if let Some(usage) = &mut quota.usage {
-            usage.count += change.count;
-            usage.bytes += change.bytes;
+            usage.count = usage.count.wrapping_add(change.count);
+            usage.bytes = usage.bytes.wrapping_add(change.bytes);
             self.put(zxid, governed, quota);
         }
     }

@@ -81,8 +81,9 @@ pub fn perform(before: &Rc<State>, rules: Rules, asker: Asker<'_>, wish: Wish<'_
     }
 }
 
-/// What a write with a null path fails with, given what stands behind its header; `None` if it counts as
-/// one that cannot be read. Flags come before the path, the end of the record before the flags (5.1).
+/// What a write with a null path fails with, given what stands behind its header; `None` if it
+/// counts as one that cannot be read. Flags come before the path, the end of the record before the
+/// flags (5.1).
 #[must_use]
 pub fn without_path(rules: Rules, op: OpCode, body: &[u8]) -> Option<i32> {
     let with_empty_path = [&[0; 4], body.strip_prefix(&[0xff; 4])?].concat();

@@ -41,7 +41,8 @@ impl World {
         }
     }
 
-    /// [`Mutant::LostWrite`], [`Mutant::FullDiskIsIgnored`]: says that everything is on disk, and forgets it with the next crash.
+    /// [`Mutant::LostWrite`], [`Mutant::FullDiskIsIgnored`]: says that everything is on disk, and
+    /// forgets it with the next crash.
     fn pretend_to_commit(&mut self, waiting: usize) -> Result<(), Stop> {
         let appended = self.history.iter().rev().find_map(|record| match record {
             Record::Appended { zxid, .. } => Some(*zxid),
