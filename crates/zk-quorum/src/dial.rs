@@ -17,10 +17,10 @@ pub enum DialError {
 }
 
 /// Connects to the first address that answers, with so much time for each.
-pub(crate) async fn dial(
-    addresses: &[HostPort],
-    patience: Duration,
-) -> Result<TcpStream, DialError> {
+///
+/// # Errors
+/// Why the last one does not.
+pub async fn dial(addresses: &[HostPort], patience: Duration) -> Result<TcpStream, DialError> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     // Until one of them fails otherwise.
     let mut all_refuse = true;

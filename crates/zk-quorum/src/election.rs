@@ -1,5 +1,6 @@
-//! The election port (quorum-protocol 2.1 to 2.3; Apache `QuorumCnxManager`): one connection for each
-//! pair of members, dialled by the one with the larger sid, and on it the newest vote of each side.
+//! The election port (quorum-protocol 2.1 to 2.3; Apache `QuorumCnxManager`): one connection for
+//! each pair of members, dialled by the one with the larger sid, and on it the newest vote of each
+//! side.
 
 mod lines;
 
@@ -112,8 +113,8 @@ impl Drop for ElectionPort {
     }
 }
 
-/// Where members are dialled: as the committed configuration says, and as a proposed one does of those
-/// that are new in it.
+/// Where members are dialled: as the committed configuration says, and as a proposed one does of
+/// those that are new in it.
 fn addresses(configs: &Configs) -> BTreeMap<Sid, Vec<HostPort>> {
     let both = configs.proposed.iter().chain([&configs.committed]);
     both.flat_map(|config| &config.members)

@@ -6,8 +6,8 @@
 //!
 //! Read first: [`election::ElectionPort`].
 //!
-//! Tested by `cargo test -p zk-quorum`: members of ours over real sockets, with greetings, votes and
-//! whatever else may come in.
+//! Tested by `cargo test -p zk-quorum`: members of ours over real sockets, with greetings, votes
+//! and whatever else may come in.
 //!
 //! Mirrors `QuorumCnxManager` of Apache ZooKeeper 3.9.
 
@@ -15,4 +15,4 @@ mod dial;
 pub mod election;
 pub mod link;
 
-pub use dial::DialError;
+pub use dial::{DialError, dial};

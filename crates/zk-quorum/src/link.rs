@@ -1,5 +1,5 @@
-//! A connection between a leader and a learner: packets both ways, and now and then a stream between
-//! them, of any length, that is no packet (SNAP, quorum-protocol 6.1).
+//! A connection between a leader and a learner: packets both ways, and now and then a stream
+//! between them, of any length, that is no packet (SNAP, quorum-protocol 6.1).
 
 mod unsent;
 
@@ -62,9 +62,10 @@ pub fn stream() -> (StreamSink, StreamSource) {
 }
 
 impl StreamSource {
-    /// The stream is at its end: what was read beyond it are packets again.
-    pub fn finish(mut self) {
-        self.piece.drain(..self.at);
+    /// The stream is at its end: what was read beyond it are packets again, first these bytes that
+    /// were given out already.
+    pub fn finish(mut self, beyond: &[u8]) {
+        self.piece.splice(..self.at, beyond.iter().copied());
         // More may have been passed on already.
         self.pieces.close();
         while let Some(piece) = self.pieces.blocking_recv() {

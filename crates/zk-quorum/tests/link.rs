@@ -176,7 +176,7 @@ async fn a_stream_ends_where_its_reader_says() {
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; length];
             source.read_exact(&mut bytes).unwrap();
-            source.finish();
+            source.finish(&[]);
             bytes
         });
         assert!(read.await.unwrap() == image);

@@ -9,6 +9,7 @@ use crate::config::ServerConfig;
 use crate::engine::Engine;
 use crate::net::Gatekeeper;
 use crate::net::conn::{Conn, ConnStats, Phase};
+use crate::quorum::Quorum;
 use crate::storage::{Restorer, Snapshots};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -22,6 +23,7 @@ use zk_proto::{Perms, SessionId, Xid, Zxid};
 use zk_store::names::Name;
 use zk_tree::StatsTrack;
 use zk_tree::auth::AuthOutcome;
+use zk_zab::Role;
 
 /// A member, seen from outside.
 pub(crate) struct Member {
@@ -33,6 +35,7 @@ pub(crate) struct Member {
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
     pub(crate) ports: [Option<u16>; 2],
+    pub(crate) quorum: Option<Arc<Quorum>>,
     pub(crate) started: Instant,
     pub(crate) trace_mask: AtomicI64,
 }
@@ -116,7 +119,7 @@ fn sum_quotas(
 
 impl Inspect for Member {
     fn is_serving(&self) -> bool {
-        !self.engine.is_poisoned()
+        !self.engine.is_poisoned() && self.quorum.as_ref().is_none_or(|quorum| quorum.part().2)
     }
 
     fn config(&self) -> &ServerConfig {
@@ -135,7 +138,14 @@ impl Inspect for Member {
     fn mode(&self) -> Mode {
         match self.engine.gate.lock().core.admission() {
             Admission::ReadOnly => Mode::DiskFull,
-            Admission::Serving | Admission::Closed => Mode::Standalone,
+            Admission::Serving | Admission::Closed => match &self.quorum {
+                None => Mode::Standalone,
+                Some(quorum) => match quorum.part() {
+                    (Some(leader), _, true) if leader == quorum.sid() => Mode::Leader,
+                    (_, Role::Participant, _) => Mode::Follower,
+                    (_, Role::Observer, _) => Mode::Observer,
+                },
+            },
         }
     }
 

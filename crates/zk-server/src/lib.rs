@@ -13,6 +13,7 @@ pub mod config;
 mod engine;
 mod inspect;
 mod net;
+mod quorum;
 mod server;
 mod storage;
 pub mod tls;

@@ -1,11 +1,16 @@
 //! A member from start to stop.
 
+mod ensemble;
+
+use ensemble::Joined;
+
 use crate::admin::{AdminServer, Inspect, Metrics};
 use crate::config::{DEFAULT_BACKLOG, HostPort, ServerConfig, SessionPassword};
 use crate::engine::{AuditSink, Auditing, Engine, EngineOptions, SaslOptions};
 use crate::engine::{log_audit, tell_failed_start};
 use crate::inspect::Member;
 use crate::net::{self, Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
+use crate::quorum::QuorumThread;
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
 use crate::tls::sasl::{Users, UsersError};
 use crate::tls::{Secret, TlsContext, TlsError};
@@ -127,6 +132,7 @@ pub struct Server {
     storage: Storage,
     housekeeping: Housekeeping,
     auditing: Auditing,
+    quorum: Option<QuorumThread>,
 }
 
 impl Server {
@@ -145,7 +151,8 @@ impl Server {
     }
 
     /// The same, letting losses pass that recovery refuses otherwise. It is for one start: when
-    /// there is nothing to let pass, the member does not start. Lines of the audit log go to `audit`.
+    /// there is nothing to let pass, the member does not start. Lines of the audit log go to
+    /// `audit`.
     pub fn start_accepting(
         config: ServerConfig,
         disk: Arc<dyn Disk>,
@@ -186,11 +193,9 @@ impl Server {
         let Recovered { tree, sessions, log } = recovered;
         options.core.passwords = storage.settle_passwords(passwords, &sessions)?;
         let engine = Engine::new(options, tree, sessions, metrics, storage.appender());
+        let joined = Joined::new(&config, &engine, &storage)?;
         let snapshots = storage.start(&engine, log)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let runtime = runtime()?;
         let gatekeeper = Arc::new(gatekeeper(&config, &engine, tls.as_ref()));
         let member = Arc::new(Member {
             engine: engine.clone(),
@@ -200,6 +205,7 @@ impl Server {
             snapshot_dir: storage.snapshot_dir(),
             log_dir: storage.log_dir(),
             ports,
+            quorum: joined.as_ref().map(Joined::quorum),
             started,
             trace_mask: AtomicI64::new(DEFAULT_TRACE_MASK),
             config,
@@ -214,13 +220,14 @@ impl Server {
         let workers =
             Workers::start(&gatekeeper, count, listeners, &runtime).map_err(StartError::Thread)?;
         let housekeeping = Housekeeping::start(runtime)?;
+        let quorum = joined.map(|joined| joined.start(&member, &storage)).transpose()?;
         let [plain, secure] =
             ports.map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
         tracing::info!(
             "serving clients on port {plain} (TLS: {secure}), started in {} ms",
             started.elapsed().as_millis()
         );
-        Ok(Server { member, workers, storage, housekeeping, auditing })
+        Ok(Server { member, workers, storage, housekeeping, auditing, quorum })
     }
 
     /// The port for clients.
@@ -235,8 +242,8 @@ impl Server {
         self.member.ports[1]
     }
 
-    /// Whether the log or the audit log failed: nothing can be acknowledged any more, and the process
-    /// should end with an error.
+    /// Whether the log or the audit log failed: nothing can be acknowledged any more, and the
+    /// process should end with an error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.member.engine.is_poisoned()
@@ -252,12 +259,20 @@ impl Server {
         self.workers.stop();
         self.member.engine.shut_all();
         self.housekeeping.stop();
+        if let Some(quorum) = self.quorum {
+            quorum.stop();
+        }
         let stopped = self.storage.stop();
         // Nothing is applied any more.
         let is_audited = self.auditing.end();
         stopped?;
         if is_audited { Ok(()) } else { Err(StopError::Audit) }
     }
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(StartError::Thread)
 }
 
 /// Who lets connections in.

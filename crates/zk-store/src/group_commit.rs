@@ -13,8 +13,8 @@
 //! appends asks [`GroupCommit::admits`] before; between two askings it appends little, so that the
 //! queue holds at most [`CommitOptions::pause_bytes`] and that little, for which the log's reserve
 //! has room. Should there still be no space (one huge record, somebody else took what the reserve
-//! set free), the thread waits for it: nothing is acknowledged meanwhile, and nothing is lost. So it
-//! does when the next file cannot be opened for want of a file descriptor.
+//! set free), the thread waits for it: nothing is acknowledged meanwhile, and nothing is lost. So
+//! it does when the next file cannot be opened for want of a file descriptor.
 
 mod committer;
 mod loan;
@@ -73,6 +73,17 @@ pub enum AppendError {
     /// The log failed or was shut down.
     #[error("the transaction log is closed")]
     Closed,
+}
+
+/// Why the log does not go on behind other files.
+#[derive(Debug, thiserror::Error)]
+pub enum ReopenError<E> {
+    /// It failed, or was shut down.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The files could not be made; the log is closed now.
+    #[error(transparent)]
+    Files(E),
 }
 
 /// The appending side.
@@ -159,6 +170,41 @@ impl GroupCommit {
     /// Waits until everything appended so far is durable and told.
     pub fn flush(&self) -> Result<(), AppendError> {
         self.shared.flush()
+    }
+
+    /// Closes the files, lets `make` change them, and goes on with the writer that it makes. Nobody
+    /// may append meanwhile, and everything that was appended must be
+    /// [flushed](GroupCommit::flush). After an error nothing is logged any more.
+    pub fn reopen<E>(
+        &self,
+        make: impl FnOnce() -> Result<LogWriter, E>,
+    ) -> Result<(), ReopenError<E>> {
+        let _loan = loop {
+            let mut state = self.shared.lock();
+            if state.closed || state.stop {
+                return Err(LogError::Poisoned.into());
+            }
+            if state.lend() {
+                drop(state);
+                break Loan(self);
+            }
+            drop(state);
+            // The thread is about to sleep, or sees to a full disk: seldom, and never for long.
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let mut seat = self.desk.seat();
+        let reopened = match seat.take() {
+            Some(committer) => committer.reopen(make),
+            None => Err(LogError::Poisoned.into()),
+        };
+        match reopened {
+            Ok(committer) => *seat = Some(committer),
+            Err(error) => {
+                self.shared.close();
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Makes what was appended durable, completes the mark, and ends the thread. Nothing is taken

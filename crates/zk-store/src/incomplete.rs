@@ -1,11 +1,12 @@
 //! A history on its way out: a leader's snapshot takes its place (SNAP, quorum-protocol 7).
 //!
-//! The member that throws its history away has nothing to show until the snapshot is on its disk. If it
-//! ends in between, it must not vote with what is left (DESIGN R5), and must know that after any
-//! crash: a file says so from before the first other file goes until after the snapshot is whole. A
-//! member that finds it takes its history from a leader again.
+//! The member that throws its history away has nothing to show until the snapshot is on its disk.
+//! If it ends in between, it must not vote with what is left (DESIGN R5), and must know that after
+//! any crash: a file says so from before the first other file goes until after the snapshot is
+//! whole. A member that finds it takes its history from a leader again.
 //!
-//! Apache does not look at that file: a directory that has it must not be given to an Apache member.
+//! Apache does not look at that file: a directory that has it must not be given to an Apache
+//! member.
 
 use crate::data_dir::DataDirs;
 use crate::disk::{Disk, read_small, replace_file};
@@ -34,8 +35,8 @@ pub fn is_incomplete(disk: &dyn Disk, dirs: &DataDirs) -> Result<bool, FileError
     }
 }
 
-/// Throws the history away, durably, after it is noted that there is none. No writer may be open. To
-/// be called again after an error or a crash.
+/// Throws the history away, durably, after it is noted that there is none. No writer may be open.
+/// To be called again after an error or a crash.
 pub fn discard_history(disk: &dyn Disk, dirs: &DataDirs) -> Result<(), FileError> {
     let (logs, snapshots) = (dirs.logs(), dirs.snapshots());
     let temporary = format!("{INCOMPLETE}.tmp");

@@ -1,5 +1,5 @@
-//! Small text files of ours: a line that names the form, lines, and a checksum of all that is before
-//! it.
+//! Small text files of ours: a line that names the form, lines, and a checksum of all that is
+//! before it.
 
 use crate::log::crc32;
 

@@ -7,6 +7,8 @@ mod snappy;
 mod source;
 mod writer;
 
-pub use reader::{SnapshotDamage, SnapshotError, SnapshotInfo, read_snapshot};
+pub use reader::{
+    SnapshotDamage, SnapshotError, SnapshotInfo, StreamError, read_snapshot, read_stream,
+};
 pub use source::ReadOptions;
 pub use writer::{SnapshotFile, SnapshotOptions, SnapshotWriter};

@@ -299,8 +299,8 @@ fn case_f_the_newest_of_several_logs_is_missed_and_purged_ones_are_not() {
     assert!(accepted(&purged).0.notes.is_empty());
 }
 
-/// Without a list of ours the snapshot says how far logs must go: Apache logs a txn before it can be
-/// in a snapshot.
+/// Without a list of ours the snapshot says how far logs must go: Apache logs a txn before it can
+/// be in a snapshot.
 #[test]
 fn case_f_logs_that_end_before_the_snapshot_are_refused_unless_ordered() {
     let (disk, server) = with_several_logs();

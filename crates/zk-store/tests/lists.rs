@@ -1,5 +1,5 @@
-//! What the lists of files (`zkfleet.logs`, `zkfleet.snapshots`) say when files, or they themselves,
-//! are gone or damaged.
+//! What the lists of files (`zkfleet.logs`, `zkfleet.snapshots`) say when files, or they
+//! themselves, are gone or damaged.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

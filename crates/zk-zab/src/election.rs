@@ -1,9 +1,9 @@
 //! Fast leader election (quorum-protocol 2.4 to 2.7). Mirrors `FastLeaderElection`; differs in: the
-//! end of an election needs no wait when nobody is left who could change it ([`Election::refused`]),
-//! what comes during the last wait is counted like everything else, a configuration that must not be
-//! installed does not begin the election anew, who looks again is no longer counted among the followers
-//! of its old leader, and who has no vote answers nobody (in Apache's an observer and a voter can answer
-//! one another without end).
+//! end of an election needs no wait when nobody is left who could change it
+//! ([`Election::refused`]), what comes during the last wait is counted like everything else, a
+//! configuration that must not be installed does not begin the election anew, who looks again is no
+//! longer counted among the followers of its old leader, and who has no vote answers nobody (in
+//! Apache's an observer and a voter can answer one another without end).
 
 mod ballot;
 mod round;
@@ -364,9 +364,9 @@ impl Election {
         }
     }
 
-    /// Whether one that has no vote here has said something else than a moment ago, or would be told
-    /// something else. It may think that it votes and this member does not: then each would answer
-    /// the other, as fast as the network lets them.
+    /// Whether one that has no vote here has said something else than a moment ago, or would be
+    /// told something else. It may think that it votes and this member does not: then each would
+    /// answer the other, as fast as the network lets them.
     fn is_news(&mut self, now_ms: u64, from: Sid, notification: &Notification<'_>) -> bool {
         let pause_ms = self.times.resend_min_ms / 2;
         self.answered.retain(|_, (at_ms, ..)| now_ms < *at_ms + pause_ms);

@@ -1,8 +1,8 @@
 //! A leader and its learners (quorum-protocol 5, 6, 8, 12). Mirrors `Leader` and `LearnerHandler`;
 //! differs in: only voters that came as followers are counted, the accepted epoch of strangers is
-//! not heard, a voter that has promised a later epoch is taken in by a new one and not left out until
-//! the leader ends, one sid has one connection, outstanding proposals follow NEWLEADER and do not stand in
-//! front of it (ZOOKEEPER-4394), and an ACK stands for everything before it.
+//! not heard, a voter that has promised a later epoch is taken in by a new one and not left out
+//! until the leader ends, one sid has one connection, outstanding proposals follow NEWLEADER and do
+//! not stand in front of it (ZOOKEEPER-4394), and an ACK stands for everything before it.
 
 mod broadcast;
 mod discovery;
@@ -37,8 +37,8 @@ pub struct Incumbent {
     pub last_zxid: Zxid,
     /// The epoch must not be below this one (rule R9).
     pub epoch_floor: Epoch,
-    /// Whether learners that no configuration knows may come (rule R6). They may follow, and ask for
-    /// nothing.
+    /// Whether learners that no configuration knows may come (rule R6). They may follow, and ask
+    /// for nothing.
     pub admits_strangers: bool,
     /// `reconfigEnabled`: its configuration gets a version when it begins to lead.
     pub reconfig_enabled: bool,

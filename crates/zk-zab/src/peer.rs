@@ -2,9 +2,9 @@
 //! leads, until it looks again (Apache `QuorumPeer`).
 //!
 //! The parts have their own modules; here is when which of them plays, and what the member's disk
-//! says at that moment. A member that is damaged or wiped plays none of them under its own sid (rule
-//! R5): it asks everybody who leads, takes the history from there as a stranger would, and looks for
-//! a leader only when an ensemble has shown that it works without it.
+//! says at that moment. A member that is damaged or wiped plays none of them under its own sid
+//! (rule R5): it asks everybody who leads, takes the history from there as a stranger would, and
+//! looks for a leader only when an ensemble has shown that it works without it.
 
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::{FromLeader, FromLearner};
@@ -383,7 +383,15 @@ impl Peer {
         self.lead(wants, |leader, out| leader.reconfigure(now_ms, zxid, config, out));
     }
 
-    fn role(&self) -> Role {
+    /// Its number.
+    #[must_use]
+    pub fn sid(&self) -> Sid {
+        self.options.sid
+    }
+
+    /// What it does under a leader.
+    #[must_use]
+    pub fn role(&self) -> Role {
         let me = self.configs().committed.members.get(&self.options.sid);
         me.map_or(self.options.role, |me| me.role)
     }

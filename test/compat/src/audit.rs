@@ -1,7 +1,7 @@
 //! The lines of a server's audit log, with everything taken out that differs from run to run.
 //!
-//! Who writes them may be behind. So the keeper asks for a change that fails, and the lines in front
-//! of that one are whole.
+//! Who writes them may be behind. So the keeper asks for a change that fails, and the lines in
+//! front of that one are whole.
 
 use std::fs;
 use std::thread;

@@ -87,8 +87,8 @@ pub fn program(seed: u64) -> Vec<String> {
     steps
 }
 
-/// The requests of a pipeline as steps. Apache checks hard quotas, and ACLs behind a setACL, against
-/// what is applied: what it answers inside of a pipeline depends on its threads.
+/// The requests of a pipeline as steps. Apache checks hard quotas, and ACLs behind a setACL,
+/// against what is applied: what it answers inside of a pipeline depends on its threads.
 fn one_by_one(session: &str, step: String) -> Vec<String> {
     let Some(lines) = step.strip_prefix(&format!("{session} pipeline\n")) else {
         return vec![step];

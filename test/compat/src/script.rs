@@ -18,14 +18,15 @@
 //! end
 //! ```
 //!
-//! Other steps of a connection: `open` (TCP only), `send` and `frame` (raw bytes without and with
-//! a length in front), `op NUMBER-OR-NAME` (a request with a raw body), `read [OP]`
-//! (one frame), `events N [sorted]` (wait for that many), `closed [within=A..B]` (wait for the end), `quiet`
+//! Other steps of a connection: `open` (TCP only), `send` and `frame` (raw bytes without and with a
+//! length in front), `op NUMBER-OR-NAME` (a request with a raw body), `read [OP]` (one frame),
+//! `events N [sorted]` (wait for that many), `closed [within=A..B]` (wait for the end), `quiet`
 //! (nothing comes until a ping is answered), `drop` (close our side), `hangup` (stop sending).
 //! Steps of no connection: `word WORD` (four letters), `gone PATH [within=A..B]` (wait until the
-//! znode is gone), `restart kill|term`, `audit` (the lines of the audit log since the last one, or since
-//! the case began; the file wants `config audit.enable=true`, and it takes a zxid). Times are milliseconds. Any request takes `xid=N`.
-//! Every server knows the superuser `super:zkfleet` of scheme digest.
+//! znode is gone), `restart kill|term`, `audit` (the lines of the audit log since the last one, or
+//! since the case began; the file wants `config audit.enable=true`, and it takes a zxid). Times are
+//! milliseconds. Any request takes `xid=N`. Every server knows the superuser `super:zkfleet` of
+//! scheme digest.
 
 use crate::SyntaxError;
 use crate::request::{self, Body, Op};

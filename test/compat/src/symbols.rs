@@ -2,10 +2,10 @@
 //! ids are names of connections, times are only checked.
 //!
 //! A Stat reads `{c+2 m+3 p+2 v1 cv0 av0 len4 kids0}`: czxid, mzxid, pzxid, version, cversion,
-//! aversion, dataLength, numChildren; then `own=a` for an ephemeral. The root is older than the case:
-//! its counters are counted from the start of the case too, and a zxid that has not changed since is
-//! `-`. A time is named only when it is wrong: not that of the transaction in czxid or mzxid, or not
-//! within the life of the case.
+//! aversion, dataLength, numChildren; then `own=a` for an ephemeral. The root is older than the
+//! case: its counters are counted from the start of the case too, and a zxid that has not changed
+//! since is `-`. A time is named only when it is wrong: not that of the transaction in czxid or
+//! mzxid, or not within the life of the case.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -31,7 +31,8 @@ pub struct World {
     audit: Option<AuditLog>,
 }
 
-/// Apache's servers are quiet in tests, and must not be about this: 3.9.4's log has one level for all.
+/// Apache's servers are quiet in tests, and must not be about this: 3.9.4's log has one level for
+/// all.
 const AUDIT_LEVELS: [(&str, &str); 2] =
     [("zk.log", "INFO"), ("org.slf4j.simpleLogger.log.org.apache.zookeeper.audit", "info")];
 

@@ -1,9 +1,9 @@
 //! Real server processes, raw connections and recorded histories for tests.
 //!
-//! It knows how to start `zkfleet server` and Apache ZooKeeper side by side, how to stop, pause
-//! and kill them, and how to talk to them byte by byte. **Invariant:** it never interprets what a
-//! server should have answered; that is for the tests. The one opinion here is [`history`], a checker
-//! that is itself tested with planted lies.
+//! It knows how to start `zkfleet server` and Apache ZooKeeper side by side, how to stop, pause and
+//! kill them, and how to talk to them byte by byte. **Invariant:** it never interprets what a
+//! server should have answered; that is for the tests. The one opinion here is [`history`], a
+//! checker that is itself tested with planted lies.
 //!
 //! Read first: [`Server`] (a process with a data directory), [`Connection`] (frames in, frames
 //! out), [`Client`] (typed calls on a connection).
@@ -13,6 +13,7 @@
 mod client;
 mod connection;
 mod engine;
+mod ensemble;
 mod error;
 pub mod history;
 mod http;
@@ -22,6 +23,7 @@ mod word;
 pub use client::{Client, Created, Reply};
 pub use connection::{Connection, Incoming};
 pub use engine::{Engine, apache_or_skip, zkfleet};
+pub use ensemble::Ensemble;
 pub use error::Error;
 pub use http::{HttpAnswer, http};
 pub use server::{Server, ServerConfig, free_port};

@@ -227,8 +227,8 @@ impl Server {
         Err(Error::Silence(PATIENCE))
     }
 
-    /// SIGSTOP: the process lives on, but does nothing. Its threads stop one by one after the signal
-    /// is sent; this waits for the last.
+    /// SIGSTOP: the process lives on, but does nothing. Its threads stop one by one after the
+    /// signal is sent; this waits for the last.
     pub fn pause(&self) -> Result<(), Error> {
         self.signal(Signal::STOP)?;
         let pid = self.pid().ok_or(Error::Stopped)?;

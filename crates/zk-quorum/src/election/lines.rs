@@ -107,8 +107,8 @@ impl Lines {
         }
     }
 
-    /// A connection begins, in the place of an older one: what is to be said on it, and what ends it.
-    /// `None` if there are too many strangers.
+    /// A connection begins, in the place of an older one: what is to be said on it, and what ends
+    /// it. `None` if there are too many strangers.
     pub(super) fn begin(
         &self,
         sid: Sid,

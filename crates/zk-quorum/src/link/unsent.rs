@@ -39,8 +39,8 @@ impl Unsent {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is made at once, but for what a caller puts; that one may end in a panic, with
-        // half of a packet, and then nothing more is sent.
+        // Each change is made at once, but for what a caller puts; that one may end in a panic,
+        // with half of a packet, and then nothing more is sent.
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = PoisonError::into_inner(poisoned);
             state.fail(io::Error::other("a packet was not finished"));

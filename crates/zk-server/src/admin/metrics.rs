@@ -1,10 +1,10 @@
 //! The counters and distributions of the server, under Apache's names (operations 3.1).
 //!
 //! A figure that nothing measures is not here: a zero would be taken for a measurement. So there is
-//! nothing about Apache's CommitProcessor, stale requests, response caches, dead watchers, Netty and the
-//! JVM, which are not here, and until there are ensembles nothing about elections, learners and proposals.
-//! Nor is there what would cost each request a look at the clock or a look-up of its first path
-//! component: the times in queues, and traffic by namespace (`read_per_namespace`,
+//! nothing about Apache's CommitProcessor, stale requests, response caches, dead watchers, Netty
+//! and the JVM, which are not here, and until there are ensembles nothing about elections, learners
+//! and proposals. Nor is there what would cost each request a look at the clock or a look-up of its
+//! first path component: the times in queues, and traffic by namespace (`read_per_namespace`,
 //! `write_per_namespace`). A test lists every name of Apache's `mntr` that is left out
 //! (`tests/words.rs`).
 
@@ -39,7 +39,8 @@ impl Counter {
     }
 }
 
-/// Clients choose the names of namespaces, and each is a few lines of every answer: there are no more.
+/// Clients choose the names of namespaces, and each is a few lines of every answer: there are no
+/// more.
 pub(crate) const MOST_NAMESPACES: usize = 100;
 
 /// A longer name is not counted: a name stays when its znode is gone.

@@ -3,8 +3,8 @@
 //!
 //! Texts are pure functions of plain facts; the running server is behind [`Inspect`].
 //! **Invariant:** no lock and no allocation where a metric is recorded, but that of a write which a
-//! quota refuses; no secret in any text; no figure that is not measured (a metric without meaning here
-//! is left out, not printed as 0).
+//! quota refuses; no secret in any text; no figure that is not measured (a metric without meaning
+//! here is left out, not printed as 0).
 //!
 //! Read first: [`Inspect`], [`Metrics`], [`four_letter_answer`].
 //!

@@ -1,5 +1,5 @@
-//! What the Java client of Prometheus exports of every process on Linux (`StandardExports`), as dashboards
-//! know it: processor time, memory, open files.
+//! What the Java client of Prometheus exports of every process on Linux (`StandardExports`), as
+//! dashboards know it: processor time, memory, open files.
 
 use std::fs;
 

@@ -1,8 +1,8 @@
 //! `zoo.cfg`, as Apache reads it, into typed settings with units in their names.
 //!
 //! All problems are found at once, each with its line and what to do; unknown keys are named with a
-//! suggestion. **Invariant:** nothing here opens a socket or writes a file, and no value of a secret
-//! key is in any text.
+//! suggestion. **Invariant:** nothing here opens a socket or writes a file, and no value of a
+//! secret key is in any text.
 //!
 //! Read first: [`ServerConfig`], [`load`], [`schema::KEYS`].
 //!
@@ -91,7 +91,7 @@ impl ServerConfig {
         let data_dir = data_dir.unwrap_or_default();
         let mut listeners = Listeners::read(keys);
         let quorum = QuorumSettings::read(keys);
-        quorum.require_standalone(keys);
+        quorum.check(keys, options.server_id);
         let own = options.server_id.and_then(|sid| quorum.ensemble.members.get(&Sid(sid)));
         if let Some(client) = own.and_then(|member| member.client.clone()) {
             take_client_of_server_line(keys, &mut listeners, client);

@@ -110,9 +110,16 @@ impl QuorumSettings {
         }
     }
 
-    /// Apache's standalone decision: fewer than two voters. Everything that forms a quorum is
-    /// refused, because this version cannot, and a member that runs alone would lose writes.
-    pub(super) fn require_standalone(&self, keys: &mut Keys) {
+    /// Whether the member belongs to an ensemble (Apache `isDistributed`): there are several
+    /// voters, or `standaloneEnabled=false` asks for a quorum of one.
+    #[must_use]
+    pub fn is_ensemble(&self) -> bool {
+        let voters = self.ensemble.voters().count();
+        voters > 1 || voters == 1 && !self.standalone_enabled
+    }
+
+    /// What a member of an ensemble needs, and what a member that runs alone must not have.
+    pub(super) fn check(&self, keys: &mut Keys, own: Option<i64>) {
         let voters = self.ensemble.voters().count();
         let observers = self.ensemble.members.len() - voters;
         let sid = self.ensemble.members.keys().next().copied().unwrap_or_default();
@@ -120,21 +127,72 @@ impl QuorumSettings {
         if observers > 0 && voters <= 1 {
             let text = format!("{key}: observers need an ensemble of several participants");
             keys.error(&key, text);
-        } else if voters > 1 {
-            let text = format!(
-                "{key}: {voters} participants make an ensemble, which this version cannot form \
-                 yet; to run standalone, remove the server lines"
-            );
-            keys.error(&key, text);
+        } else if self.is_ensemble() {
+            self.check_ensemble(keys, own);
         } else if !self.standalone_enabled {
             keys.error(
                 "standaloneEnabled",
-                "standaloneEnabled = false asks for a quorum of one, which this version cannot \
-                 form yet; remove it to run standalone",
+                "standaloneEnabled = false asks for a quorum of one, and there is no server line; add \
+                 that of this member",
             );
         } else if voters == 1 {
             let text = format!("{key}: only one server specified (ignoring); running standalone");
             keys.warn(&key, text);
+        }
+    }
+
+    fn check_ensemble(&self, keys: &mut Keys, own: Option<i64>) {
+        for (key, ticks) in
+            [("initLimit", self.init_limit_ticks), ("syncLimit", self.sync_limit_ticks)]
+        {
+            if ticks.is_none() {
+                let text = format!("{key} is not set; an ensemble needs it, in ticks");
+                keys.error(key, text);
+            }
+        }
+        if keys.get("sslQuorum").is_some_and(|value| value.text.eq_ignore_ascii_case("true")) {
+            keys.error(
+                "sslQuorum",
+                "sslQuorum: TLS between members is not built yet; put them into a network of their own",
+            );
+        }
+        if self.reconfig_enabled {
+            keys.warn(
+                "reconfigEnabled",
+                "reconfigEnabled: changes of the ensemble are not built yet; reconfig is refused here",
+            );
+        }
+        let voters = self.ensemble.voters().count();
+        if voters.is_multiple_of(2) {
+            let text = format!(
+                "{voters} participants survive the loss of {}, as {} do; an odd number is better",
+                (voters - 1) / 2,
+                voters - 1
+            );
+            keys.warn("server", text);
+        }
+        match own {
+            None => keys.error(
+                "dataDir",
+                "there is no file myid in dataDir; write the number of this member's server line into it",
+            ),
+            Some(own) if !(1..=255).contains(&own) => {
+                keys.error("dataDir", format!("myid says {own}; it must be a number from 1 to 255"));
+            }
+            Some(own) => match self.ensemble.members.get(&Sid(own)) {
+                None => keys.error(
+                    "dataDir",
+                    format!("myid says {own}, and there is no line server.{own}; correct one of them"),
+                ),
+                Some(member) if member.role != self.peer_type => {
+                    let text = format!(
+                        "peerType is {}, and the line server.{own} says {}; the line counts",
+                        self.peer_type, member.role
+                    );
+                    keys.warn("peerType", text);
+                }
+                Some(_) => {}
+            },
         }
     }
 }

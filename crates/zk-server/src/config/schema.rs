@@ -61,7 +61,7 @@ const QUORUM_SASL: &str =
 const PLUGIN: &str = "Java classes cannot be loaded; use PEM, PKCS12 or JKS stores";
 const REVOCATION: &str = "revocation checks are not built yet, and a revoked certificate must not be \
                           let in silently";
-const ENSEMBLES: &str = "ensembles of several members are not built yet";
+const ENSEMBLES: &str = "this part of ensembles is not built yet";
 
 /// The table. Exact names come before patterns that would match them too.
 pub const KEYS: &[Key] = &[

@@ -208,7 +208,7 @@ fn keys_without_effect_are_warned_about_once_and_only_when_they_change_something
            audit.enable=true\nrequest_throttle_max_requests=0\nrequest_throttle_stall_time=5\n",
         expect![[r#"
             zoo.cfg:5: warning: nio.numWorkerThreads: accepted without effect: it tunes a part of the Java server that does not exist here
-            zoo.cfg:6: warning: localSessionsEnabled: accepted without effect: ensembles of several members are not built yet
+            zoo.cfg:6: warning: localSessionsEnabled: accepted without effect: this part of ensembles is not built yet
             zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: who waits because of request_throttle_max_requests is woken, not polled
         "#]],
     );
@@ -314,20 +314,26 @@ fn the_last_duplicate_counts_and_is_named() {
 }
 
 #[test]
-fn ensembles_are_parsed_and_refused_for_now() {
+fn ensembles_are_checked() {
     check(
         "server.1=a:2888:3888;2181\nserver.2=b:2888:3888\nserver.3=c:2888:3888:observer\nserver.x=1\nserver.4=d:1:1\n",
         expect![[r#"
-            zoo.cfg:5: error: server.1: 2 participants make an ensemble, which this version cannot form yet; to run standalone, remove the server lines
+            zoo.cfg:1: error: there is no file myid in dataDir; write the number of this member's server line into it
             zoo.cfg:8: error: server.x = 1: what follows the dot must be a number
             zoo.cfg:9: error: server.4 = d:1:1: the quorum port and the election port must differ
+            error: initLimit is not set; an ensemble needs it, in ticks
+            error: syncLimit is not set; an ensemble needs it, in ticks
+            warning: 2 participants survive the loss of 0, as 1 do; an odd number is better
         "#]],
     );
     check(
         "server.1=a:2888:3888\nserver.2=b:2888:3888\ngroup.1=1\nweight.1=1\n",
         expect![[r#"
-            zoo.cfg:5: error: server.1: 2 participants make an ensemble, which this version cannot form yet; to run standalone, remove the server lines
+            zoo.cfg:1: error: there is no file myid in dataDir; write the number of this member's server line into it
             zoo.cfg:7: error: group.1: server 2 is in no group; give it one, or remove all groups and weights
+            error: initLimit is not set; an ensemble needs it, in ticks
+            error: syncLimit is not set; an ensemble needs it, in ticks
+            warning: 2 participants survive the loss of 0, as 1 do; an odd number is better
         "#]],
     );
     check(
@@ -336,11 +342,33 @@ fn ensembles_are_parsed_and_refused_for_now() {
         zoo.cfg:5: error: server.3: observers need an ensemble of several participants
     "#]],
     );
+    let three = "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888\n";
+    let text = format!("dataDir=/data\nclientPort=2181\n{QUIET}{three}initLimit=5\nsyncLimit=2\n");
+    let as_server = |server_id| Options { server_id, ..Options::default() };
+    assert_eq!(findings(&text, &[], as_server(Some(2))), "");
+    let config = parse("zoo.cfg", text.as_bytes(), &[], as_server(Some(2))).unwrap().config;
+    assert!(config.quorum.is_ensemble());
+    expect![[r#"
+        zoo.cfg:1: error: there is no file myid in dataDir; write the number of this member's server line into it
+    "#]].assert_eq(&findings(&text, &[], as_server(None)));
+    expect![[r#"
+        zoo.cfg:1: error: myid says 4, and there is no line server.4; correct one of them
+    "#]]
+    .assert_eq(&findings(&text, &[], as_server(Some(4))));
+    let odd = format!("{text}sslQuorum=true\nreconfigEnabled=true\npeerType=observer\n");
+    expect![[r#"
+        zoo.cfg:10: warning: sslQuorum: accepted without effect: this part of ensembles is not built yet
+        zoo.cfg:10: error: sslQuorum: TLS between members is not built yet; put them into a network of their own
+        zoo.cfg:11: warning: reconfigEnabled: changes of the ensemble are not built yet; reconfig is refused here
+        zoo.cfg:12: warning: peerType is observer, and the line server.1 says participant; the line counts
+    "#]].assert_eq(&findings(&odd, &[], as_server(Some(1))));
     check(
         "standaloneEnabled=false\nserver.1=a:2888:3888\n",
         expect![[r#"
-        zoo.cfg:5: error: standaloneEnabled = false asks for a quorum of one, which this version cannot form yet; remove it to run standalone
-    "#]],
+            zoo.cfg:1: error: there is no file myid in dataDir; write the number of this member's server line into it
+            error: initLimit is not set; an ensemble needs it, in ticks
+            error: syncLimit is not set; an ensemble needs it, in ticks
+        "#]],
     );
 }
 

@@ -1,13 +1,13 @@
 //! The audit log: Apache's lines, in the server's log under a target of their own.
 //!
-//! The pipeline appends lines to a buffer; a thread of its own writes them. A line of an audit log is
-//! not to be dropped: when megabytes wait, no more transactions are made until the thread has taken
-//! them. Requests wait for that as for a log that is behind, and no thread does; reads go on. What is
-//! under way by then is told in any case, and bounded by what may be under way. At the stop there
-//! is no bound, and a deadline: who never reads must not keep the process.
+//! The pipeline appends lines to a buffer; a thread of its own writes them. A line of an audit log
+//! is not to be dropped: when megabytes wait, no more transactions are made until the thread has
+//! taken them. Requests wait for that as for a log that is behind, and no thread does; reads go on.
+//! What is under way by then is told in any case, and bounded by what may be under way. At the stop
+//! there is no bound, and a deadline: who never reads must not keep the process.
 //!
-//! Nor are changes made without their lines: when a line cannot be written, or the thread is gone, the
-//! member ends like one whose log has failed. A sink that waits for space is only slow.
+//! Nor are changes made without their lines: when a line cannot be written, or the thread is gone,
+//! the member ends like one whose log has failed. A sink that waits for space is only slow.
 //!
 //! Mirrors `AuditEvent` and `Slf4jAuditLogger`; differs in: control characters are escaped, and a
 //! failure is no line at ERROR, since any client can cause one.
@@ -23,8 +23,8 @@ use zk_core::AuditRecord;
 use zk_proto::request::CreateMode;
 use zk_tree::auth::ip_text;
 
-/// What the lines of the audit log are filtered by. They are written by a thread of their own, which
-/// waits for who reads them.
+/// What the lines of the audit log are filtered by. They are written by a thread of their own,
+/// which waits for who reads them.
 pub const AUDIT_TARGET: &str = "zkfleet::audit";
 
 /// With more bytes of lines than this waiting, no more transactions are made.
@@ -36,8 +36,8 @@ const KEPT_BYTES: usize = 64 << 10;
 /// How long the last lines may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Writes a line of the audit log, which comes without its end, and waits for who reads it. After an
-/// error there is no other line, and the member ends.
+/// Writes a line of the audit log, which comes without its end, and waits for who reads it. After
+/// an error there is no other line, and the member ends.
 pub type AuditSink = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 
 /// Why there are no more lines.

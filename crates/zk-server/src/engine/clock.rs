@@ -47,7 +47,8 @@ impl Engine {
         more
     }
 
-    /// Sees whether the disk has room, so that the first client is told, not only that after a tick.
+    /// Sees whether the disk has room, so that the first client is told, not only that after a
+    /// tick.
     pub(crate) fn look_at_disk(&self) {
         let mut gate = self.gate.lock();
         self.follow_disk(&mut gate, self.admits(), self.now_ms());

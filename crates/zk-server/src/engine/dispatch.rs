@@ -26,6 +26,13 @@ pub(super) struct Left {
     lines: Vec<Line>,
 }
 
+impl Left {
+    /// The connections alone.
+    pub(super) fn into_dirty(self) -> Vec<Arc<Conn>> {
+        self.dirty
+    }
+}
+
 impl Engine {
     /// Carries out what the pipeline wants, in order, under the pipeline's lock. What is left is to
     /// be done by [`Engine::flush`] when the locks are given back.
@@ -76,7 +83,7 @@ impl Engine {
                     note(conn, &mut state, dirty);
                 }
                 // A member that is alone asks nobody.
-                Effect::Forward { .. } | Effect::Revalidate { .. } => {}
+                Effect::Forward { .. } | Effect::Revalidate { .. } => self.ask_leader(effect, fx),
                 Effect::Audit(record) => {
                     if let Some(audit) = &self.audit {
                         audit.add(record);
@@ -111,6 +118,18 @@ impl Engine {
         }
     }
 
+    /// Asks the leader for something.
+    fn ask_leader(&self, effect: &Effect, fx: &Effects) {
+        let Some(quorum) = self.quorum.get() else { return };
+        match effect {
+            Effect::Forward { session, cxid, op, body, identities } => {
+                quorum.forward(*session, *cxid, op.code(), fx.get(*body), identities);
+            }
+            &Effect::Revalidate { session, timeout_ms } => quorum.revalidate(session, timeout_ms),
+            _ => {}
+        }
+    }
+
     /// Appends a transaction to the log, and all that follow at once: the log's lock is taken once
     /// for each run.
     fn append(
@@ -128,8 +147,11 @@ impl Engine {
         });
         let run = std::iter::once(first).chain(more);
         let mut count = 0;
-        let txns = run.inspect(|_| count += 1).map(|(zxid, txn)| (zxid, fx.get(txn)));
-        let appended = self.log.append(&mut { txns });
+        let mut txns = run.inspect(|_| count += 1).map(|(zxid, txn)| (zxid, fx.get(txn)));
+        let appended = match self.quorum.get() {
+            Some(quorum) => quorum.propose(&mut txns),
+            None => self.log.append(&mut txns),
+        };
         self.metrics.sync_processor_request_queued.add(count);
         if let Err(error) = appended
             && !self.is_poisoned.swap(true, Ordering::AcqRel)

@@ -16,6 +16,7 @@ mod clock;
 mod dispatch;
 mod large;
 mod news;
+mod part;
 mod pause;
 mod pipe;
 mod posting;
@@ -32,14 +33,15 @@ pub use audit::{AUDIT_TARGET, AuditSink, log_audit};
 
 use audit::{AuditError, AuditLog};
 use large::LargeRequests;
-use pipe::Pipe;
+pub(crate) use pipe::{Lesson, Pipe};
 use stall::Stall;
 
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
 use crate::net::Company;
 use crate::net::conn::{Conn, Line};
-use parking_lot::{Mutex, RwLock};
+use crate::quorum::Quorum;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -102,7 +104,9 @@ pub(crate) struct Engine {
     /// With `audit.enable`.
     audit: Option<AuditLog>,
     large: LargeRequests,
-    pub(crate) pipe: Pipe,
+    pub(crate) pipe: Arc<Pipe>,
+    /// The other members, if there are any.
+    quorum: OnceLock<Arc<Quorum>>,
     stall: Stall,
     started: Instant,
     /// The log or the audit log failed: nothing is acknowledged any more, reads go on.
@@ -111,7 +115,8 @@ pub(crate) struct Engine {
     is_paused: AtomicBool,
 }
 
-/// The audit log of a running member. It ends when this is dropped, and nothing may be applied then.
+/// The audit log of a running member. It ends when this is dropped, and nothing may be applied
+/// then.
 pub(crate) struct Auditing(Arc<Engine>);
 
 impl Auditing {
@@ -204,7 +209,8 @@ impl Engine {
             last_zxid: AtomicI64::new(0),
             inspect: OnceLock::new(),
             log,
-            pipe: Pipe::new(max_outstanding),
+            pipe: Arc::new(Pipe::new(max_outstanding)),
+            quorum: OnceLock::new(),
             stall: Stall::new(),
             started,
             is_poisoned: AtomicBool::new(false),
@@ -249,9 +255,20 @@ impl Engine {
         conn
     }
 
-    /// Everything up to `zxid` is on disk. Called by the log, on its thread or on that of who borrowed
-    /// it, without the pipeline's lock; nothing waits behind it in the log if it `is_last`.
+    /// This member belongs to an ensemble: its first part is that of a learner without a leader.
+    pub(crate) fn join(&self, quorum: Arc<Quorum>) {
+        // Once, at the start.
+        let _ = self.quorum.set(quorum);
+        self.begin_learning();
+    }
+
+    /// Everything up to `zxid` is on the own disk. Called by the log, on its thread or on that of
+    /// who borrowed it, without the pipeline's lock; nothing waits behind it in the log if it
+    /// `is_last`.
     pub(crate) fn logged(&self, zxid: Zxid, is_last: bool) {
+        if let Some(quorum) = self.quorum.get() {
+            return quorum.logged(zxid);
+        }
         if !self.pipe.hand_over(zxid, is_last) {
             while self.logged_some(zxid) {}
         }
@@ -270,13 +287,18 @@ impl Engine {
             core.committed(&mut tree, &mut *watches, now_ms, zxid, APPLY_TURN, fx)
         };
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
+        self.end_turn(gate, tree);
+        self.pipe.wake_waiting(now_ms);
+        more
+    }
+
+    /// Carries out what the pipeline wants, and gives the locks back.
+    fn end_turn<T>(&self, mut gate: MutexGuard<'_, Gate>, tree: T) {
         let left = self.dispatch(&mut gate);
         self.pipe.note_queued(gate.core.outstanding());
         drop(tree);
         drop(gate);
         self.flush(left);
-        self.pipe.wake_waiting(now_ms);
-        more
     }
 
     /// Starts the pipeline's thread; the member is closed if it fails.
@@ -416,8 +438,8 @@ impl Engine {
         }
     }
 
-    /// Ends the sockets of connections that nobody serves any more, though something may hold them: a
-    /// stop may have to wait for the disk, and their clients should look elsewhere.
+    /// Ends the sockets of connections that nobody serves any more, though something may hold them:
+    /// a stop may have to wait for the disk, and their clients should look elsewhere.
     pub(crate) fn shut_all(&self) {
         for conn in self.gate.lock().conns.values() {
             conn.shut();

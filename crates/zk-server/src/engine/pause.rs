@@ -3,7 +3,7 @@
 use super::Engine;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use zk_core::{Core, CoreCounters};
+use zk_core::{Core, CoreCounters, CoreOptions, Times};
 use zk_proto::SessionId;
 use zk_store::group_commit::AppendError;
 use zk_tree::Tree;
@@ -31,8 +31,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until all that was posted is prepared, closeSession above all: a session that its client
-    /// has closed should not wait for its timeout. For `patience` at most, if the log is behind.
+    /// Waits until all that was posted is prepared, closeSession above all: a session that its
+    /// client has closed should not wait for its timeout. For `patience` at most, if the log is
+    /// behind.
     pub(crate) fn settle_posted(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         while self.pipe.posted() > 0 && !self.is_poisoned() && Instant::now() < deadline {
@@ -50,11 +51,25 @@ impl Engine {
     /// Puts other data in the place of all, during a pause in which everything was logged. All
     /// connections are closed: none has a session any more until it asks for one.
     pub(crate) fn replace(&self, tree: Tree, sessions: Vec<(SessionId, i32)>) {
+        self.replace_by(tree, sessions, Core::new);
+    }
+
+    /// The same for a member that learns from a leader and serves nobody yet.
+    pub(crate) fn replace_learning(&self, tree: Tree, sessions: Vec<(SessionId, i32)>) {
+        self.replace_by(tree, sessions, Core::learning);
+    }
+
+    fn replace_by(
+        &self,
+        tree: Tree,
+        sessions: Vec<(SessionId, i32)>,
+        make: impl FnOnce(CoreOptions, &Tree, Vec<(SessionId, i32)>, Times) -> Core,
+    ) {
         self.count();
         let mut gate = self.gate.lock();
         let mut current = self.tree.write();
         let admission = gate.core.admission();
-        gate.core = Core::new(self.options.core.clone(), &tree, sessions, self.times());
+        gate.core = make(self.options.core.clone(), &tree, sessions, self.times());
         gate.core.set_admission(admission);
         gate.counted = CoreCounters::default();
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);

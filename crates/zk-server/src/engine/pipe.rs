@@ -1,20 +1,21 @@
 //! What waits for the pipeline, and the thread that sees to it.
 //!
 //! Whoever has requests while nobody is at the pipeline prepares them itself, if they are few or
-//! nothing else is under way: that is the shortest way for a lone writer. Else they are posted, and the pipeline's thread prepares and applies what
-//! has gathered, in large turns and on one core. So no thread ever waits for the pipeline's lock
-//! with its sockets unread, and the log's thread goes on with the next sync while the last batch is
-//! applied.
+//! nothing else is under way: that is the shortest way for a lone writer. Else they are posted, and
+//! the pipeline's thread prepares and applies what has gathered, in large turns and on one core. So
+//! no thread ever waits for the pipeline's lock with its sockets unread, and the log's thread goes
+//! on with the next sync while the last batch is applied.
 //!
 //! The lock here is the innermost: nothing else is taken under it.
 
 use super::hear;
 use crate::net::conn::Conn;
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use zk_proto::Zxid;
+use zk_proto::{SessionId, Zxid};
 
 /// When so many bytes of requests wait here, no more are read.
 const MAIL_BYTES: usize = 2 << 20;
@@ -41,6 +42,7 @@ struct State {
     waiting: Vec<Arc<Conn>>,
     /// Up to where transactions can be applied; the thread has not taken it yet.
     durable: Option<Zxid>,
+    lessons: VecDeque<Lesson>,
     /// There may be something to do that is not said here.
     is_nudged: bool,
     is_asleep: bool,
@@ -55,6 +57,18 @@ struct State {
 pub(super) struct Work {
     pub(super) durable: Option<Zxid>,
     pub(super) has_mail: bool,
+    pub(super) has_lessons: bool,
+}
+
+/// What a leader taught this member, in the order in which it has to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Lesson {
+    /// A transaction is committed, and on the own disk.
+    Txn(Arc<[u8]>),
+    /// The oldest sync is answered.
+    Synced,
+    /// Whether a session that moves here is alive.
+    Revalidated(SessionId, bool),
 }
 
 impl Pipe {
@@ -67,8 +81,8 @@ impl Pipe {
         }
     }
 
-    /// Starts the thread: `work` is all it does, until [`Pipe::next`] gives nothing more. At its end
-    /// `gone` is told whether it panicked.
+    /// Starts the thread: `work` is all it does, until [`Pipe::next`] gives nothing more. At its
+    /// end `gone` is told whether it panicked.
     pub(super) fn start(
         &self,
         work: impl FnOnce() + Send + 'static,
@@ -216,6 +230,40 @@ impl Pipe {
         true
     }
 
+    /// The same for what a quorum has: nobody may wait here.
+    pub(crate) fn commit(&self, zxid: Zxid) {
+        let mut state = self.state.lock();
+        state.durable = state.durable.max(Some(zxid));
+        self.wake(state);
+    }
+
+    /// Something that the thread has to learn.
+    pub(crate) fn teach(&self, lessons: impl IntoIterator<Item = Lesson>) {
+        let mut state = self.state.lock();
+        state.lessons.extend(lessons);
+        self.wake(state);
+    }
+
+    /// The oldest lessons, for a caller with the pipeline's lock.
+    pub(super) fn take_lessons(&self, most: usize) -> VecDeque<Lesson> {
+        let lessons = &mut self.state.lock().lessons;
+        let count = lessons.len().min(most);
+        let later = lessons.split_off(count);
+        std::mem::replace(lessons, later)
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_lessons(&self) -> bool {
+        !self.state.lock().lessons.is_empty()
+    }
+
+    /// Lessons that were not learned, for a caller with the pipeline's lock.
+    pub(super) fn put_lessons_back(&self, mut lessons: VecDeque<Lesson>) {
+        let newer = &mut self.state.lock().lessons;
+        lessons.append(newer);
+        *newer = lessons;
+    }
+
     /// What became durable since the thread looked.
     pub(super) fn take_durable(&self) -> Option<Zxid> {
         let durable = self.state.lock().durable.take();
@@ -247,13 +295,14 @@ impl Pipe {
         loop {
             let durable = state.durable.take();
             let has_mail = !state.mail.is_empty();
+            let has_lessons = !state.lessons.is_empty();
             let is_nudged = std::mem::take(&mut state.is_nudged);
-            if durable.is_some() || is_nudged || has_mail && !is_blocked {
+            if durable.is_some() || has_lessons || is_nudged || has_mail && !is_blocked {
                 drop(state);
                 if durable.is_some() {
                     self.news.notify_all();
                 }
-                return Some(Work { durable, has_mail });
+                return Some(Work { durable, has_mail, has_lessons });
             }
             if state.stop {
                 return None;
@@ -364,9 +413,15 @@ mod tests {
     fn with_the_log_behind_mail_is_no_news_but_what_is_durable_is() {
         let pipe = Pipe::new(10);
         pipe.state.lock().durable = Some(Zxid(1));
-        assert_eq!(pipe.next(true), Some(Work { durable: Some(Zxid(1)), has_mail: false }));
+        assert_eq!(
+            pipe.next(true),
+            Some(Work { durable: Some(Zxid(1)), has_mail: false, has_lessons: false })
+        );
         pipe.nudge();
-        assert_eq!(pipe.next(true), Some(Work { durable: None, has_mail: false }));
+        assert_eq!(
+            pipe.next(true),
+            Some(Work { durable: None, has_mail: false, has_lessons: false })
+        );
         assert!(pipe.state.lock().is_blocked);
         pipe.state.lock().stop = true;
         assert_eq!(pipe.next(true), None);

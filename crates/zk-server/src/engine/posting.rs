@@ -181,6 +181,7 @@ impl Engine {
     /// the disk: it has the thread, the pipeline and the log to itself.
     fn borrow_log(&self, gate: &Gate, conn: &Conn, count: usize, now_ms: i64) -> Option<Loan<'_>> {
         let is_alone = count == 1
+            && self.quorum.get().is_none()
             && gate.core.outstanding() == 0
             && gate.company.is_alone(conn.id, now_ms)
             && conn.line.home.solo.may_wait(conn.id, now_ms)
@@ -355,8 +356,10 @@ impl Engine {
     /// What the pipeline's thread does.
     pub(super) fn run_pipe(&self) {
         let mut is_blocked = false;
-        while let Some(Work { mut durable, mut has_mail }) = self.pipe.next(is_blocked) {
-            while has_mail || durable.is_some() {
+        while let Some(work) = self.pipe.next(is_blocked) {
+            let Work { mut durable, mut has_mail, mut has_lessons } = work;
+            while has_mail || has_lessons || durable.is_some() {
+                has_lessons = has_lessons && self.learn_some();
                 if let Some(zxid) = durable
                     && !self.logged_some(zxid)
                 {
@@ -367,6 +370,7 @@ impl Engine {
                 // What is applied may make room; else a call of the log will.
                 has_mail = turn == Turn::More || is_blocked && durable.is_some();
                 durable = durable.or_else(|| self.pipe.take_durable());
+                has_lessons = has_lessons || self.pipe.has_lessons();
             }
         }
     }

@@ -1,7 +1,8 @@
 //! A worker that waits long for the disk reads nothing, and what it has not read must not count as
-//! silence: neither of its connections' clients, nor of one that has come to renew its session. While
-//! it waits nothing could be logged, so no session ends anyway; all are given a moment longer, in
-//! which their words are read. No worker waits again for a while on a disk that has done that.
+//! silence: neither of its connections' clients, nor of one that has come to renew its session.
+//! While it waits nothing could be logged, so no session ends anyway; all are given a moment
+//! longer, in which their words are read. No worker waits again for a while on a disk that has done
+//! that.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

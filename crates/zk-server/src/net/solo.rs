@@ -2,8 +2,8 @@
 //!
 //! To hand a lone request to the log's thread costs more time than a quick disk needs to store it.
 //! So the thread of a connection that has it, and the log, to itself borrows the log
-//! ([`zk_store::group_commit::Loan`]). Whatever else comes to the thread meanwhile waits as long; that
-//! nobody's session pays for it is up to [`crate::engine`]'s `Stall`.
+//! ([`zk_store::group_commit::Loan`]). Whatever else comes to the thread meanwhile waits as long;
+//! that nobody's session pays for it is up to [`crate::engine`]'s `Stall`.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Notify;

@@ -1,13 +1,15 @@
 //! Files of a running member: what is loaded at start, the log, and the snapshots it takes.
 
 mod chores;
+mod history;
 mod loading;
 mod restoring;
 mod snapshots;
 
+pub(crate) use history::{HistoryError, HistoryFiles};
 pub use loading::{Loading, Misfit};
 pub(crate) use restoring::Restorer;
-pub(crate) use snapshots::Snapshots;
+pub(crate) use snapshots::{SnapshotTurn, Snapshots};
 
 use crate::admin::Metrics;
 use crate::config::{Compression, ServerConfig, StorageSettings};
@@ -25,6 +27,7 @@ use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, DirLock, LayoutError};
 use zk_store::disk::Disk;
 use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit, Loan};
+use zk_store::incomplete;
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
 use zk_store::session_rule;
@@ -44,6 +47,14 @@ pub enum StorageError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It is what is left of a history that was being replaced.
+    #[error(
+        "{} was left by a member of an ensemble while it took its history from a leader, and has none: \
+         start it with its ensemble's configuration; to run alone, copy the directory of a member \
+         that is whole",
+        .0.display()
+    )]
+    Incomplete(PathBuf),
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -68,7 +79,7 @@ impl StorageError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StorageError::NothingToAccept | StorageError::Password(_) => 2,
-            StorageError::Layout(_) => 3,
+            StorageError::Layout(_) | StorageError::Incomplete(_) => 3,
             StorageError::File(_) | StorageError::Log(_) => 10,
             StorageError::Recover(_) | StorageError::Thread(_) => 1,
         }
@@ -100,6 +111,7 @@ pub(crate) struct Storage {
     settings: StorageSettings,
     tree_options: TreeOptions,
     log: Arc<OnceLock<GroupCommit>>,
+    is_damaged: bool,
     chores: Option<Chores>,
     engine: Option<Arc<Engine>>,
 }
@@ -130,6 +142,49 @@ fn reserve_bytes(settings: &StorageSettings) -> u64 {
     (queue + LOG_OVERHEAD_BYTES).next_multiple_of(1 << 20).min(MAX_RESERVE_BYTES)
 }
 
+fn tell_recovered(
+    found: &zk_store::recover::Recovered,
+    loading: &Loading,
+    took: Duration,
+    metrics: &Metrics,
+) {
+    metrics.dbinittime.record_time(took);
+    metrics.startup_txns_loaded.record(found.txns);
+    metrics.startup_snap_load_time.record_time(found.snapshot_time);
+    metrics.startup_txns_load_time.record_time(found.logs_time);
+    tracing::info!(
+        "recovered {} znodes up to zxid {} in {} ms, {} transactions of them from the log",
+        loading.tree.node_count(),
+        found.last,
+        took.as_millis(),
+        found.txns
+    );
+}
+
+/// Throws away what is left of a history that was being replaced; whether there was such a one.
+fn discard_incomplete(
+    disk: &dyn Disk,
+    dirs: &DataDirs,
+    config: &ServerConfig,
+) -> Result<bool, StorageError> {
+    if !incomplete::is_incomplete(disk, dirs)? {
+        return Ok(false);
+    }
+    if !config.quorum.is_ensemble() {
+        return Err(StorageError::Incomplete(dirs.snapshots()));
+    }
+    incomplete::discard_history(disk, dirs)?;
+    Ok(true)
+}
+
+fn log_options(settings: &StorageSettings) -> LogOptions {
+    LogOptions {
+        extent_bytes: settings.prealloc_bytes,
+        force_sync: settings.force_sync,
+        reserve_bytes: reserve_bytes(settings),
+    }
+}
+
 impl TxnLog for Appender {
     fn append(&self, txns: &mut dyn Iterator<Item = (Zxid, &[u8])>) -> Result<(), AppendError> {
         self.0.get().ok_or(AppendError::Closed)?.append_all(txns)
@@ -157,6 +212,7 @@ impl Storage {
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
+        let is_incomplete = discard_incomplete(&*disk, &dirs, config)?;
         let mut options = RecoverOptions::default();
         options.overrides.trust_empty = settings.trust_empty_snapshot;
         accept.iter().for_each(|accept| options.overrides.accept(*accept));
@@ -175,23 +231,9 @@ impl Storage {
             return Err(StorageError::NothingToAccept);
         }
         let manifest = found.settle(&*disk, &dirs)?;
-        let log = LogOptions {
-            extent_bytes: settings.prealloc_bytes,
-            force_sync: settings.force_sync,
-            reserve_bytes: reserve_bytes(&settings),
-        };
+        let log = log_options(&settings);
         let writer = LogWriter::new(disk.clone(), dirs.logs(), log, found.last, manifest)?;
-        metrics.dbinittime.record_time(started.elapsed());
-        metrics.startup_txns_loaded.record(found.txns);
-        metrics.startup_snap_load_time.record_time(found.snapshot_time);
-        metrics.startup_txns_load_time.record_time(found.logs_time);
-        tracing::info!(
-            "recovered {} znodes up to zxid {} in {} ms, {} transactions of them from the log",
-            loading.tree.node_count(),
-            found.last,
-            started.elapsed().as_millis(),
-            found.txns
-        );
+        tell_recovered(&found, &loading, started.elapsed(), metrics);
         loading.adopt_orphans();
         let tree_options = tree;
         let Loading { tree, sessions, .. } = loading;
@@ -200,7 +242,7 @@ impl Storage {
             sessions: sessions.into_iter().collect(),
             log: RecoveredLog {
                 writer,
-                needs_snapshot: found.is_new || has_loss,
+                needs_snapshot: !is_incomplete && (found.is_new || has_loss),
                 txns: found.txns,
             },
         };
@@ -211,6 +253,7 @@ impl Storage {
             settings,
             tree_options,
             log: Arc::default(),
+            is_damaged: is_incomplete || has_loss,
             chores: None,
             engine: None,
         };
@@ -316,6 +359,25 @@ impl Storage {
             log: self.log.clone(),
             turn: Mutex::new(()),
         }
+    }
+
+    /// What an ensemble does with the files.
+    pub(crate) fn history(&self, snapshots: &Arc<Snapshots>, engine: &Arc<Engine>) -> HistoryFiles {
+        HistoryFiles {
+            engine: engine.clone(),
+            snapshots: snapshots.clone(),
+            disk: self.disk.clone(),
+            dirs: self.dirs.clone(),
+            log_options: log_options(&self.settings),
+            tree_options: self.tree_options,
+            log: self.log.clone(),
+        }
+    }
+
+    /// Whether something of the history is missing, or may be: it is what is left of one that was
+    /// being replaced, or a loss was let pass.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     fn purging(&self) -> Option<Purging> {

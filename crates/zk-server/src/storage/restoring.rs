@@ -3,10 +3,10 @@
 //!
 //! Apache changes only what is in memory, so the next start brings the old data back, mixed with
 //! what was written since. Here the snapshot becomes a file of the member's own under a zxid above
-//! every transaction there was. **The commit point** is that file's name on the disk: a start before
-//! it finds the old data, a start after it the restored ones. No transaction has the snapshot's own
-//! zxid, and this gap is wanted: should the file be damaged later, recovery refuses to go on from an
-//! older snapshot over it.
+//! every transaction there was. **The commit point** is that file's name on the disk: a start
+//! before it finds the old data, a start after it the restored ones. No transaction has the
+//! snapshot's own zxid, and this gap is wanted: should the file be damaged later, recovery refuses
+//! to go on from an older snapshot over it.
 //!
 //! Until then writes wait and reads see the old data. Then every connection is closed: clients come
 //! back to the sessions that the snapshot has, and are told of the others that they are gone, as in

@@ -1,7 +1,6 @@
 //! Taking snapshots beside the work, and removing old files.
 
 use crate::engine::Engine;
-use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,13 +44,23 @@ impl Pacer {
     }
 }
 
+/// Whose turn it is to take a snapshot; over when it is dropped.
+#[derive(Debug)]
+pub(crate) struct SnapshotTurn(Arc<AtomicBool>);
+
+impl Drop for SnapshotTurn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// Takes snapshots of an engine's tree, one at a time.
 pub(crate) struct Snapshots {
     engine: Arc<Engine>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     options: SnapshotOptions,
-    turn: Mutex<()>,
+    is_busy: Arc<AtomicBool>,
     /// The member stops: the pace does not matter any more.
     is_hurried: AtomicBool,
 }
@@ -68,9 +77,15 @@ impl Snapshots {
             disk,
             dir,
             options,
-            turn: Mutex::new(()),
+            is_busy: Arc::default(),
             is_hurried: AtomicBool::new(false),
         }
+    }
+
+    /// The right to begin a snapshot of the engine's tree; `None` while somebody has it.
+    pub(crate) fn turn(&self) -> Option<SnapshotTurn> {
+        let was_busy = self.is_busy.swap(true, Ordering::Acquire);
+        (!was_busy).then(|| SnapshotTurn(self.is_busy.clone()))
     }
 
     /// From now on snapshots go to the disk as fast as it takes them.
@@ -80,7 +95,7 @@ impl Snapshots {
 
     /// Writes a snapshot of the tree as it is now. `None` if one is being written already.
     pub(crate) fn take(&self) -> Option<Result<(Zxid, SnapshotFile), FileError>> {
-        let _turn = self.turn.try_lock()?;
+        let _turn = self.turn()?;
         let started = Instant::now();
         let result = self.write();
         if result.is_err() {
@@ -104,12 +119,18 @@ impl Snapshots {
     }
 
     /// Writes another tree's snapshot, which is from then on the newest of the directory.
-    pub(super) fn put(
+    pub(crate) fn put(
         &self,
         tree: &mut Tree,
         sessions: &[(SessionId, i32)],
     ) -> Result<SnapshotFile, FileError> {
-        let _turn = self.turn.lock();
+        let _turn = loop {
+            match self.turn() {
+                Some(turn) => break turn,
+                // Seldom, and nobody but who restores waits.
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
         let Some(head) = tree.begin_snapshot() else {
             unreachable!("nobody else has this tree");
         };

@@ -1,8 +1,8 @@
 //! Subjects of certificates as Java prints them, because they are the ids of the scheme `x509` and
 //! are compared as text with ACLs that Java made.
 //!
-//! Mirrors `X500Principal.getName()`: RFC 2253 with Java's ways: bytes of every string type are read
-//! as UTF-8, attributes without a keyword of the RFC are numbers, and their values hex.
+//! Mirrors `X500Principal.getName()`: RFC 2253 with Java's ways: bytes of every string type are
+//! read as UTF-8, attributes without a keyword of the RFC are numbers, and their values hex.
 
 use std::fmt::Write;
 

@@ -1,8 +1,8 @@
 //! TLS for the client listeners and SASL DIGEST-MD5 (client-protocol 14, operations 1.5).
 //!
 //! Stores are read in the forms that Java writes (PEM, PKCS#12, JKS); chains, signatures and the
-//! protocol are rustls'. **Invariant:** no secret is printable ([`Secret`]), secrets are compared in
-//! constant time, and the SASL machine does no I/O.
+//! protocol are rustls'. **Invariant:** no secret is printable ([`Secret`]), secrets are compared
+//! in constant time, and the SASL machine does no I/O.
 //!
 //! Read first: [`TlsContext`], [`subject_dn`], [`sasl::DigestMd5`].
 //!

@@ -148,7 +148,8 @@ impl Process {
         (process, stderr)
     }
 
-    /// A client that made changes until one was not answered, and how many there were with that one.
+    /// A client that made changes until one was not answered, and how many there were with that
+    /// one.
     fn fill(&self) -> (Client, usize) {
         let stream = open(self.addr);
         let own = stream.try_clone().unwrap();

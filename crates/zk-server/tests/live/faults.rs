@@ -1,5 +1,5 @@
-//! Every call to the disk fails once, of a run that starts, writes, takes snapshots, begins new logs,
-//! purges and stops: nothing acknowledged is lost, nothing hangs, and the exit code tells.
+//! Every call to the disk fails once, of a run that starts, writes, takes snapshots, begins new
+//! logs, purges and stops: nothing acknowledged is lost, nothing hangs, and the exit code tells.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -117,7 +117,8 @@ fn a_newcomer_is_let_in_when_there_is_space_in_time() {
     let mut client = member.client();
     assert_eq!(client.create("/w", b"").unwrap(), 0);
     fill(&disk, &mut client);
-    // One that waits while space returns gets its session; it may come too late, then it comes again.
+    // One that waits while space returns gets its session; it may come too late, then it comes
+    // again.
     wait_until("a waiting newcomer is let in", || {
         let waiting = newcomer(&member);
         disk.set_free_sectors(None);

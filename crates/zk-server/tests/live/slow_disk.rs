@@ -160,7 +160,8 @@ fn requests_that_wait_for_the_log_are_all_answered() {
     }
 }
 
-/// What was taken before a stop began, closeSession above all, is not lost because the log is behind.
+/// What was taken before a stop began, closeSession above all, is not lost because the log is
+/// behind.
 #[test]
 fn last_words_outlive_a_stop() {
     let disk = Brake::new();

@@ -94,8 +94,8 @@ impl Disk for RealDisk {
     }
 }
 
-/// Whether an empty file takes direct writes in multiples of [`DIRECT_ALIGN`]. Some file systems open
-/// it and refuse the writes; others have larger blocks.
+/// Whether an empty file takes direct writes in multiples of [`DIRECT_ALIGN`]. Some file systems
+/// open it and refuse the writes; others have larger blocks.
 fn takes_direct_writes(file: &File) -> bool {
     match FileExt::write_at(file, &Aligned::new(DIRECT_ALIGN), 0) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => false,

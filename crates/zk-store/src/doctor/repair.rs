@@ -181,8 +181,8 @@ pub fn repair_copy<R: Restore>(
     Ok(Repaired { snapshot: base, last, fixes, cut })
 }
 
-/// What the original lost, if the copy has it neither: the log, the byte, and why. Marks and lists know
-/// of transactions that left no other trace.
+/// What the original lost, if the copy has it neither: the log, the byte, and why. Marks and lists
+/// know of transactions that left no other trace.
 fn unhealed(
     original: Result<Recovered, RecoverError>,
     last: Zxid,

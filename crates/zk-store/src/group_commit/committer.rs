@@ -1,7 +1,7 @@
 //! Batches on their way into the files: the work of the log's thread.
 
-use super::Completion;
 use super::queue::{Batch, Shared, State, Work};
+use super::{Completion, ReopenError};
 use crate::log::{Committed, LogError, LogWriter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,6 +97,16 @@ impl Committer {
     ) -> Committer {
         let marked_at = Instant::now();
         Committer { shared, writer, slow_sync, complete, marked_at, is_starved: false }
+    }
+
+    /// Ends this writer's files and goes on with those of another one.
+    pub(super) fn reopen<E>(
+        self,
+        make: impl FnOnce() -> Result<LogWriter, E>,
+    ) -> Result<Committer, ReopenError<E>> {
+        self.writer.close()?;
+        let writer = make().map_err(ReopenError::Files)?;
+        Ok(Committer { writer, ..self })
     }
 
     /// Commits a batch, in parts where new files begin. An error has been told.

@@ -16,11 +16,11 @@ const QUICK: Duration = Duration::from_millis(1);
 /// The right to commit what is appended from now on. What is still there when it is dropped is the
 /// thread's.
 #[must_use = "nobody else commits meanwhile"]
-pub struct Loan<'a>(&'a GroupCommit);
+pub struct Loan<'a>(pub(super) &'a GroupCommit);
 
 impl GroupCommit {
-    /// Lends the log to the caller, if nothing is under way and the disk is quick; the caller should
-    /// append at once, and commit when it holds no lock that the news is told under.
+    /// Lends the log to the caller, if nothing is under way and the disk is quick; the caller
+    /// should append at once, and commit when it holds no lock that the news is told under.
     pub fn lend(&self) -> Option<Loan<'_>> {
         let mut state = self.shared.lock();
         (state.took <= QUICK && state.lend()).then(|| Loan(self))
@@ -28,10 +28,11 @@ impl GroupCommit {
 }
 
 impl Loan<'_> {
-    /// Commits what was appended, and tells it, on this thread. It is left to the log's thread if it
-    /// is more than a write and a sync: when a file must be begun or made longer. Should the disk
-    /// have no room for it, the reserve is released, and it is written once more; only where there
-    /// is no reserve, or too little of it, the records are put back, and the thread waits for space.
+    /// Commits what was appended, and tells it, on this thread. It is left to the log's thread if
+    /// it is more than a write and a sync: when a file must be begun or made longer. Should the
+    /// disk have no room for it, the reserve is released, and it is written once more; only where
+    /// there is no reserve, or too little of it, the records are put back, and the thread waits for
+    /// space.
     pub fn commit(self) {
         self.commit_and(|| ());
     }

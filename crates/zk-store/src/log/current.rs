@@ -40,8 +40,8 @@ pub(super) struct Position {
 /// The log file that is being written.
 #[derive(Debug)]
 pub(super) struct Current {
-    /// Written in whole blocks, past the page cache if its records are synced: who does not wait for
-    /// the disk must not wait for direct writes either.
+    /// Written in whole blocks, past the page cache if its records are synced: who does not wait
+    /// for the disk must not wait for direct writes either.
     file: Box<dyn DiskFile>,
     blocks: Blocks,
     /// The same file, through the page cache: a mark must not be waited for.

@@ -159,8 +159,8 @@ impl LogWriter {
         self.guarded(|writer| writer.commit_frames(frames, false))
     }
 
-    /// Whether so many bytes of frames can be committed with one write and one sync, and no zeros are
-    /// due after that.
+    /// Whether so many bytes of frames can be committed with one write and one sync, and no zeros
+    /// are due after that.
     pub fn is_ready_for(&self, bytes: usize) -> bool {
         let is_troubled = self.poisoned || self.disk_full || self.is_tight;
         !is_troubled && self.current.as_ref().is_some_and(|current| current.is_ready_for(bytes))

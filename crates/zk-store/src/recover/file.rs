@@ -1,4 +1,5 @@
-//! One log of a replay: whether it is one, how far it must go, and whether it may end where it does.
+//! One log of a replay: whether it is one, how far it must go, and whether it may end where it
+//! does.
 
 use super::accept::Accept;
 use super::error::{Note, RecoverError, Why};
@@ -54,7 +55,8 @@ impl<R: Restore> Replay<'_, R> {
         };
         let damage = self.records(index, entry, &mut reader, proof, &mut end)?;
         if misses_mark {
-            // What could be read is safe all the same, and the mark told of no more than followed it.
+            // What could be read is safe all the same, and the mark told of no more than followed
+            // it.
             let beyond = self.beyond(entry, &reader, end.end)?;
             let lost = self.fault(entry, end.end, Why::NoMark, beyond.last);
             self.allow(is_newest.then_some(Accept::CutNewestLog), lost)?;

@@ -157,8 +157,8 @@ impl Inventory {
     }
 }
 
-/// Whether a file is another engine's. A damaged list does not make it so: nobody knows, and a single
-/// flipped bit must not void what the marks in the logs say.
+/// Whether a file is another engine's. A damaged list does not make it so: nobody knows, and a
+/// single flipped bit must not void what the marks in the logs say.
 fn is_foreign(list: &Loaded, name: &str) -> bool {
     match list {
         Loaded::Manifest(manifest) => manifest.get(name).is_none(),

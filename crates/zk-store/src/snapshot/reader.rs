@@ -23,7 +23,8 @@ pub struct SnapshotInfo {
     pub zxid: Zxid,
     /// The tree digest and the zxid it belongs to, which is where the fuzzy part ends.
     pub digest: Option<ZxidDigest>,
-    /// The zxid as the file itself repeats it (since 3.9); Apache's is that of the end of its fuzzy part.
+    /// The zxid as the file itself repeats it (since 3.9); Apache's is that of the end of its fuzzy
+    /// part.
     pub last_zxid: Option<Zxid>,
     /// The greatest zxid in any znode's stat, system znodes left out: it is in there for certain.
     pub content_zxid: Zxid,
@@ -126,6 +127,42 @@ pub fn read_snapshot<R: Restore>(
     })
 }
 
+/// What stands behind the znodes of a snapshot on its way to a learner (`LearnerHandler`).
+const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
+
+/// Why a stream is no whole snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// It cannot be read, or ends too early.
+    #[error("the snapshot does not come: {0}")]
+    Read(io::Error),
+    /// What came is none.
+    #[error("the snapshot is damaged at byte {at}: {damage}")]
+    Damaged {
+        /// Where in the stream.
+        at: u64,
+        /// How.
+        damage: SnapshotDamage,
+    },
+}
+
+/// Reads the snapshot of `zxid` as a leader sends it, without header and seals (quorum-protocol
+/// 6.1), into `restore`; what was read of `stream` behind it comes back. After an error `restore`
+/// holds rubbish.
+pub fn read_stream<R: Restore>(
+    stream: impl io::Read,
+    zxid: Zxid,
+    options: &ReadOptions,
+    restore: &mut R,
+) -> Result<Vec<u8>, StreamError> {
+    let mut parser = Parser { window: Window::new(stream), options, restore };
+    let done = parser.all_but_header(zxid);
+    done.map(|()| parser.window.ready().to_vec()).map_err(|stop| match stop {
+        Stop::Io(error) => StreamError::Read(error),
+        Stop::Damage(damage) => StreamError::Damaged { at: parser.window.position(), damage },
+    })
+}
+
 /// A zxid and its seal: a checksum and a `/`.
 const LAST_ZXID_BYTES: usize = 8 + 8 + 5;
 
@@ -147,13 +184,16 @@ impl From<SnapshotDamage> for Stop {
     }
 }
 
-struct Parser<'a, R> {
-    window: Window<Source>,
+struct Parser<'a, S, R> {
+    window: Window<S>,
     options: &'a ReadOptions,
     restore: &'a mut R,
 }
 
-fn restore_from<R: Restore>(parser: &mut Parser<'_, R>, zxid: Zxid) -> Result<SnapshotInfo, Stop> {
+fn restore_from<R: Restore>(
+    parser: &mut Parser<'_, Source, R>,
+    zxid: Zxid,
+) -> Result<SnapshotInfo, Stop> {
     let header: FileHeader = parser.fixed()?;
     if (header.magic, header.version) != (MAGIC, VERSION) {
         let FileHeader { magic, version, .. } = header;
@@ -165,7 +205,8 @@ fn restore_from<R: Restore>(parser: &mut Parser<'_, R>, zxid: Zxid) -> Result<Sn
     let (nodes, content_zxid) = parser.nodes()?;
     parser.seal(1)?;
     let (mut digest, mut last_zxid) = (None, None);
-    // Nothing announces either, and 3.9 without digests (`digest.enabled=false`) leaves out the first.
+    // Nothing announces either, and 3.9 without digests (`digest.enabled=false`) leaves out the
+    // first.
     let has_digest = parser.window.peek(LAST_ZXID_BYTES + 1)?.len() != LAST_ZXID_BYTES;
     if has_digest && !parser.is_at_end()? {
         digest = Some(parser.fixed()?);
@@ -187,7 +228,24 @@ fn refused(error: impl Error + Send + Sync + 'static) -> SnapshotDamage {
     SnapshotDamage::Refused(Box::new(error))
 }
 
-impl<R: Restore> Parser<'_, R> {
+impl<S: io::Read, R: Restore> Parser<'_, S, R> {
+    fn all_but_header(&mut self, zxid: Zxid) -> Result<(), Stop> {
+        self.restore.reset();
+        self.sessions()?;
+        self.acls()?;
+        self.nodes()?;
+        let signature = self.window.peek(SIGNATURE.len())?;
+        if signature.len() < SIGNATURE.len() {
+            return Err(SnapshotDamage::Cut.into());
+        }
+        if !signature.starts_with(SIGNATURE) {
+            return Err(SnapshotDamage::Trailing.into());
+        }
+        self.window.consume(SIGNATURE.len());
+        self.restore.snapshot_done(zxid).map_err(refused)?;
+        Ok(())
+    }
+
     fn damaged(&self, path: &Path, damage: SnapshotDamage) -> SnapshotError {
         SnapshotError::Damaged { path: path.into(), at: self.window.position(), damage }
     }

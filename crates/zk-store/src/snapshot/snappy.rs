@@ -1,5 +1,6 @@
 //! The framing of snappy-java's `SnappyOutputStream`: a header of 16 bytes, then chunks of a
-//! big-endian length and a raw snappy block (disk-formats 2.2). It is not the official frame format.
+//! big-endian length and a raw snappy block (disk-formats 2.2). It is not the official frame
+//! format.
 
 use std::io::{self, Read, Write};
 

@@ -114,8 +114,8 @@ impl SnapshotWriter {
         if let Some(digest) = digest.filter(|_| self.options.digest) {
             digest.write(&mut self.piece);
             self.seal()?;
-            // Without a digest no zxid: Apache reads the two by its settings (disk-formats 2.1), and
-            // takes one for the other where these differ.
+            // Without a digest no zxid: Apache reads the two by its settings (disk-formats 2.1),
+            // and takes one for the other where these differ.
             if self.options.last_zxid {
                 self.zxid.0.write(&mut self.piece);
                 self.seal()?;

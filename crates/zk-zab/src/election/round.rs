@@ -110,8 +110,8 @@ pub(super) fn is_established(
     if leader == me {
         return vote.election_epoch == clock && configs.has_quorum(&agreeing);
     }
-    // A configuration that was proposed to this member, and to the others not, would keep it away for
-    // ever. Whom it joins has a quorum, or will not become a leader.
+    // A configuration that was proposed to this member, and to the others not, would keep it away
+    // for ever. Whom it joins has a quorum, or will not become a leader.
     leads() && configs.all().any(|config| config.has_quorum(&agreeing))
 }
 

@@ -72,8 +72,8 @@ impl Leader {
         }
     }
 
-    /// The last zxid that is on this member's disk and on those of a quorum: with each voter that is
-    /// asked, from the one that has most on, more of them have less.
+    /// The last zxid that is on this member's disk and on those of a quorum: with each voter that
+    /// is asked, from the one that has most on, more of them have less.
     fn on_quorum(&self) -> Zxid {
         let configs = &self.own.configs;
         if !configs.is_voter(self.own.sid) {

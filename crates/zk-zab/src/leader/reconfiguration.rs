@@ -1,6 +1,7 @@
 //! Reconfiguration: a txn that changes who votes (quorum-protocol 13). Mirrors
-//! `Leader.getDesignatedLeader` and `Leader.tryToCommit`; differs in: addresses are compared as they
-//! are written (ZOOKEEPER-4708), and a leader that is not the designated one steps down at once.
+//! `Leader.getDesignatedLeader` and `Leader.tryToCommit`; differs in: addresses are compared as
+//! they are written (ZOOKEEPER-4708), and a leader that is not the designated one steps down at
+//! once.
 
 use std::collections::BTreeSet;
 
@@ -73,8 +74,8 @@ impl Leader {
         }
     }
 
-    /// Who leads under a new configuration: this member, if it votes there and is where it was; else
-    /// the voter that has most of what is proposed.
+    /// Who leads under a new configuration: this member, if it votes there and is where it was;
+    /// else the voter that has most of what is proposed.
     fn designated(&self, config: &Ensemble) -> Sid {
         let me = self.own.sid;
         let quorum_addresses = |config: &Ensemble| {

@@ -466,8 +466,8 @@ fn each_wait_before_the_reign_has_an_end() {
     reign.wants(&[]);
 }
 
-/// It tried to lead, and nobody came. It could not follow before the next reign, and would be missed
-/// if another one failed.
+/// It tried to lead, and nobody came. It could not follow before the next reign, and would be
+/// missed if another one failed.
 #[test]
 fn a_voter_with_a_later_promise_ends_the_reign() {
     let mut reign = Reign::leading();

@@ -247,8 +247,9 @@ impl World {
             text += &format!("server.{sid}=h{sid}:1:2:{role}\n");
         }
         let config = Ensemble::parse(&text).unwrap();
-        // Those that vote already are a quorum of it. Else, if all crash while it is proposed, those
-        // that do not know of it come back as observers, who are not counted, and nobody leads.
+        // Those that vote already are a quorum of it. Else, if all crash while it is proposed,
+        // those that do not know of it come back as observers, who are not counted, and nobody
+        // leads.
         let committed = &self.members[&leader].disk.configs.committed;
         if !config.has_quorum(&committed.voters().collect()) {
             return;

@@ -31,8 +31,8 @@ pub(crate) struct Args {
     /// The dataLogDir, if it is another one
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
-    /// Write a repaired copy to this directory, which is empty or not there yet; the original is not
-    /// touched
+    /// Write a repaired copy to this directory, which is empty or not there yet; the original is
+    /// not touched
     #[arg(long, value_name = "DIR")]
     repair_to: Option<PathBuf>,
     /// The directory was written with extendedTypesEnabled (TTL znodes)

@@ -2,8 +2,9 @@
 //!
 //! Mirrors `org.apache.zookeeper.ZooKeeperMain` of 3.9; differs in: one command with an exit code
 //! prints its result and nothing else (no "Connecting to", no watch events), `--json`, errors that
-//! say what to do, failures that Apache hides behind exit code 0 (deleteall, setAcl -R), and a znode that
-//! cannot be read, which ends Apache's `ls -R` and `setAcl -R` where it stands and here hides only what is below.
+//! say what to do, failures that Apache hides behind exit code 0 (deleteall, setAcl -R), and a
+//! znode that cannot be read, which ends Apache's `ls -R` and `setAcl -R` where it stands and here
+//! hides only what is below.
 
 mod complete;
 mod flags;

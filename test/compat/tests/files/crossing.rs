@@ -1,10 +1,11 @@
 //! Directories cross over, with the real servers: what Apache wrote starts ours and the other way
 //! round, with every kind of transaction, znode and session, all compressions of snapshots, after a
-//! stop and after a kill; nothing of tree, Stats, ACLs, ephemerals, sessions and digest is different.
+//! stop and after a kill; nothing of tree, Stats, ACLs, ephemerals, sessions and digest is
+//! different.
 //!
 //! Each route is a test and makes one journey, so that all compressions and both ends occur; with
-//! `ZKFLEET_CROSSINGS=all` it makes all six. Only then do those with a feature of their own go between
-//! ours and 3.8.0, too.
+//! `ZKFLEET_CROSSINGS=all` it makes all six. Only then do those with a feature of their own go
+//! between ours and 3.8.0, too.
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
 //! The tree digest that a server reports (`hash`) is the one that its own answers give, computed
-//! here anew from every znode: on ours and on both Apaches. As digests stand in every log record and
-//! snapshot, a server that counted differently could not share files.
+//! here anew from every znode: on ours and on both Apaches. As digests stand in every log record
+//! and snapshot, a server that counted differently could not share files.
 
 use std::error::Error;
 

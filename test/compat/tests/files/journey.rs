@@ -35,8 +35,8 @@ pub(crate) enum Feature {
     LogDir,
     /// `digest.enabled=false`.
     NoDigests,
-    /// `digest.enabled=false` at the first of them only. No 3.9 starts from what another one without
-    /// digests has left, but ours does, and 3.9 from what ours leaves.
+    /// `digest.enabled=false` at the first of them only. No 3.9 starts from what another one
+    /// without digests has left, but ours does, and 3.9 from what ours leaves.
     DigestsLater,
 }
 
@@ -103,7 +103,8 @@ impl Journey {
                 "enforceQuota=true",
                 "extendedTypesEnabled=true",
                 "DigestAuthenticationProvider.superDigest=super:nhkjiPrzX146uLcxpa5AcUqDWNo=",
-                // Every part of the workload is in snapshots and in logs behind them, in many files.
+                // Every part of the workload is in snapshots and in logs behind them, in many
+                // files.
                 "snapCount=40",
                 "preAllocSize=64",
             ]

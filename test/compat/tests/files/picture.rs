@@ -70,8 +70,8 @@ impl Picture {
             .collect()
     }
 
-    /// The tree's digest (disk-formats 4.2): the sum of a checksum over path, data and Stat of every
-    /// znode outside of /zookeeper.
+    /// The tree's digest (disk-formats 4.2): the sum of a checksum over path, data and Stat of
+    /// every znode outside of /zookeeper.
     pub(crate) fn digest(&self) -> u64 {
         let counted = self.0.iter().filter(|(path, _)| !path.starts_with("/zookeeper/"));
         counted.fold(0, |sum, (path, node)| {

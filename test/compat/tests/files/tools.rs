@@ -95,8 +95,8 @@ pub(crate) fn files(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, Box<dyn Er
     Ok(entries.iter().map(fs::DirEntry::path).filter(named).collect())
 }
 
-/// The kinds of transactions in all logs, as `zkfleet log` names them; those in a multi stand behind
-/// `multi.`, and a multi that failed is `multi, failed`.
+/// The kinds of transactions in all logs, as `zkfleet log` names them; those in a multi stand
+/// behind `multi.`, and a multi that failed is `multi, failed`.
 pub(crate) fn kinds(dirs: &Dirs) -> Result<BTreeSet<String>, Box<dyn Error>> {
     let logs = dirs.logs.as_ref().unwrap_or(&dirs.data);
     let output = run(&["log", "--json"], &files(logs, "log.")?)?;

@@ -49,8 +49,8 @@ pub(crate) struct Workload<'a> {
 }
 
 impl Workload<'_> {
-    /// Does everything below the new znode `base`; the sessions that stay have ephemerals there. Their
-    /// connections come with them.
+    /// Does everything below the new znode `base`; the sessions that stay have ephemerals there.
+    /// Their connections come with them.
     pub(crate) fn run(
         addr: SocketAddr,
         client: &mut Client,

@@ -1,5 +1,5 @@
-//! Answers compared with what Apache 3.9.4 gave for the same state: here is the state, the words are
-//! in `words.rs`, the HTTP commands in `web.rs`.
+//! Answers compared with what Apache 3.9.4 gave for the same state: here is the state, the words
+//! are in `words.rs`, the HTTP commands in `web.rs`.
 
 mod web;
 mod words;

@@ -247,8 +247,8 @@ fn what_takes_more_than_a_write_and_a_sync_is_left_to_the_thread() {
     assert_eq!(all_zxids(&disk), (1..3000).collect::<Vec<_>>());
 }
 
-/// The next write of records finds no room, whether a mark comes before it or the attempt to release
-/// a reserve behind it: what a full disk refuses of those is passed over.
+/// The next write of records finds no room, whether a mark comes before it or the attempt to
+/// release a reserve behind it: what a full disk refuses of those is passed over.
 fn refuse_write(disk: &SimDisk) {
     (0..2).for_each(|call| disk.fail(call, ENOSPC));
 }

@@ -1,8 +1,8 @@
 //! Several threads append, borrow, roll and wait as chance will have it, with and without trouble.
 //!
 //! A seed decides what everybody wants, the scheduler when they come to it: a round that failed may
-//! have to be run some times. `ZKFLEET_COMMIT_ROUNDS` says how many rounds (400), `ZKFLEET_COMMIT_SEED`
-//! which seed is the first (1).
+//! have to be run some times. `ZKFLEET_COMMIT_ROUNDS` says how many rounds (400),
+//! `ZKFLEET_COMMIT_SEED` which seed is the first (1).
 
 mod ledger;
 mod round;

@@ -1,11 +1,11 @@
 //! The way of log lines to stderr.
 //!
 //! Whoever reads stderr may be slow, or stop: a pager, a pipe, a full disk. A thread of its own
-//! writes the lines, so that no client, no tick and no stop waits for that; of lines for which there
-//! is no room the first ones are kept, and the others counted. The audit log is not to lose any, and
-//! has a thread that may wait (see [`AUDIT_TARGET`]): its lines are written where they are made. Where
-//! there is no space for them it waits as for who does not read; any other error ends the server,
-//! which must not go on without them.
+//! writes the lines, so that no client, no tick and no stop waits for that; of lines for which
+//! there is no room the first ones are kept, and the others counted. The audit log is not to lose
+//! any, and has a thread that may wait (see [`AUDIT_TARGET`]): its lines are written where they are
+//! made. Where there is no space for them it waits as for who does not read; any other error ends
+//! the server, which must not go on without them.
 
 use std::io::{self, Write};
 use std::sync::Arc;

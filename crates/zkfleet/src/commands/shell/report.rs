@@ -43,8 +43,8 @@ impl Report {
         self
     }
 
-    /// Text first, so that what is read together comes together. Notes come in any case; the error is
-    /// that of the text.
+    /// Text first, so that what is read together comes together. Notes come in any case; the error
+    /// is that of the text.
     pub(super) fn print(&self, is_json: bool) -> io::Result<()> {
         let printed = match is_json {
             true => super::say(&format!("{}\n", self.json)),

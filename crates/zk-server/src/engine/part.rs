@@ -1,0 +1,229 @@
+//! The parts that a member of an ensemble plays, one after the other: each has a pipeline of its
+//! own, and clients are let in only while it is played.
+
+use super::pipe::Lesson;
+use super::{Engine, Gate, SharedWatches};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use zk_core::{Admission, Core, LearnError, LearnerId};
+use zk_proto::quorum::{Forwarded, Touched};
+use zk_proto::{Epoch, SessionId, Zxid};
+use zk_tree::{SnapshotHead, Tree};
+
+/// So many lessons are learned before others get the pipeline.
+const LESSON_TURN: usize = 256;
+
+impl Engine {
+    /// From now on this member learns from a leader; nobody is let in yet.
+    pub(crate) fn begin_learning(&self) {
+        self.begin(|engine, tree, sessions| {
+            Core::learning(engine.options.core.clone(), tree, sessions, engine.times())
+        });
+    }
+
+    /// This member leads in an epoch, and lets clients in.
+    pub(crate) fn begin_leading(&self, epoch: Epoch) {
+        self.begin(|engine, tree, sessions| {
+            let mut core = Core::new(engine.options.core.clone(), tree, sessions, engine.times());
+            core.lead(epoch);
+            core
+        });
+        self.open();
+    }
+
+    fn begin(&self, make: impl FnOnce(&Engine, &Tree, Vec<(SessionId, i32)>) -> Core) {
+        self.count();
+        let mut gate = self.gate.lock();
+        let tree = self.tree.read();
+        let sessions = gate.core.sessions().to_sorted();
+        gate.core = make(self, &tree, sessions);
+        gate.core.set_admission(Admission::Closed);
+        gate.counted = gate.core.counters();
+    }
+
+    /// Lets clients in.
+    pub(crate) fn open(&self) {
+        self.gate.lock().core.set_admission(Admission::Serving);
+        self.go_on(self.now_ms());
+    }
+
+    /// The part is over: clients are let go, and no transactions are made any more.
+    pub(crate) fn close(&self) {
+        let mut gate = self.gate.lock();
+        self.is_paused.store(true, Ordering::Relaxed);
+        gate.core.set_admission(Admission::Closed);
+        for conn in gate.conns.values() {
+            conn.kill();
+        }
+    }
+
+    /// Everything that is logged is in the tree afterwards, committed or not: it is what this
+    /// member stands for in the next election. `under_way` is what a learner has logged and not
+    /// applied. Nothing is on its way to the log. The last transaction of all.
+    pub(crate) fn settle(&self, under_way: &[(Zxid, Arc<[u8]>)]) -> Result<Zxid, LearnError> {
+        self.count();
+        let mut gate = self.gate.lock();
+        let now = self.times();
+        // Lent to nobody: it is closed.
+        let mut tree = self.tree.write();
+        let learned = self.pipe.take_lessons(usize::MAX);
+        let mut watches = SharedWatches(&self.watches);
+        let last = gate.core.last_proposed();
+        loop {
+            let Gate { core, fx, .. } = &mut *gate;
+            let more =
+                core.committed(&mut tree, &mut watches, now.monotonic_ms, last, LESSON_TURN, fx);
+            let is_over = !more || core.outstanding() == 0 || tree.last_zxid() >= last;
+            drop(self.dispatch(&mut gate));
+            if is_over {
+                break;
+            }
+        }
+        let sessions = gate.core.sessions().to_sorted();
+        gate.core = Core::learning(self.options.core.clone(), &tree, sessions, now);
+        gate.core.set_admission(Admission::Closed);
+        gate.counted = gate.core.counters();
+        let learned = learned.iter().filter_map(|lesson| match lesson {
+            Lesson::Txn(txn) => Some(txn),
+            Lesson::Synced | Lesson::Revalidated(..) => None,
+        });
+        let applied = tree.last_zxid();
+        let later = under_way.iter().filter(|(zxid, _)| *zxid > applied).map(|(_, txn)| txn);
+        for txn in learned.chain(later) {
+            let Gate { core, fx, .. } = &mut *gate;
+            core.learned(&mut tree, &mut watches, now.monotonic_ms, txn, fx)?;
+            drop(self.dispatch(&mut gate));
+        }
+        self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
+        self.is_paused.store(false, Ordering::Relaxed);
+        Ok(tree.last_zxid())
+    }
+
+    /// Learns some of what a leader taught; whether there is more.
+    pub(super) fn learn_some(&self) -> bool {
+        let mut gate = self.gate.lock();
+        let now = self.times();
+        let mut lessons = self.pipe.take_lessons(LESSON_TURN);
+        let is_more = lessons.len() == LESSON_TURN;
+        let mut tree = self.tree.write();
+        let mut failure = None;
+        {
+            let mut watches = self.watches.lock();
+            let Gate { core, fx, .. } = &mut *gate;
+            while let Some(lesson) = lessons.front() {
+                if fx.is_large() {
+                    break;
+                }
+                let watches = &mut *watches;
+                match lesson {
+                    Lesson::Txn(txn) => {
+                        let learned = core.learned(&mut tree, watches, now.monotonic_ms, txn, fx);
+                        if let Err(error) = learned {
+                            failure = Some(error);
+                            break;
+                        }
+                    }
+                    Lesson::Synced => {
+                        // Of a sync that nobody waits for any more.
+                        core.synced(&tree, watches, fx);
+                    }
+                    Lesson::Revalidated(session, is_valid) => {
+                        core.revalidated(now, *session, *is_valid, fx);
+                    }
+                }
+                lessons.pop_front();
+                while !fx.is_large() && core.go_on(&tree, watches, fx) {}
+            }
+        }
+        let is_more = is_more || !lessons.is_empty();
+        self.pipe.put_lessons_back(lessons);
+        self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
+        self.end_turn(gate, tree);
+        self.pipe.wake_waiting(now.monotonic_ms);
+        match failure {
+            Some(error) => {
+                tracing::error!("{error}");
+                if let Some(quorum) = self.quorum.get() {
+                    quorum.leave();
+                }
+                false
+            }
+            None => is_more,
+        }
+    }
+
+    /// Learners' clients want something.
+    pub(crate) fn forwarded(&self, from: LearnerId, asked: &[Forwarded<'_>]) {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        if gate.core.admission() == Admission::Closed {
+            return;
+        }
+        let tree = self.tree.read();
+        for asked in asked {
+            let Gate { core, fx, .. } = &mut *gate;
+            core.forwarded(&tree, now, from, asked, fx);
+        }
+        self.end_turn(gate, tree);
+    }
+
+    /// A session moves to a learner; whether it is alive.
+    pub(crate) fn moves(&self, session: SessionId, timeout_ms: i32, to: LearnerId) -> bool {
+        let now = self.times();
+        let mut gate = self.gate.lock();
+        if gate.core.admission() == Admission::Closed {
+            return false;
+        }
+        let Gate { core, fx, .. } = &mut *gate;
+        let is_alive = core.moves(now, session, timeout_ms, to, fx);
+        let left = self.dispatch(&mut gate);
+        drop(gate);
+        self.flush(left);
+        is_alive
+    }
+
+    /// A learner has heard these sessions.
+    pub(crate) fn touched(&self, touched: Touched<'_>) {
+        self.gate.lock().core.touched(self.now_ms(), touched);
+    }
+
+    /// The sessions that were heard since the last time.
+    pub(crate) fn tell_heard(&self) -> Vec<u8> {
+        let now_ms = self.now_ms();
+        let mut gate = self.gate.lock();
+        let Gate { core, conns, .. } = &mut *gate;
+        let mut touched = Vec::new();
+        let heard = |id| conns.get(&id).map(|conn| conn.heard_ms(now_ms));
+        core.tell_heard(now_ms, heard, &mut touched);
+        touched
+    }
+
+    /// Applies everything that is committed; for who holds the pipeline and the quorum, so that no
+    /// more is committed meanwhile.
+    pub(crate) fn apply_committed(&self, gate: &mut Gate, zxid: Zxid) {
+        let now_ms = self.now_ms();
+        let mut tree = self.tree.write();
+        let mut watches = SharedWatches(&self.watches);
+        while tree.last_zxid() < zxid {
+            let Gate { core, fx, .. } = &mut *gate;
+            let more = core.committed(&mut tree, &mut watches, now_ms, zxid, LESSON_TURN, fx);
+            if !more && tree.last_zxid() < zxid {
+                return;
+            }
+            // Answers and events wait for their connections' threads.
+            for conn in self.dispatch(gate).into_dirty() {
+                conn.line.home.clone().outbox.push(conn);
+            }
+        }
+        self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
+    }
+
+    /// Begins a snapshot for a learner, for who holds the pipeline.
+    pub(crate) fn begin_snapshot_at(
+        &self,
+        gate: &Gate,
+    ) -> Option<(SnapshotHead, Vec<(SessionId, i32)>)> {
+        let head = self.tree.write().begin_snapshot()?;
+        Some((head, gate.core.sessions().to_sorted()))
+    }
+}

@@ -1,0 +1,185 @@
+//! Chores: what a machine wants done that waits for the disk, or for the pipeline. On the thread of
+//! the quorum's sockets, one after the other, before anything else is heard.
+
+use std::sync::Arc;
+
+use zk_proto::Zxid;
+use zk_proto::quorum::{FromLearner, Touched};
+use zk_store::data_dir::EpochFile;
+use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
+
+use super::driver::Driver;
+use super::state::Chore;
+use crate::storage::HistoryError;
+
+impl Driver {
+    /// Does all chores, and turns to what comes next.
+    pub(super) fn settle(self: &Arc<Driver>) {
+        loop {
+            let (chore, turn) = {
+                let mut held = self.quorum.lock();
+                let chore = held.state.chores.pop_front();
+                let turn = if chore.is_none() { held.state.turn.take() } else { None };
+                (chore, turn)
+            };
+            let done = match (chore, turn) {
+                (Some(chore), _) => self.do_chore(chore),
+                (None, Some(turn)) => self.turn_to(turn),
+                (None, None) => return,
+            };
+            if let Err(error) = done {
+                tracing::error!("{error}; the server ends");
+                self.engine.metrics.unrecoverable_error_count.add(1);
+                self.engine.poison();
+                return;
+            }
+        }
+    }
+
+    fn do_chore(self: &Arc<Driver>, chore: Chore) -> Result<(), HistoryError> {
+        match chore {
+            Chore::WriteAccepted(epoch) => {
+                self.history.set_epoch(EpochFile::Accepted, epoch)?;
+                self.at_rest(|peer, now_ms, wants| peer.accepted_written(now_ms, epoch, wants));
+            }
+            Chore::WriteCurrent(epoch) => {
+                self.history.set_epoch(EpochFile::Current, epoch)?;
+                self.at_rest(|peer, now_ms, wants| peer.current_written(now_ms, epoch, wants));
+            }
+            Chore::Truncate(zxid) => {
+                let last = self.history.truncate(zxid)?;
+                tracing::warn!("the leader had the log cut behind {zxid}: {last:?}");
+                self.forget_window();
+                drop(self.quorum.act(|peer, _, wants| peer.truncated(last, wants)));
+            }
+            Chore::Settle => {
+                let staged = self.quorum.lock().state.staged.take();
+                if let Some(loading) = staged {
+                    self.history.replace(loading)?;
+                    self.forget_window();
+                    drop(self.quorum.act(|peer, _, wants| peer.settled(wants)));
+                }
+            }
+            Chore::Serve => {
+                if self.quorum.part().2 {
+                    self.serves(true);
+                    self.engine.open();
+                }
+            }
+            Chore::Lead(epoch) => {
+                self.serves(true);
+                self.engine.begin_leading(epoch);
+                tracing::info!("this member leads, in epoch {}", epoch.0);
+            }
+            Chore::AnswerPing(zxid) => {
+                let touched = self.engine.tell_heard();
+                let packet = FromLearner::Ping { zxid, touched: Touched::of(&touched) };
+                if let Some(link) = &self.quorum.lock().state.upstream {
+                    link.send(|out| packet.put(out));
+                }
+            }
+            // Answered with a snapshot.
+            Chore::LookUp(link, _) => {
+                self.at_rest(|peer, _, wants| peer.looked_up(link, false, wants));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the machine do something that may begin the synchronisation of a learner: everything
+    /// that is committed is applied then, and nothing more is committed before a snapshot has
+    /// begun.
+    pub(super) fn at_rest<'a>(
+        self: &Arc<Driver>,
+        act: impl FnOnce(&mut Peer, u64, &mut Wants<'a>),
+    ) {
+        let mut gate = self.engine.gate.lock();
+        let mut held = self.quorum.lock();
+        if held.state.peer.is_serving() {
+            self.engine.apply_committed(&mut gate, held.state.committed);
+        }
+        held.act(act, &mut Vec::new());
+        let outgoing = std::mem::take(&mut held.state.outgoing);
+        let mut begun = Vec::new();
+        for outgoing in outgoing {
+            // Who does not get it comes again.
+            let Some(turn) = self.snapshots.turn() else { continue };
+            if let Some((head, sessions)) = self.engine.begin_snapshot_at(&gate) {
+                debug_assert_eq!(head.zxid, outgoing.zxid);
+                begun.push((outgoing, turn, head, sessions));
+            }
+        }
+        drop(held);
+        drop(gate);
+        for (outgoing, turn, head, sessions) in begun {
+            self.send_snapshot(outgoing, turn, head, sessions);
+        }
+    }
+
+    fn forget_window(&self) {
+        let mut held = self.quorum.lock();
+        held.state.window.clear();
+        held.state.under_way.clear();
+    }
+
+    fn turn_to(self: &Arc<Driver>, turn: Turn) -> Result<(), HistoryError> {
+        match turn {
+            Turn::Join(leader) => {
+                tracing::info!("server {leader} leads");
+                self.join(Some(leader));
+            }
+            Turn::JoinAnybody => self.join(None),
+            Turn::Reign => {
+                tracing::info!("this member is elected");
+                self.admit_waiting();
+                return Ok(());
+            }
+            Turn::Rest(why) => return self.rest(&why),
+        }
+        self.refuse_waiting();
+        Ok(())
+    }
+
+    /// The part is over: everything that it began comes to its end.
+    fn rest(&self, why: &Rest) -> Result<(), HistoryError> {
+        tracing::info!("this member has no leader: {why}");
+        self.engine.close();
+        let under_way = {
+            let mut held = self.quorum.lock();
+            held.state.links.clear();
+            held.state.upstream = None;
+            held.state.attempt += 1;
+            held.state.chores.clear();
+            held.state.staged = None;
+            held.state.outgoing.clear();
+            std::mem::take(&mut held.state.under_way)
+        };
+        self.refuse_waiting();
+        self.history.flush()?;
+        let under_way: Vec<_> = under_way.into();
+        let last = self.engine.settle(&under_way)?;
+        {
+            let mut held = self.quorum.lock();
+            under_way.into_iter().for_each(|entry| held.keep(entry));
+            held.state.committed = last;
+        }
+        if let Rest::Mended(_) = why {
+            self.mended();
+        }
+        self.look_again();
+        Ok(())
+    }
+
+    /// What the disk holds, for a member that looks for a leader.
+    pub(super) fn stand(&self, last: Zxid) -> Result<History, HistoryError> {
+        let (accepted_epoch, current_epoch) = self.history.epochs(last)?;
+        let held = self.quorum.lock();
+        // It must end with the last transaction.
+        let window = match held.state.window.back() {
+            Some((zxid, _)) if *zxid == last => held.state.window.iter().map(|it| it.0).collect(),
+            _ => Vec::new(),
+        };
+        let is_damaged = self.is_damaged();
+        Ok(History { accepted_epoch, current_epoch, last_zxid: last, window, is_damaged })
+    }
+}

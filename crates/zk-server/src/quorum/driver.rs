@@ -1,0 +1,143 @@
+//! The thread of the quorum's sockets.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use zk_proto::{Limits, Sid};
+
+use super::ports::Ports;
+use super::state::Quorum;
+use crate::engine::Engine;
+use crate::storage::{HistoryFiles, Snapshots};
+
+/// What a driver is made of.
+pub(crate) struct DriverParts {
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) history: HistoryFiles,
+    pub(crate) snapshots: Arc<Snapshots>,
+    /// The longest data of a packet.
+    pub(crate) limits: Limits,
+    /// The history is not whole.
+    pub(crate) is_damaged: bool,
+}
+
+/// Carries out what the machine wants that takes a while.
+pub(crate) struct Driver {
+    pub(super) quorum: Arc<Quorum>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) history: HistoryFiles,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) limits: Limits,
+    is_damaged: AtomicBool,
+    /// Since it looked for a leader the last time, it had one.
+    has_served: AtomicBool,
+    /// When it looks again.
+    pub(super) look_at: Mutex<Option<Instant>>,
+    /// Whom to dial.
+    pub(super) to_join: Mutex<Option<Option<Sid>>>,
+    /// Learners that came before it was known who leads.
+    pub(super) waiting: Mutex<Vec<TcpStream>>,
+    next_link: AtomicU64,
+}
+
+/// Between two attempts to find a leader, when the first one came to nothing.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The running thread.
+pub(crate) struct QuorumThread {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl QuorumThread {
+    pub(crate) fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(parts: DriverParts) -> Arc<Driver> {
+        let DriverParts { quorum, engine, history, snapshots, limits, is_damaged } = parts;
+        Arc::new(Driver {
+            quorum,
+            engine,
+            history,
+            snapshots,
+            limits,
+            is_damaged: AtomicBool::new(is_damaged),
+            has_served: AtomicBool::new(true),
+            look_at: Mutex::new(None),
+            to_join: Mutex::new(None),
+            waiting: Mutex::new(Vec::new()),
+            next_link: AtomicU64::new(1),
+        })
+    }
+
+    /// Starts the thread.
+    pub(crate) fn start(self: Arc<Driver>, ports: Ports) -> io::Result<QuorumThread> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let body = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run(ports) => {}
+                    _ = stopped => {}
+                }
+            });
+            {
+                let mut held = self.quorum.lock();
+                held.state.links.clear();
+                held.state.upstream = None;
+                held.state.election = None;
+            }
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("zk-quorum".into()).spawn(body)?;
+        Ok(QuorumThread { thread, stop })
+    }
+
+    pub(super) fn next_link(&self) -> u64 {
+        self.next_link.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mended(&self) {
+        self.is_damaged.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn serves(&self, serves: bool) {
+        self.has_served.store(serves, Ordering::Relaxed);
+    }
+
+    /// It looks for a leader: at once if it had one, else after a pause, so that it is not as busy
+    /// with that as the network lets it be.
+    pub(super) fn look_again(&self) {
+        let pause =
+            if self.has_served.swap(false, Ordering::Relaxed) { Duration::ZERO } else { PAUSE };
+        *self.look_at.lock() = Some(Instant::now() + pause);
+        self.quorum.news.notify_one();
+    }
+
+    pub(super) fn join(&self, leader: Option<Sid>) {
+        *self.to_join.lock() = Some(leader);
+        self.quorum.news.notify_one();
+    }
+
+    pub(super) fn refuse_waiting(&self) {
+        self.waiting.lock().clear();
+    }
+}
+
+/// Where dialled connections come back.
+pub(super) type Dialled = mpsc::UnboundedReceiver<(Sid, Option<TcpStream>)>;

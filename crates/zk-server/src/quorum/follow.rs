@@ -1,0 +1,64 @@
+//! What a learner wants done.
+
+use std::sync::Arc;
+
+use zk_zab::learner::Output as Learn;
+
+use super::state::{Chore, Entry, Held};
+use crate::engine::Lesson;
+
+impl Held<'_> {
+    pub(super) fn follow(&mut self, outputs: Vec<Learn<'_>>) {
+        let (mut appended, mut lessons) = (Vec::<Entry>::new(), Vec::new());
+        for output in outputs {
+            match output {
+                Learn::Send(packet) => {
+                    if let Some(link) = &self.state.upstream {
+                        link.send(|out| packet.put(out));
+                    }
+                }
+                Learn::Append { zxid, txn } => {
+                    let txn: Arc<[u8]> = (*txn).into();
+                    self.state.under_way.push_back((zxid, txn.clone()));
+                    appended.push((zxid, txn));
+                }
+                Learn::Apply(upto) => {
+                    while let Some(entry) =
+                        self.state.under_way.pop_front_if(|(zxid, _)| *zxid <= upto)
+                    {
+                        lessons.push(Lesson::Txn(entry.1.clone()));
+                        self.keep(entry);
+                    }
+                }
+                Learn::Synced => lessons.push(Lesson::Synced),
+                Learn::Revalidated { session, is_valid } => {
+                    lessons.push(Lesson::Revalidated(session, is_valid));
+                }
+                Learn::AnswerPing(zxid) => self.chore(Chore::AnswerPing(zxid)),
+                Learn::WriteAccepted(epoch) => self.chore(Chore::WriteAccepted(epoch)),
+                Learn::WriteCurrent(epoch) => self.chore(Chore::WriteCurrent(epoch)),
+                Learn::Truncate(zxid) => self.chore(Chore::Truncate(zxid)),
+                Learn::Settle => self.chore(Chore::Settle),
+                Learn::Serve => self.chore(Chore::Serve),
+                // Whoever reads the connection looks for it.
+                Learn::Install(_) => {}
+                // Only with reconfigurations.
+                Learn::Proposed(_) | Learn::Activate { .. } => {}
+                // Told by the turn.
+                Learn::Leave(_) => {}
+            }
+        }
+        if !appended.is_empty() {
+            let mut txns = appended.iter().map(|(zxid, txn)| (*zxid, &**txn));
+            // It says why itself, and ends this member.
+            let _ = self.quorum.log().append(&mut txns);
+        }
+        if !lessons.is_empty() {
+            self.quorum.pipe().teach(lessons);
+        }
+    }
+
+    pub(super) fn chore(&mut self, chore: Chore) {
+        self.state.chores.push_back(chore);
+    }
+}

@@ -1,0 +1,182 @@
+//! What comes on the connections between a leader and its learners.
+
+use std::io;
+use std::sync::Arc;
+
+use zk_core::LearnerId;
+use zk_proto::quorum::{FromLeader, FromLearner, longest};
+use zk_proto::{DecodeError, Limits};
+use zk_quorum::link::{Hear, Heard};
+use zk_zab::leader::LinkId;
+
+use super::driver::Driver;
+use super::state::Ask;
+
+/// A leader's side.
+pub(super) struct Learners {
+    pub(super) driver: Arc<Driver>,
+    pub(super) link: LinkId,
+}
+
+/// A learner's side.
+pub(super) struct Upstream {
+    pub(super) driver: Arc<Driver>,
+    /// Which of the connections to leaders this is.
+    pub(super) attempt: u64,
+}
+
+impl Hear for Learners {
+    fn heard(&mut self, bytes: &[u8]) -> io::Result<Heard> {
+        let limits = self.driver.limits;
+        let mut at = 0;
+        let mut packets = Vec::new();
+        while let Some((packet, length)) =
+            FromLearner::read(&bytes[at..], limits).map_err(invalid)?
+        {
+            at += length;
+            packets.push(packet);
+        }
+        check_length(&bytes[at..], limits)?;
+        self.driver.heard_learner(self.link, packets);
+        Ok(Heard::Packets(at))
+    }
+
+    fn ended(&mut self, why: io::Error) {
+        tracing::info!("the connection of a learner has ended: {why}");
+        let link = self.link;
+        {
+            let mut held = self.driver.quorum.lock();
+            held.state.links.remove(&link);
+            held.state.peer.learner_lost(link);
+        }
+        self.driver.settle();
+    }
+}
+
+impl Hear for Upstream {
+    fn heard(&mut self, bytes: &[u8]) -> io::Result<Heard> {
+        let limits = self.driver.limits;
+        let mut at = 0;
+        loop {
+            let mut installs = None;
+            let mut has_more = false;
+            {
+                let mut held = self.driver.quorum.lock();
+                if held.state.attempt != self.attempt {
+                    return Err(io::Error::other("this leader is left"));
+                }
+                while let Some((packet, length)) =
+                    FromLeader::read(&bytes[at..], limits).map_err(invalid)?
+                {
+                    at += length;
+                    let snap = match packet {
+                        FromLeader::Snap(zxid) => Some(zxid),
+                        _ => None,
+                    };
+                    held.act(
+                        |peer, now_ms, wants| peer.heard_leader(now_ms, packet, wants),
+                        &mut Vec::new(),
+                    );
+                    if held.state.turn.is_some() {
+                        break;
+                    }
+                    if snap.is_some() {
+                        installs = snap;
+                        break;
+                    }
+                    // Chores come before what follows.
+                    if !held.state.chores.is_empty() {
+                        has_more = true;
+                        break;
+                    }
+                }
+            }
+            self.driver.settle();
+            if let Some(zxid) = installs {
+                return Ok(Heard::Stream(at, self.driver.take_snapshot(zxid)?));
+            }
+            if !has_more {
+                check_length(&bytes[at..], limits)?;
+                return Ok(Heard::Packets(at));
+            }
+        }
+    }
+
+    fn ended(&mut self, why: io::Error) {
+        {
+            let mut held = self.driver.quorum.lock();
+            if held.state.attempt != self.attempt {
+                return;
+            }
+            tracing::info!("the connection to the leader has ended: {why}");
+            held.state.upstream = None;
+            held.act(|peer, _, wants| peer.leader_lost(wants), &mut Vec::new());
+        }
+        self.driver.settle();
+    }
+}
+
+impl Driver {
+    /// What a learner says is given to the machine; what it asks of the pipeline is done in order.
+    fn heard_learner(self: &Arc<Driver>, link: LinkId, packets: Vec<FromLearner<'_>>) {
+        let mut asks = Vec::new();
+        for packet in packets {
+            // It may begin the synchronisation, which is with everything that is committed.
+            if matches!(packet, FromLearner::AckEpoch { .. }) {
+                self.answer(std::mem::take(&mut asks));
+                self.at_rest(|peer, now_ms, wants| {
+                    peer.heard_learner(now_ms, link, packet, wants);
+                });
+                continue;
+            }
+            self.quorum.lock().act(
+                |peer, now_ms, wants| peer.heard_learner(now_ms, link, packet, wants),
+                &mut asks,
+            );
+        }
+        self.settle();
+        self.answer(asks);
+    }
+
+    /// Does what learners asked of the pipeline.
+    fn answer(self: &Arc<Driver>, asks: Vec<Ask<'_>>) {
+        let mut asks = asks.into_iter().peekable();
+        while let Some(ask) = asks.next() {
+            match ask {
+                Ask::Request(link, request) if request.op == zk_proto::OpCode::Sync.code() => {
+                    drop(self.quorum.act(|peer, _, wants| peer.sync(Some(link), wants)));
+                }
+                Ask::Request(link, request) => {
+                    let mut requests = vec![request];
+                    let is_more = |next: &Ask<'_>| {
+                        matches!(next, Ask::Request(of, request)
+                            if *of == link && request.op != zk_proto::OpCode::Sync.code())
+                    };
+                    while let Some(Ask::Request(_, request)) = asks.next_if(is_more) {
+                        requests.push(request);
+                    }
+                    self.engine.forwarded(LearnerId(link.0), &requests);
+                }
+                Ask::Revalidate(link, session, timeout_ms) => {
+                    let is_valid = self.engine.moves(session, timeout_ms, LearnerId(link.0));
+                    let packet = FromLeader::Revalidate { session, is_valid };
+                    self.quorum.lock().send(link, &packet);
+                }
+                Ask::Touched(touched) => self.engine.touched(touched),
+            }
+        }
+    }
+}
+
+fn invalid(error: DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What is not whole yet must become whole some time.
+fn check_length(rest: &[u8], limits: Limits) -> io::Result<()> {
+    let longest = longest(limits);
+    if rest.len() > longest {
+        return Err(io::Error::other(format!("a packet of more than {longest} bytes")));
+    }
+    Ok(())
+}

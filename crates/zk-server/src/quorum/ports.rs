@@ -1,0 +1,242 @@
+//! Sockets: the election port, the quorum port, and the way to a leader's.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use zk_proto::Sid;
+use zk_quorum::dial;
+use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
+use zk_quorum::link::Link;
+use zk_zab::HostPort;
+use zk_zab::leader::LinkId;
+
+use super::driver::{Dialled, Driver};
+use super::links::{Learners, Upstream};
+
+/// Listeners that are bound, and what is told to those who dial.
+pub(crate) struct Ports {
+    pub(crate) quorum: Vec<std::net::TcpListener>,
+    pub(crate) election: Vec<std::net::TcpListener>,
+    pub(crate) options: ElectionPortOptions,
+    /// For a connection to a leader.
+    pub(crate) join: JoinOptions,
+}
+
+/// How a leader is dialled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JoinOptions {
+    /// For each address.
+    pub(crate) connect_timeout: Duration,
+    /// Between two attempts.
+    pub(crate) pause: Duration,
+    /// For all of them.
+    pub(crate) patience: Duration,
+}
+
+/// So often a leader is dialled.
+const DIALS: u32 = 5;
+/// How often the machine is told the time: elections count in so many ms.
+const TICK: Duration = Duration::from_millis(10);
+/// So much may wait for a member that does not read.
+const MAX_UNSENT_BYTES: usize = 256 << 20;
+/// So many learners wait until it is known who leads.
+const MAX_WAITING: usize = 64;
+
+impl Driver {
+    /// Serves the ports until it is dropped.
+    pub(super) async fn run(self: &Arc<Driver>, ports: Ports) {
+        let Ports { quorum, election, options, join } = ports;
+        let (Ok(quorum), Ok(election)) = (listeners(quorum), listeners(election)) else {
+            tracing::error!("cannot listen for other members");
+            return self.engine.poison();
+        };
+        let (learners, mut come) = mpsc::channel(1);
+        for listener in quorum {
+            tokio::spawn(accept(listener, learners.clone()));
+        }
+        let (dialled, mut answers): (_, Dialled) = mpsc::unbounded_channel();
+        let mut events = {
+            let mut held = self.quorum.lock();
+            let configs = held.state.peer.configs().clone();
+            let (port, events) = ElectionPort::start(options, &configs, election);
+            held.state.election = Some(port);
+            events
+        };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut dials = 0;
+        self.look_again();
+        loop {
+            tokio::select! {
+                Some(event) = events.recv() => self.heard_election(&event),
+                Some(stream) = come.recv() => self.learner_comes(stream),
+                Some((leader, stream)) = answers.recv() => self.dialled(leader, stream),
+                () = self.quorum.news.notified() => {}
+                _ = tick.tick() => {
+                    drop(self.quorum.act(|peer, now_ms, wants| peer.tick(now_ms, wants)));
+                }
+            }
+            self.settle();
+            self.look_if_due();
+            if let Some(leader) = self.to_join.lock().take() {
+                dials += 1;
+                self.dial(leader, dials, join, dialled.clone());
+            }
+        }
+    }
+
+    fn heard_election(&self, event: &ElectionEvent) {
+        let act = |peer: &mut zk_zab::peer::Peer, now_ms, wants: &mut _| match event {
+            ElectionEvent::Heard { from, vote } => peer.heard_vote(now_ms, *from, vote, wants),
+            ElectionEvent::Connected(sid) => peer.vote_connected(*sid, wants),
+            ElectionEvent::Refused(sid) => peer.vote_refused(now_ms, *sid, wants),
+        };
+        drop(self.quorum.act(act));
+    }
+
+    fn look_if_due(self: &Arc<Driver>) {
+        let is_due = self.look_at.lock().take_if(|at| *at <= Instant::now()).is_some();
+        if !is_due || self.engine.is_poisoned() {
+            return;
+        }
+        let last = self.engine.tree.read().last_zxid();
+        self.quorum.lock().state.committed = last;
+        match self.stand(last) {
+            Ok(history) => {
+                drop(self.quorum.act(|peer, now_ms, wants| peer.look(now_ms, history, wants)));
+                self.settle();
+            }
+            Err(error) => {
+                tracing::error!("{error}; the server ends");
+                self.engine.poison();
+            }
+        }
+    }
+
+    /// Dials a leader, or whoever may be one.
+    fn dial(
+        &self,
+        leader: Option<Sid>,
+        turn: usize,
+        options: JoinOptions,
+        dialled: mpsc::UnboundedSender<(Sid, Option<TcpStream>)>,
+    ) {
+        let (sid, addresses) = {
+            let held = self.quorum.lock();
+            let configs = held.state.peer.configs();
+            let me = held.state.peer.sid();
+            let others: Vec<Sid> = configs.voters().into_iter().filter(|sid| *sid != me).collect();
+            let anybody = others.get(turn % others.len().max(1)).copied();
+            let Some(sid) = leader.or(anybody) else { return };
+            let member = configs.committed.members.get(&sid);
+            let addresses = member.map(|member| &*member.addresses).unwrap_or_default();
+            let at = |address: &zk_zab::MemberAddress| HostPort {
+                host: address.host.clone(),
+                port: address.quorum_port,
+            };
+            (sid, addresses.iter().map(at).collect::<Vec<_>>())
+        };
+        tokio::spawn(async move {
+            let tries = async {
+                for attempt in 0..DIALS {
+                    if attempt > 0 {
+                        tokio::time::sleep(options.pause).await;
+                    }
+                    if let Ok(stream) = dial(&addresses, options.connect_timeout).await {
+                        return Some(stream);
+                    }
+                }
+                None
+            };
+            let stream = tokio::time::timeout(options.patience, tries).await.ok().flatten();
+            let _ = dialled.send((sid, stream));
+        });
+    }
+
+    /// A leader was dialled, with success or without.
+    fn dialled(self: &Arc<Driver>, leader: Sid, stream: Option<TcpStream>) {
+        let Some(stream) = stream else {
+            drop(self.quorum.act(|peer, _, wants| peer.unreachable(wants)));
+            return;
+        };
+        let attempt = {
+            let mut held = self.quorum.lock();
+            held.state.attempt += 1;
+            held.state.attempt
+        };
+        let hear = Upstream { driver: self.clone(), attempt };
+        match Link::start(stream, MAX_UNSENT_BYTES, hear) {
+            Ok(link) => {
+                let mut held = self.quorum.lock();
+                held.state.upstream = Some(link);
+                held.act(|peer, now_ms, wants| peer.joined(now_ms, leader, wants), &mut Vec::new());
+            }
+            Err(error) => {
+                tracing::warn!("the connection to server {leader}: {error}");
+                drop(self.quorum.act(|peer, _, wants| peer.unreachable(wants)));
+            }
+        }
+    }
+
+    /// A learner connects: it is taken in by who leads, waits where that is not decided, and is
+    /// told nothing elsewhere.
+    fn learner_comes(self: &Arc<Driver>, stream: TcpStream) {
+        let link = LinkId(self.next_link());
+        let is_there = {
+            let mut held = self.quorum.lock();
+            let now_ms = self.quorum.now_ms();
+            let may_wait = held.state.peer.may_lead_soon();
+            if !held.state.peer.learner_connected(now_ms, link) {
+                let mut waiting = self.waiting.lock();
+                if may_wait && waiting.len() < MAX_WAITING {
+                    waiting.push(stream);
+                }
+                return;
+            }
+            let hear = Learners { driver: self.clone(), link };
+            match Link::start(stream, MAX_UNSENT_BYTES, hear) {
+                Ok(started) => {
+                    held.state.links.insert(link, started);
+                    true
+                }
+                Err(_) => false,
+            }
+        };
+        if !is_there {
+            self.quorum.lock().state.peer.learner_lost(link);
+        }
+    }
+
+    /// Takes those in who came before this member led.
+    pub(super) fn admit_waiting(self: &Arc<Driver>) {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.into_iter().for_each(|stream| self.learner_comes(stream));
+    }
+}
+
+fn listeners(bound: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
+    let listener = |listener: std::net::TcpListener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bound.into_iter().map(listener).collect()
+}
+
+async fn accept(listener: TcpListener, learners: mpsc::Sender<TcpStream>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if learners.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept on the quorum port: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

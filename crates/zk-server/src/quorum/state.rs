@@ -1,0 +1,270 @@
+//! The machine under its lock, and what it wants done at once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, mpsc};
+use zk_proto::quorum::{Forwarded, FromLearner, Id, Touched};
+use zk_proto::{Epoch, SessionId, Sid, Zxid};
+use zk_quorum::election::ElectionPort;
+use zk_quorum::link::Link;
+use zk_store::group_commit::AppendError;
+use zk_tree::auth::Identity;
+use zk_zab::election::Output as Elect;
+use zk_zab::leader::LinkId;
+use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
+use zk_zab::{Configs, Role};
+
+use super::snap::Outgoing;
+use crate::engine::{Pipe, TxnLog};
+use crate::storage::Loading;
+
+/// What a member is told of its ensemble.
+#[derive(Clone, Debug)]
+pub(crate) struct QuorumOptions {
+    pub(crate) peer: PeerOptions,
+    pub(crate) configs: Configs,
+    /// So many committed transactions are kept for learners that come back.
+    pub(crate) window: usize,
+}
+
+/// A member's machine, behind its lock.
+pub(crate) struct Quorum {
+    state: Mutex<State>,
+    /// There are chores.
+    pub(super) news: Notify,
+    started: Instant,
+    log: Box<dyn TxnLog>,
+    pipe: Arc<Pipe>,
+    window: usize,
+}
+
+/// A transaction, header, body and digest.
+pub(super) type Entry = (Zxid, Arc<[u8]>);
+
+pub(super) struct State {
+    pub(super) peer: Peer,
+    pub(super) election: Option<ElectionPort>,
+    /// A leader's learners.
+    pub(super) links: BTreeMap<LinkId, Link>,
+    /// A learner's leader.
+    pub(super) upstream: Option<Link>,
+    /// Counts the connections to leaders: what comes on an older one is not heard any more.
+    pub(super) attempt: u64,
+    /// The last transactions that are committed, without a hole, up to the last one.
+    pub(super) window: VecDeque<Entry>,
+    /// The last one that a leader has committed, or that its history ends with.
+    pub(super) committed: Zxid,
+    /// Those that are logged, or about to be, and not committed.
+    pub(super) under_way: VecDeque<Entry>,
+    pub(super) chores: VecDeque<Chore>,
+    pub(super) turn: Option<Turn>,
+    /// The snapshot that a leader sent, before it is the history.
+    pub(super) staged: Option<Loading>,
+    /// Snapshots that learners are to get: to be begun before anything else is committed.
+    pub(super) outgoing: Vec<Outgoing>,
+}
+
+/// What cannot be done under the lock, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Chore {
+    WriteAccepted(Epoch),
+    WriteCurrent(Epoch),
+    Truncate(Zxid),
+    Settle,
+    Serve,
+    Lead(Epoch),
+    AnswerPing(Zxid),
+    LookUp(LinkId, Zxid),
+}
+
+/// What needs the pipeline, in order.
+#[derive(Debug)]
+pub(super) enum Ask<'a> {
+    Request(LinkId, Forwarded<'a>),
+    Revalidate(LinkId, SessionId, i32),
+    Touched(Touched<'a>),
+}
+
+/// The quorum under its lock.
+pub(super) struct Held<'q> {
+    pub(super) quorum: &'q Quorum,
+    pub(super) state: MutexGuard<'q, State>,
+}
+
+impl Quorum {
+    pub(crate) fn new(
+        options: QuorumOptions,
+        started: Instant,
+        log: Box<dyn TxnLog>,
+        pipe: Arc<Pipe>,
+    ) -> Arc<Quorum> {
+        let state = State {
+            peer: Peer::new(options.peer, options.configs),
+            election: None,
+            links: BTreeMap::new(),
+            upstream: None,
+            attempt: 0,
+            window: VecDeque::new(),
+            committed: Zxid::ZERO,
+            under_way: VecDeque::new(),
+            chores: VecDeque::new(),
+            turn: None,
+            staged: None,
+            outgoing: Vec::new(),
+        };
+        let (state, news) = (Mutex::new(state), Notify::new());
+        Arc::new(Quorum { state, news, started, log, pipe, window: options.window })
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    pub(super) fn lock(&self) -> Held<'_> {
+        Held { quorum: self, state: self.state.lock() }
+    }
+
+    /// Lets the machine do something, and carries out what it wants; what needs the pipeline comes
+    /// back.
+    pub(super) fn act<'a>(&self, act: impl FnOnce(&mut Peer, u64, &mut Wants<'a>)) -> Vec<Ask<'a>> {
+        let mut asks = Vec::new();
+        self.lock().act(act, &mut asks);
+        asks
+    }
+
+    /// Transactions were made: they go to the followers and to the own log.
+    pub(crate) fn propose(
+        &self,
+        txns: &mut dyn Iterator<Item = (Zxid, &[u8])>,
+    ) -> Result<(), AppendError> {
+        let mut held = self.lock();
+        let made: Vec<Entry> = txns.map(|(zxid, txn)| (zxid, txn.into())).collect();
+        for (zxid, txn) in &made {
+            held.state.under_way.push_back((*zxid, txn.clone()));
+            held.act(|peer, now_ms, wants| peer.propose(now_ms, *zxid, wants), &mut Vec::new());
+        }
+        self.log.append(&mut made.iter().map(|(zxid, txn)| (*zxid, &**txn)))
+    }
+
+    /// The own log is durable up to there.
+    pub(crate) fn logged(&self, zxid: Zxid) {
+        // No requests come from the disk.
+        drop(self.act(|peer, _, wants| peer.logged(zxid, wants)));
+        self.tell_chores();
+    }
+
+    /// A client wants something of the leader.
+    pub(crate) fn forward(
+        &self,
+        session: SessionId,
+        cxid: i32,
+        op: i32,
+        body: &[u8],
+        identities: &[Identity],
+    ) {
+        let id = |id: &Identity| Id {
+            scheme: Some(id.scheme.to_string().into()),
+            id: Some(id.id.clone().into()),
+        };
+        let identities = identities.iter().map(id).collect();
+        self.ask(&FromLearner::Request(Forwarded { session, cxid, op, body, identities }));
+    }
+
+    /// A session wants to move here.
+    pub(crate) fn revalidate(&self, session: SessionId, timeout_ms: i32) {
+        self.ask(&FromLearner::Revalidate { session, timeout_ms });
+    }
+
+    fn ask(&self, packet: &FromLearner<'_>) {
+        if let Some(link) = &self.state.lock().upstream {
+            link.send(|out| packet.put(out));
+        }
+    }
+
+    /// The leader has taught something that cannot be: it is left.
+    pub(crate) fn leave(&self) {
+        let mut held = self.lock();
+        held.state.upstream = None;
+        held.act(|peer, _, wants| peer.leader_lost(wants), &mut Vec::new());
+        drop(held);
+        self.news.notify_one();
+    }
+
+    /// The number of this member.
+    pub(crate) fn sid(&self) -> Sid {
+        self.state.lock().peer.sid()
+    }
+
+    /// Who leads, and what this member does.
+    pub(crate) fn part(&self) -> (Option<Sid>, Role, bool) {
+        let state = self.state.lock();
+        (state.peer.leader(), state.peer.role(), state.peer.is_serving())
+    }
+
+    pub(super) fn tell_chores(&self) {
+        let state = self.state.lock();
+        if state.turn.is_some() || !state.chores.is_empty() {
+            drop(state);
+            self.news.notify_one();
+        }
+    }
+
+    pub(super) fn log(&self) -> &dyn TxnLog {
+        &*self.log
+    }
+
+    pub(super) fn pipe(&self) -> &Pipe {
+        &self.pipe
+    }
+}
+
+impl Held<'_> {
+    pub(super) fn act<'a>(
+        &mut self,
+        act: impl FnOnce(&mut Peer, u64, &mut Wants<'a>),
+        asks: &mut Vec<Ask<'a>>,
+    ) {
+        let now_ms = self.quorum.now_ms();
+        let mut wants = Wants::default();
+        act(&mut self.state.peer, now_ms, &mut wants);
+        let Wants { elect, learn, lead, turn } = wants;
+        for output in elect {
+            self.elect(output);
+        }
+        self.follow(learn);
+        self.lead(lead, asks);
+        if turn.is_some() {
+            self.state.turn = turn;
+        }
+    }
+
+    fn elect(&self, output: Elect) {
+        let Some(port) = &self.state.election else { return };
+        match output {
+            Elect::Send { to, notification } => port.send(to, &notification),
+            Elect::Dial => port.dial(self.state.peer.configs().voters()),
+            // Only with reconfigurations.
+            Elect::Adopt(_) | Elect::Elected { .. } => {}
+        }
+    }
+
+    /// Takes note of a transaction that is committed.
+    pub(super) fn keep(&mut self, entry: Entry) {
+        let State { window, .. } = &mut *self.state;
+        window.push_back(entry);
+        if window.len() > self.quorum.window {
+            window.pop_front();
+        }
+    }
+
+    /// Where the pieces of a snapshot for a learner go, behind what it was told before.
+    pub(super) fn stream_to(&self, link: LinkId) -> Option<mpsc::Sender<Vec<u8>>> {
+        let link = self.state.links.get(&link)?;
+        let (pieces, come) = mpsc::channel(super::snap::PIECES);
+        link.send_stream(come);
+        Some(pieces)
+    }
+}

@@ -1,0 +1,140 @@
+//! A member's history as its ensemble sees it: epochs, and what a leader has it cut or replace.
+
+use super::{Loading, Snapshots};
+use crate::engine::Engine;
+use std::sync::{Arc, OnceLock};
+use zk_core::LearnError;
+use zk_proto::{Epoch, SessionId, Zxid};
+use zk_store::FileError;
+use zk_store::data_dir::{DataDirs, EpochError, EpochFile};
+use zk_store::disk::Disk;
+use zk_store::group_commit::{AppendError, GroupCommit, ReopenError};
+use zk_store::incomplete::{discard_history, history_is_whole};
+use zk_store::log::{LogError, LogOptions, LogWriter};
+use zk_store::manifest::Manifest;
+use zk_store::recover::{RecoverError, RecoverOptions, recover};
+use zk_store::truncate::{TruncateError, truncate};
+use zk_tree::TreeOptions;
+
+/// Why a member cannot go on with its history.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum HistoryError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    #[error(transparent)]
+    Truncate(#[from] TruncateError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// What was logged is not what can be applied.
+    #[error("what is logged cannot be applied: {0}")]
+    Learn(#[from] LearnError),
+    /// The epoch files contradict the log, or one another.
+    #[error(
+        "epoch {current} in currentEpoch, {accepted} in acceptedEpoch, and the log ends at {last}: these \
+         do not belong together; restore the files, or start the member empty"
+    )]
+    Epochs { current: i32, accepted: i32, last: Zxid },
+}
+
+impl From<ReopenError<HistoryError>> for HistoryError {
+    fn from(error: ReopenError<HistoryError>) -> HistoryError {
+        match error {
+            ReopenError::Log(error) => HistoryError::Log(error),
+            ReopenError::Files(error) => error,
+        }
+    }
+}
+
+/// The files of a member's history.
+pub(crate) struct HistoryFiles {
+    pub(super) engine: Arc<Engine>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dirs: DataDirs,
+    pub(super) log_options: LogOptions,
+    pub(super) tree_options: TreeOptions,
+    pub(super) log: Arc<OnceLock<GroupCommit>>,
+}
+
+impl HistoryFiles {
+    pub(crate) fn tree_options(&self) -> TreeOptions {
+        self.tree_options
+    }
+
+    /// `acceptedEpoch` and `currentEpoch` of a history that ends at `last` (quorum-protocol 4).
+    pub(crate) fn epochs(&self, last: Zxid) -> Result<(Epoch, Epoch), HistoryError> {
+        let read = |file| self.dirs.epoch(&*self.disk, file, last);
+        let current = read(EpochFile::Current)?.unwrap_or(last.epoch());
+        let accepted = read(EpochFile::Accepted)?.unwrap_or(current);
+        if last.epoch() > current || accepted < current {
+            return Err(HistoryError::Epochs { current: current.0, accepted: accepted.0, last });
+        }
+        Ok((accepted, current))
+    }
+
+    pub(crate) fn set_epoch(&self, file: EpochFile, epoch: Epoch) -> Result<(), HistoryError> {
+        Ok(self.dirs.set_epoch(&*self.disk, file, epoch)?)
+    }
+
+    fn log(&self) -> Result<&GroupCommit, AppendError> {
+        self.log.get().ok_or(AppendError::Closed)
+    }
+
+    /// Waits until everything that was appended is durable.
+    pub(crate) fn flush(&self) -> Result<(), HistoryError> {
+        Ok(self.log()?.flush()?)
+    }
+
+    /// Cuts the log behind `zxid`, and reads tree and sessions anew; the last transaction
+    /// afterwards, or `None` if it cannot be cut there. Nothing is on its way to the log.
+    pub(crate) fn truncate(&self, zxid: Zxid) -> Result<Option<Zxid>, HistoryError> {
+        self.flush()?;
+        let options = RecoverOptions::default();
+        let mut is_cut = true;
+        let mut found = None;
+        self.log()?.reopen(|| -> Result<LogWriter, HistoryError> {
+            match truncate(&*self.disk, &self.dirs, zxid, &options) {
+                Err(TruncateError::File(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    is_cut = false;
+                }
+                Ok(()) => {}
+            }
+            let mut loading = Loading::new(self.tree_options);
+            let recovered = recover(&*self.disk, &self.dirs, &options, &mut loading)?;
+            recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
+            let manifest = recovered.settle(&*self.disk, &self.dirs)?;
+            let last = recovered.last;
+            found = Some((loading, last));
+            let (disk, logs) = (self.disk.clone(), self.dirs.logs());
+            Ok(LogWriter::new(disk, logs, self.log_options, last, manifest)?)
+        })?;
+        let Some((loading, last)) = found else { return Ok(None) };
+        self.engine.replace_learning(loading.tree, loading.sessions.into_iter().collect());
+        Ok(is_cut.then_some(last))
+    }
+
+    /// Puts a leader's snapshot in the place of the whole history.
+    pub(crate) fn replace(&self, mut loading: Loading) -> Result<(), HistoryError> {
+        self.flush()?;
+        let sessions: Vec<(SessionId, i32)> = loading.sessions.into_iter().collect();
+        self.log()?.reopen(|| -> Result<LogWriter, HistoryError> {
+            discard_history(&*self.disk, &self.dirs)?;
+            self.snapshots.put(&mut loading.tree, &sessions)?;
+            history_is_whole(&*self.disk, &self.dirs)?;
+            let (disk, logs) = (self.disk.clone(), self.dirs.logs());
+            let last = loading.tree.last_zxid();
+            Ok(LogWriter::new(disk, logs, self.log_options, last, Manifest::default())?)
+        })?;
+        self.engine.replace_learning(loading.tree, sessions);
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Three members, of ours and of Apache's in all mixtures: writes through each of them, members
+//! that are killed, come back, are wiped; sessions that move. In the end all have the same tree.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zk_proto::Stat;
+use zk_proto::request::CreateMode;
+use zk_testkit::{Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip};
+
+/// A session that outlives whatever happens here.
+const SESSION_MS: i32 = 15_000;
+
+/// A znode as a client sees it.
+type Seen = (String, Option<Vec<u8>>, Stat);
+
+fn connect(ensemble: &Ensemble, sid: i64) -> Result<Client, Error> {
+    let started = Instant::now();
+    loop {
+        match Client::connect(ensemble.addr(sid)?, SESSION_MS) {
+            // It has no leader yet.
+            Err(_) if started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
+            result => return result,
+        }
+    }
+}
+
+/// Everything that a member has, after a sync.
+fn tree(ensemble: &Ensemble, sid: i64) -> Result<Vec<Seen>, Error> {
+    let mut client = connect(ensemble, sid)?;
+    client.sync()?;
+    let mut paths = vec!["/".to_owned()];
+    let mut seen = Vec::new();
+    while let Some(path) = paths.pop() {
+        let (data, stat) = client.get_data(&path)?;
+        for child in client.children(&path)? {
+            if path == "/" && child == "zookeeper" {
+                continue;
+            }
+            paths.push(format!("{}/{child}", path.trim_end_matches('/')));
+        }
+        seen.push((path, data, stat));
+    }
+    client.close()?;
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(seen)
+}
+
+/// All members have the same.
+fn assert_equal(ensemble: &Ensemble, what: &str) -> Result<usize, Error> {
+    let sids = ensemble.sids();
+    let first = tree(ensemble, sids[0])?;
+    for sid in &sids[1..] {
+        assert_eq!(tree(ensemble, *sid)?, first, "{what}: server {sid} beside server {}", sids[0]);
+    }
+    Ok(first.len())
+}
+
+/// Writes some znodes through a member.
+fn write(ensemble: &Ensemble, sid: i64, name: &str, count: usize) -> Result<(), Error> {
+    let mut client = connect(ensemble, sid)?;
+    for n in 0..count {
+        client.create(&format!("/{name}-{n}"), name.as_bytes(), CreateMode::Persistent)?;
+    }
+    client.set_data(&format!("/{name}-0"), b"changed", -1)?;
+    client.close()?;
+    Ok(())
+}
+
+fn other_than(ensemble: &Ensemble, leader: i64) -> Vec<i64> {
+    ensemble.sids().into_iter().filter(|sid| *sid != leader).collect()
+}
+
+fn lives(engines: [Engine; 3]) -> Result<(), Error> {
+    if !engines.iter().all(|engine| *engine == Engine::Ours || apache_or_skip(*engine)) {
+        return Ok(());
+    }
+    let mut ensemble = Ensemble::start(&engines, &[])?;
+    for sid in ensemble.sids() {
+        write(&ensemble, sid, &format!("from{sid}"), 3)?;
+    }
+    assert_equal(&ensemble, "at first")?;
+
+    // A session moves from member to member, with its ephemeral and a watch.
+    let mut client = connect(&ensemble, 1)?;
+    client.create("/moving", b"", CreateMode::Ephemeral)?;
+    for sid in [2, 3, 1] {
+        let session = client.session().clone();
+        let seen = client.sync()?;
+        client = Client::resume(ensemble.addr(sid)?, &session, seen)?;
+        let (_, stat) = client.get_data("/moving")?;
+        assert_eq!(stat.ephemeral_owner, session.session_id.0, "at server {sid}");
+        client.set_data("/moving", format!("{sid}").as_bytes(), -1)?;
+    }
+    client.close()?;
+    assert_equal(&ensemble, "after a session has moved and ended")?;
+
+    // A follower is away for a while, comes back, and then comes back with nothing.
+    let leader = ensemble.leader()?;
+    let others = other_than(&ensemble, leader);
+    ensemble.member(others[0])?.kill()?;
+    write(&ensemble, others[1], "while-away", 20)?;
+    ensemble.member(others[0])?.restart()?;
+    assert_equal(&ensemble, "a follower came back")?;
+    ensemble.member(others[0])?.kill()?;
+    ensemble.wipe(others[0])?;
+    write(&ensemble, leader, "while-wiped", 5)?;
+    ensemble.member(others[0])?.restart()?;
+    write(&ensemble, others[0], "mended", 2)?;
+    assert_equal(&ensemble, "a wiped follower came back")?;
+
+    // The leader is killed, twice: the one that is left leads, and nothing is lost.
+    for round in 0..2 {
+        let leader = ensemble.leader()?;
+        write(&ensemble, leader, &format!("last-{round}"), 10)?;
+        ensemble.member(leader)?.kill()?;
+        let others = other_than(&ensemble, leader);
+        write(&ensemble, others[0], &format!("without-{round}"), 10)?;
+        ensemble.member(leader)?.restart()?;
+        write(&ensemble, leader, &format!("again-{round}"), 2)?;
+        assert_equal(&ensemble, "a leader came back")?;
+    }
+    let count = assert_equal(&ensemble, "in the end")?;
+    assert_eq!(count, 1 + 9 + 20 + 5 + 2 + 2 * 22);
+    for sid in ensemble.sids() {
+        let complaints = ensemble.member(sid)?.complaints();
+        assert!(complaints.is_empty(), "server {sid}: {complaints:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn three_of_ours() -> Result<(), Error> {
+    lives([Engine::Ours; 3])
+}
+
+#[test]
+fn two_of_ours_and_one_of_apache_394() -> Result<(), Error> {
+    lives([Engine::Ours, Engine::Ours, Engine::Apache39])
+}
+
+#[test]
+fn one_of_ours_and_two_of_apache_394() -> Result<(), Error> {
+    lives([Engine::Apache39, Engine::Ours, Engine::Apache39])
+}
+
+#[test]
+fn one_of_each() -> Result<(), Error> {
+    lives([Engine::Ours, Engine::Apache38, Engine::Apache39])
+}

@@ -1,0 +1,88 @@
+//! Several servers that are members of one ensemble.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word, free_port};
+
+/// Members by their sids, which begin at 1.
+#[derive(Debug)]
+pub struct Ensemble {
+    members: BTreeMap<i64, Server>,
+}
+
+impl Ensemble {
+    /// Starts one member of each of these engines, on empty directories, and waits until all of
+    /// them serve. `lines` are further ones of every `zoo.cfg`.
+    pub fn start(engines: &[Engine], lines: &[&str]) -> Result<Ensemble, Error> {
+        let mut common = vec!["initLimit=20".to_owned(), "syncLimit=10".to_owned()];
+        for sid in 1..=engines.len() {
+            let (quorum, election) = (free_port()?, free_port()?);
+            common.push(format!("server.{sid}=127.0.0.1:{quorum}:{election}"));
+        }
+        common.extend(lines.iter().map(ToString::to_string));
+        let start = |myid: i64, engine: Engine| {
+            let mut config = ServerConfig::new(engine);
+            config.myid = Some(myid);
+            config.lines.extend_from_slice(&common);
+            Server::start(config)
+        };
+        let members = thread::scope(|scope| {
+            let starting: Vec<_> = (1..)
+                .zip(engines)
+                .map(|(sid, engine)| (sid, scope.spawn(move || start(sid, *engine))))
+                .collect();
+            let started = starting.into_iter().map(|(sid, thread)| {
+                let server = thread.join().map_err(|_| Error::Stopped)??;
+                Ok((sid, server))
+            });
+            started.collect::<Result<BTreeMap<_, _>, Error>>()
+        })?;
+        Ok(Ensemble { members })
+    }
+
+    /// The sids of all members.
+    #[must_use]
+    pub fn sids(&self) -> Vec<i64> {
+        self.members.keys().copied().collect()
+    }
+
+    /// A member.
+    pub fn member(&mut self, sid: i64) -> Result<&mut Server, Error> {
+        self.members.get_mut(&sid).ok_or(Error::Stopped)
+    }
+
+    /// Where clients of a member connect.
+    pub fn addr(&self, sid: i64) -> Result<SocketAddr, Error> {
+        self.members.get(&sid).map(Server::addr).ok_or(Error::Stopped)
+    }
+
+    /// What a member says that it is: `leader`, `follower`, or nothing while it serves nobody.
+    pub fn mode(&self, sid: i64) -> Option<String> {
+        let answer = four_letter_word(self.addr(sid).ok()?, b"srvr", Duration::from_secs(2));
+        let text = String::from_utf8_lossy(&answer.ok()?).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
+    }
+
+    /// Who leads, as soon as somebody does.
+    pub fn leader(&self) -> Result<i64, Error> {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            let leads = |sid: &&i64| self.mode(**sid).as_deref() == Some("leader");
+            if let Some(sid) = self.members.keys().find(leads) {
+                return Ok(*sid);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(Error::Silence(PATIENCE))
+    }
+
+    /// Removes everything that a member that does not run has of the history, epochs too.
+    pub fn wipe(&mut self, sid: i64) -> Result<(), Error> {
+        let dir = self.member(sid)?.data_dir().join("version-2");
+        Ok(fs::remove_dir_all(dir)?)
+    }
+}
