@@ -1,12 +1,9 @@
 //! Three members, of ours and of Apache's in all mixtures: writes through each of them, members
 //! that are killed, come back, are wiped; sessions that move. In the end all have the same tree.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use zk_proto::Stat;
 use zk_proto::request::CreateMode;
-use zk_testkit::{Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip};
+use zk_testkit::{Client, Engine, Ensemble, Error, apache_or_skip};
 
 /// A session that outlives whatever happens here.
 const SESSION_MS: i32 = 15_000;
@@ -14,20 +11,9 @@ const SESSION_MS: i32 = 15_000;
 /// A znode as a client sees it.
 type Seen = (String, Option<Vec<u8>>, Stat);
 
-fn connect(ensemble: &Ensemble, sid: i64) -> Result<Client, Error> {
-    let started = Instant::now();
-    loop {
-        match Client::connect(ensemble.addr(sid)?, SESSION_MS) {
-            // It has no leader yet.
-            Err(_) if started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
-            result => return result,
-        }
-    }
-}
-
 /// Everything that a member has, after a sync.
 fn tree(ensemble: &Ensemble, sid: i64) -> Result<Vec<Seen>, Error> {
-    let mut client = connect(ensemble, sid)?;
+    let mut client = ensemble.connect(sid, SESSION_MS)?;
     client.sync()?;
     let mut paths = vec!["/".to_owned()];
     let mut seen = Vec::new();
@@ -58,7 +44,7 @@ fn assert_equal(ensemble: &Ensemble, what: &str) -> Result<usize, Error> {
 
 /// Writes some znodes through a member.
 fn write(ensemble: &Ensemble, sid: i64, name: &str, count: usize) -> Result<(), Error> {
-    let mut client = connect(ensemble, sid)?;
+    let mut client = ensemble.connect(sid, SESSION_MS)?;
     for n in 0..count {
         client.create(&format!("/{name}-{n}"), name.as_bytes(), CreateMode::Persistent)?;
     }
@@ -82,7 +68,7 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
     assert_equal(&ensemble, "at first")?;
 
     // A session moves from member to member, with its ephemeral and a watch.
-    let mut client = connect(&ensemble, 1)?;
+    let mut client = ensemble.connect(1, SESSION_MS)?;
     client.create("/moving", b"", CreateMode::Ephemeral)?;
     for sid in [2, 3, 1] {
         let session = client.session().clone();

@@ -76,7 +76,7 @@ impl Client {
         Client::handshake(addr, timeout_ms, SessionId::NONE, None, Zxid::ZERO)
     }
 
-    /// Goes on with a session. `Err(Error::Closed)` if the server says that it is gone.
+    /// Goes on with a session. `Err(Error::Expired)` if the server says that it is gone.
     pub fn resume(
         addr: SocketAddr,
         session: &ConnectResponse,
@@ -103,7 +103,7 @@ impl Client {
             read_only: Some(false),
         })?;
         if session.session_id == SessionId::NONE {
-            return Err(Error::Closed);
+            return Err(Error::Expired);
         }
         Ok(Client { connection, session, last_xid: 0, events: VecDeque::new() })
     }

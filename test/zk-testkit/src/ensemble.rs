@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word, free_port};
+use crate::{Client, Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word, free_port};
 
 /// Members by their sids, which begin at 1.
 #[derive(Debug)]
@@ -44,6 +44,17 @@ impl Ensemble {
         Ok(Ensemble { members })
     }
 
+    /// Starts members again that do not run, all at once, and waits until they serve.
+    pub fn restart(&mut self, sids: &[i64]) -> Result<(), Error> {
+        thread::scope(|scope| {
+            let those = self.members.iter_mut().filter(|(sid, _)| sids.contains(sid));
+            let starting: Vec<_> =
+                those.map(|(_, server)| scope.spawn(|| server.restart())).collect();
+            let started = starting.into_iter().map(|it| it.join().map_err(|_| Error::Stopped)?);
+            started.collect()
+        })
+    }
+
     /// The sids of all members.
     #[must_use]
     pub fn sids(&self) -> Vec<i64> {
@@ -58,6 +69,17 @@ impl Ensemble {
     /// Where clients of a member connect.
     pub fn addr(&self, sid: i64) -> Result<SocketAddr, Error> {
         self.members.get(&sid).map(Server::addr).ok_or(Error::Stopped)
+    }
+
+    /// A session at a member, as soon as that has a leader.
+    pub fn connect(&self, sid: i64, timeout_ms: i32) -> Result<Client, Error> {
+        let started = Instant::now();
+        loop {
+            match Client::connect(self.addr(sid)?, timeout_ms) {
+                Err(_) if started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
+                result => return result,
+            }
+        }
     }
 
     /// What a member says that it is: `leader`, `follower`, or nothing while it serves nobody.

@@ -35,6 +35,9 @@ pub enum Error {
     /// The connection ended where an answer was due.
     #[error("the server closed the connection")]
     Closed,
+    /// The server says that the session is gone.
+    #[error("the session is gone")]
+    Expired,
     /// Nothing came where an answer was due.
     #[error("no answer within {0:?}")]
     Silence(std::time::Duration),

@@ -2,6 +2,7 @@
 //! the quorum's sockets, one after the other, before anything else is heard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zk_proto::Zxid;
 use zk_proto::quorum::{FromLearner, Touched};
@@ -11,6 +12,9 @@ use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 use super::driver::Driver;
 use super::state::Chore;
 use crate::storage::HistoryError;
+
+/// A snapshot of our own is given up within the time of a piece.
+const TURN_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Driver {
     /// Does all chores, and turns to what comes next.
@@ -100,20 +104,22 @@ impl Driver {
         }
         held.act(act, &mut Vec::new());
         let outgoing = std::mem::take(&mut held.state.outgoing);
-        let mut begun = Vec::new();
-        for outgoing in outgoing {
-            // Who does not get it comes again.
-            let Some(turn) = self.snapshots.turn() else { continue };
-            if let Some((head, sessions)) = self.engine.begin_snapshot_at(&gate) {
-                debug_assert_eq!(head.zxid, outgoing.zxid);
-                begun.push((outgoing, turn, head, sessions));
-            }
+        if outgoing.is_empty() {
+            return;
         }
+        // All of them get the same one.
+        let turn = self.snapshots.turn_within(TURN_PATIENCE);
+        let begun = turn.and_then(|turn| Some((turn, self.engine.begin_snapshot_at(&gate)?)));
+        let Some((turn, (head, sessions))) = begun else {
+            // What was promised cannot be kept: they come again.
+            tracing::warn!("learners wait for a snapshot, since another one is under way");
+            outgoing.iter().for_each(|outgoing| held.hang_up(outgoing.link));
+            return;
+        };
+        debug_assert!(outgoing.iter().all(|outgoing| outgoing.zxid == head.zxid));
         drop(held);
         drop(gate);
-        for (outgoing, turn, head, sessions) in begun {
-            self.send_snapshot(outgoing, turn, head, sessions);
-        }
+        self.send_snapshot(outgoing, turn, head, sessions);
     }
 
     fn forget_window(&self) {
@@ -152,6 +158,7 @@ impl Driver {
             held.state.chores.clear();
             held.state.staged = None;
             held.state.outgoing.clear();
+            held.state.promises.clear();
             std::mem::take(&mut held.state.under_way)
         };
         self.refuse_waiting();

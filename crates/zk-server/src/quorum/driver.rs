@@ -45,6 +45,8 @@ pub(crate) struct Driver {
     /// Learners that came before it was known who leads.
     pub(super) waiting: Mutex<Vec<TcpStream>>,
     next_link: AtomicU64,
+    /// A snapshot is on its way to learners.
+    pub(super) sending: AtomicBool,
 }
 
 /// Between two attempts to find a leader, when the first one came to nothing.
@@ -78,6 +80,7 @@ impl Driver {
             to_join: Mutex::new(None),
             waiting: Mutex::new(Vec::new()),
             next_link: AtomicU64::new(1),
+            sending: AtomicBool::new(false),
         })
     }
 

@@ -63,6 +63,12 @@ impl Held<'_> {
         }
     }
 
+    /// Ends a learner's connection.
+    pub(super) fn hang_up(&mut self, link: LinkId) {
+        self.state.links.remove(&link);
+        self.state.peer.learner_lost(link);
+    }
+
     fn synchronize(&mut self, link: LinkId, plan: Plan) {
         match plan {
             Plan::Window(after) => {
@@ -79,7 +85,7 @@ impl Held<'_> {
                 let zxid = self.state.committed;
                 self.send(link, &FromLeader::Snap(zxid));
                 if let Some(pieces) = self.stream_to(link) {
-                    self.state.outgoing.push(Outgoing { zxid, pieces });
+                    self.state.outgoing.push(Outgoing { link, zxid, pieces });
                 }
             }
         }

@@ -10,7 +10,7 @@ use zk_quorum::link::{Hear, Heard};
 use zk_zab::leader::LinkId;
 
 use super::driver::Driver;
-use super::state::Ask;
+use super::state::{Ask, Promise};
 
 /// A leader's side.
 pub(super) struct Learners {
@@ -122,11 +122,11 @@ impl Driver {
         let mut asks = Vec::new();
         for packet in packets {
             // It may begin the synchronisation, which is with everything that is committed.
-            if matches!(packet, FromLearner::AckEpoch { .. }) {
+            if let FromLearner::AckEpoch { last_zxid, current_epoch } = packet {
                 self.answer(std::mem::take(&mut asks));
-                self.at_rest(|peer, now_ms, wants| {
-                    peer.heard_learner(now_ms, link, packet, wants);
-                });
+                let promise = Promise { link, last_zxid, current_epoch };
+                self.quorum.lock().state.promises.push_back(promise);
+                self.hear_promises();
                 continue;
             }
             self.quorum.lock().act(
@@ -136,6 +136,17 @@ impl Driver {
         }
         self.settle();
         self.answer(asks);
+    }
+
+    /// Learners have promised the epoch: each is told how it gets the history, when the tree can be
+    /// sent.
+    pub(super) fn hear_promises(self: &Arc<Driver>) {
+        while !self.is_sending() {
+            let Some(promise) = self.quorum.lock().state.promises.pop_front() else { return };
+            let Promise { link, last_zxid, current_epoch } = promise;
+            let packet = FromLearner::AckEpoch { last_zxid, current_epoch };
+            self.at_rest(|peer, now_ms, wants| peer.heard_learner(now_ms, link, packet, wants));
+        }
     }
 
     /// Does what learners asked of the pipeline.

@@ -80,6 +80,7 @@ impl Driver {
                 }
             }
             self.settle();
+            self.hear_promises();
             self.look_if_due();
             if let Some(leader) = self.to_join.lock().take() {
                 dials += 1;

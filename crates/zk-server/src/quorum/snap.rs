@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::Builder;
 
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use zk_proto::{Jute, SessionId, Zxid};
 use zk_quorum::link::{StreamSink, StreamSource, stream};
 use zk_store::snapshot::{ReadOptions, StreamError, read_stream};
 use zk_tree::SnapshotHead;
+use zk_zab::leader::LinkId;
 
 use super::driver::Driver;
 use crate::storage::{Loading, SnapshotTurn};
@@ -25,44 +27,47 @@ const END: &[u8] = b"\0\0\0\x01/\0\0\0\x0aBenWasHere";
 /// A snapshot that was promised to a learner, of everything up to this zxid.
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    pub(super) link: LinkId,
     pub(super) zxid: Zxid,
     pub(super) pieces: mpsc::Sender<Vec<u8>>,
 }
 
 impl Driver {
-    /// Writes a snapshot that has begun into a learner's connection, on a thread of its own.
+    /// Whether a snapshot is on its way to learners.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Acquire)
+    }
+
+    /// Writes a snapshot that has begun into the connections of learners, on a thread of its own.
     pub(super) fn send_snapshot(
         self: &Arc<Driver>,
-        outgoing: Outgoing,
+        outgoing: Vec<Outgoing>,
         turn: SnapshotTurn,
         head: SnapshotHead,
         sessions: Vec<(SessionId, i32)>,
     ) {
+        self.sending.store(true, Ordering::Release);
         let driver = self.clone();
         let body = move || {
-            let _turn = turn;
-            let zxid = outgoing.zxid;
-            match driver.write_snapshot(&outgoing, &head, &sessions) {
-                Ok(()) => tracing::info!("a snapshot of {zxid} went to a learner"),
-                Err(error) => {
-                    driver.engine.tree.write().abandon_snapshot();
-                    tracing::warn!("the snapshot of {zxid} did not go to its learner: {error}");
-                }
-            }
+            driver.write_snapshot(outgoing, &head, &sessions);
+            drop(turn);
+            driver.sending.store(false, Ordering::Release);
+            // Others may wait for it.
+            driver.quorum.news.notify_one();
         };
         if let Err(error) = Builder::new().name("zk-snap-out".into()).spawn(body) {
-            self.engine.tree.write().abandon_snapshot();
             tracing::error!("cannot start a thread for a snapshot: {error}");
+            self.engine.tree.write().abandon_snapshot();
+            self.sending.store(false, Ordering::Release);
         }
     }
 
     fn write_snapshot(
         &self,
-        outgoing: &Outgoing,
+        mut to: Vec<Outgoing>,
         head: &SnapshotHead,
         sessions: &[(SessionId, i32)],
-    ) -> io::Result<()> {
-        let gone = |_| io::Error::other("the connection has ended");
+    ) {
         let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
         (sessions.len() as i32).write(&mut piece);
         for &(id, timeout_ms) in sessions {
@@ -77,10 +82,15 @@ impl Driver {
             if !more {
                 piece.extend_from_slice(END);
             }
-            let next = Vec::with_capacity(2 * PIECE_BYTES);
-            outgoing.pieces.blocking_send(std::mem::replace(&mut piece, next)).map_err(gone)?;
+            // Whose connection has ended gets no more.
+            to.retain(|outgoing| outgoing.pieces.blocking_send(piece.clone()).is_ok());
+            piece.clear();
+            if to.is_empty() {
+                tracing::warn!("the snapshot of {} did not reach its learners", head.zxid);
+                return self.engine.tree.write().abandon_snapshot();
+            }
         }
-        Ok(())
+        tracing::info!("the snapshot of {} went to {} learners", head.zxid, to.len());
     }
 
     /// Takes the snapshot of `zxid` that follows on the connection to the leader, beside what the
@@ -90,7 +100,7 @@ impl Driver {
         let driver = self.clone();
         let body = move || {
             if let Err(error) = driver.read_snapshot(source, zxid) {
-                tracing::error!("{error}");
+                tracing::warn!("{error}; it is asked for again");
                 driver.quorum.leave();
             }
         };

@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) turn: Option<Turn>,
     /// The snapshot that a leader sent, before it is the history.
     pub(super) staged: Option<Loading>,
+    /// Learners that wait until the tree can be sent again.
+    pub(super) promises: VecDeque<Promise>,
     /// Snapshots that learners are to get: to be begun before anything else is committed.
     pub(super) outgoing: Vec<Outgoing>,
 }
@@ -86,6 +88,14 @@ pub(super) enum Ask<'a> {
     Request(LinkId, Forwarded<'a>),
     Revalidate(LinkId, SessionId, i32),
     Touched(Touched<'a>),
+}
+
+/// An ACKEPOCH that has to wait: its learner may need a snapshot, and one is on its way to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Promise {
+    pub(super) link: LinkId,
+    pub(super) last_zxid: Zxid,
+    pub(super) current_epoch: Option<Epoch>,
 }
 
 /// The quorum under its lock.
@@ -113,6 +123,7 @@ impl Quorum {
             chores: VecDeque::new(),
             turn: None,
             staged: None,
+            promises: VecDeque::new(),
             outgoing: Vec::new(),
         };
         let (state, news) = (Mutex::new(state), Notify::new());

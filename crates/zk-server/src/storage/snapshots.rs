@@ -61,6 +61,8 @@ pub(crate) struct Snapshots {
     dir: PathBuf,
     options: SnapshotOptions,
     is_busy: Arc<AtomicBool>,
+    /// Somebody has a better use for the tree than a snapshot of our own, which is given up.
+    is_unwanted: AtomicBool,
     /// The member stops: the pace does not matter any more.
     is_hurried: AtomicBool,
 }
@@ -78,6 +80,7 @@ impl Snapshots {
             dir,
             options,
             is_busy: Arc::default(),
+            is_unwanted: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
         }
     }
@@ -88,19 +91,37 @@ impl Snapshots {
         (!was_busy).then(|| SnapshotTurn(self.is_busy.clone()))
     }
 
+    /// The same for somebody who cannot come again: a snapshot of our own that is under way is given
+    /// up. `None` if the turn is not free within `patience`.
+    pub(crate) fn turn_within(&self, patience: Duration) -> Option<SnapshotTurn> {
+        let deadline = Instant::now() + patience;
+        self.is_unwanted.store(true, Ordering::Relaxed);
+        let turn = loop {
+            let turn = self.turn();
+            if turn.is_some() || Instant::now() >= deadline {
+                break turn;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        };
+        self.is_unwanted.store(false, Ordering::Relaxed);
+        turn
+    }
+
     /// From now on snapshots go to the disk as fast as it takes them.
     pub(super) fn hurry(&self) {
         self.is_hurried.store(true, Ordering::Relaxed);
     }
 
-    /// Writes a snapshot of the tree as it is now. `None` if one is being written already.
+    /// Writes a snapshot of the tree as it is now. `None` if one is being written already, or if this
+    /// one was given up for another.
     pub(crate) fn take(&self) -> Option<Result<(Zxid, SnapshotFile), FileError>> {
         let _turn = self.turn()?;
         let started = Instant::now();
-        let result = self.write();
-        if result.is_err() {
+        let result = self.write().transpose();
+        if !matches!(result, Some(Ok(_))) {
             self.engine.tree.write().abandon_snapshot();
         }
+        let result = result?;
         let took = started.elapsed();
         self.engine.metrics.snapshottime.record_time(took);
         match &result {
@@ -135,7 +156,11 @@ impl Snapshots {
             unreachable!("nobody else has this tree");
         };
         // Nothing is logged meanwhile.
-        self.write_out(&head, sessions, false, |piece| tree.snapshot_some(TURN, PIECE_BYTES, piece))
+        let some = |piece: &mut Vec<u8>| tree.snapshot_some(TURN, PIECE_BYTES, piece);
+        match self.write_out(&head, sessions, false, some)? {
+            Some(file) => Ok(file),
+            None => unreachable!("only paced snapshots are given up"),
+        }
     }
 
     /// Removes a snapshot that may be there, durably.
@@ -147,23 +172,25 @@ impl Snapshots {
         }
     }
 
-    fn write(&self) -> Result<(Zxid, SnapshotFile), FileError> {
+    fn write(&self) -> Result<Option<(Zxid, SnapshotFile)>, FileError> {
         let Some((head, sessions)) = self.engine.begin_snapshot() else {
             unreachable!("snapshots are taken one at a time, under the lock of this type");
         };
         let some =
             |piece: &mut Vec<u8>| self.engine.tree.write().snapshot_some(TURN, PIECE_BYTES, piece);
-        self.write_out(&head, &sessions, true, some).map(|file| (head.zxid, file))
+        let written = self.write_out(&head, &sessions, true, some)?;
+        Ok(written.map(|file| (head.zxid, file)))
     }
 
-    /// Writes a snapshot; `some` adds some znodes and says whether there are more.
+    /// Writes a snapshot; `some` adds some znodes and says whether there are more. `None` if it was
+    /// given up.
     fn write_out(
         &self,
         head: &SnapshotHead,
         sessions: &[(SessionId, i32)],
         is_paced: bool,
         mut some: impl FnMut(&mut Vec<u8>) -> bool,
-    ) -> Result<SnapshotFile, FileError> {
+    ) -> Result<Option<SnapshotFile>, FileError> {
         let sessions: Vec<SessionRecord> = sessions
             .iter()
             .map(|&(id, timeout_ms)| SessionRecord { id: id.0, timeout_ms })
@@ -185,11 +212,14 @@ impl Snapshots {
                 more = some(&mut piece);
             }
             writer.nodes(&piece)?;
+            if is_paced && self.is_unwanted.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             if is_paced && !self.is_hurried.load(Ordering::Relaxed) {
                 pacer.wrote(piece.len());
             }
         }
         let digest = self.options.digest.then_some(head.digest);
-        writer.finish(digest)
+        writer.finish(digest).map(Some)
     }
 }

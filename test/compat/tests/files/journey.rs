@@ -235,7 +235,7 @@ impl Journey {
         let mut stranger = left.keeper.clone();
         stranger.password[0] ^= 1;
         let refused = Client::resume(addr, &stranger, Zxid::ZERO);
-        assert!(matches!(refused, Err(zk_testkit::Error::Closed)), "{what}: {refused:?}");
+        assert!(matches!(refused, Err(zk_testkit::Error::Expired)), "{what}: {refused:?}");
         // The others live on with the timeouts that they had.
         for session in left.open.iter().step_by(2) {
             Client::resume(addr, session, Zxid(left.zxid))

@@ -1,36 +1,26 @@
-//! kill -9 at random moments under load, again and again on the same directory: no acknowledged
-//! write is lost, none is done twice, closed sessions stay closed, live ones live on with their
-//! ephemerals. `zk_testkit::history` checks, and is itself tested with planted lies.
-//!
-//! `ZKFLEET_KILL_ROUNDS` says how often (5), `ZKFLEET_KILL_SEED` where chance begins (1),
-//! `ZKFLEET_KILL_ENGINE=3.9.4` puts an Apache in the place of ours.
+//! A thread that writes until the server is gone, and what it then finds.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::{env, fs, thread};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 
 use zk_proto::acl::AclBytes;
 use zk_proto::connect::ConnectResponse;
 use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest, Request, SetDataRequest};
 use zk_proto::response::{MultiResponse, MultiResult};
 use zk_proto::{Jute, OpCode, Reader, Zxid};
-use zk_testkit::history::{Checker, Entry, Observed, Op, Outcome};
-use zk_testkit::{Client, Engine, Error, PATIENCE, Server, ServerConfig, apache_or_skip};
+use zk_testkit::history::{Entry, Observed, Op, Outcome};
+use zk_testkit::{Client, Error};
 
-const WORKERS: usize = 4;
+pub(crate) const WORKERS: usize = 4;
 /// Longer than any restart takes; the servers get it as their maximum.
-const SESSION_TIMEOUT_MS: i32 = 60_000;
-
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
+pub(crate) const SESSION_TIMEOUT_MS: i32 = 60_000;
 
 /// One thread with a session and znodes of its own.
-struct Worker {
+pub(crate) struct Worker {
     index: usize,
-    addr: SocketAddr,
+    /// Where it may connect.
+    addrs: Vec<SocketAddr>,
     random: u64,
     session: ConnectResponse,
     client: Client,
@@ -42,7 +32,7 @@ struct Worker {
     open: Vec<ConnectResponse>,
     /// Sessions that the server said it has closed.
     closed: Vec<ConnectResponse>,
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Orders the operations of all workers, and names each.
@@ -58,11 +48,11 @@ fn is_gone(e: &Error) -> bool {
 }
 
 impl Worker {
-    fn new(index: usize, addr: SocketAddr, seed: u64) -> Result<Worker, Error> {
-        let client = Client::connect(addr, SESSION_TIMEOUT_MS)?;
+    pub(crate) fn new(index: usize, addrs: Vec<SocketAddr>, seed: u64) -> Result<Worker, Error> {
+        let client = Client::connect(addrs[index % addrs.len()], SESSION_TIMEOUT_MS)?;
         let mut worker = Worker {
             index,
-            addr,
+            addrs,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64 + 1),
             session: client.session().clone(),
             client,
@@ -80,7 +70,13 @@ impl Worker {
         format!("/{}/register", self.index)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    /// One of the servers.
+    fn addr(&mut self) -> SocketAddr {
+        let at = self.below(self.addrs.len() as u64) as usize;
+        self.addrs[at]
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         // xorshift64: any sequence will do.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -88,15 +84,16 @@ impl Worker {
         self.random % n
     }
 
-    /// Writes until the server is gone.
-    fn work(&mut self, done: &Sender<()>) -> Result<(), Error> {
-        loop {
+    /// Writes until the server is gone, or it is told to stop.
+    pub(crate) fn work(&mut self, done: &Sender<()>, stop: &AtomicBool) -> Result<(), Error> {
+        while !stop.load(Ordering::Relaxed) {
             match self.step() {
                 Ok(()) => drop(done.send(())),
                 Err(e) if is_gone(&e) => return Ok(()),
                 Err(e) => return Err(e),
             }
         }
+        Ok(())
     }
 
     fn step(&mut self) -> Result<(), Error> {
@@ -205,7 +202,7 @@ impl Worker {
 
     /// A session that opens, makes an ephemeral and closes.
     fn short_session(&mut self, value: u64) -> Result<(), Error> {
-        let mut client = Client::connect(self.addr, SESSION_TIMEOUT_MS)?;
+        let mut client = Client::connect(self.addr(), SESSION_TIMEOUT_MS)?;
         let session = client.session().clone();
         let owner = session.session_id.0;
         self.open.push(session);
@@ -231,34 +228,39 @@ impl Worker {
 
     /// After a restart: goes on with its session, ends the sessions whose end was not certain, and
     /// finds its bearings. Returns which closed sessions are back.
-    fn recover(&mut self) -> Result<Vec<String>, Error> {
-        self.client = Client::resume(self.addr, &self.session, Zxid::ZERO)?;
-        for session in std::mem::take(&mut self.open) {
-            match Client::resume(self.addr, &session, Zxid::ZERO) {
+    pub(crate) fn recover(&mut self) -> Result<Vec<String>, Error> {
+        self.client = Client::resume(self.addr(), &self.session, Zxid::ZERO)?;
+        while let Some(session) = self.open.last().cloned() {
+            match Client::resume(self.addr(), &session, Zxid::ZERO) {
                 Ok(client) => self.close(client)?,
                 // It was closed before the crash, without an answer.
-                Err(_) => {
+                Err(Error::Expired) => {
+                    self.open.pop();
                     let (started, op) = (tick(), Op::Close { session: session.session_id.0 });
                     let told = |_: &()| Outcome::Done { zxid: None, path: None };
                     self.note(started, op, Ok(()), told)?;
                     self.closed.push(session);
                 }
+                Err(error) => return Err(error),
             }
         }
         let mut violations = Vec::new();
-        for session in self.closed.iter().rev().take(10) {
-            if Client::resume(self.addr, session, Zxid::ZERO).is_ok() {
+        for session in self.closed.clone().iter().rev().take(10) {
+            if Client::resume(self.addr(), session, Zxid::ZERO).is_ok() {
                 let id = session.session_id;
                 violations.push(format!("S1: session {id} was closed and is back"));
             }
         }
+        // Whoever answers may be behind.
+        self.client.sync()?;
         self.version = self.client.get_data(&self.register())?.1.version;
         Ok(violations)
     }
 }
 
 /// The whole tree but what belongs to nobody in particular.
-fn observe(client: &mut Client) -> Result<Vec<Observed>, Error> {
+pub(crate) fn observe(client: &mut Client) -> Result<Vec<Observed>, Error> {
+    client.sync()?;
     let mut nodes = Vec::new();
     for parent in (0..WORKERS).map(|i| format!("/{i}")).chain(["/seq".to_owned()]) {
         for name in client.children(&parent)? {
@@ -278,130 +280,7 @@ fn observe(client: &mut Client) -> Result<Vec<Observed>, Error> {
     Ok(nodes)
 }
 
-fn client_of(path: &str) -> Option<usize> {
+pub(crate) fn client_of(path: &str) -> Option<usize> {
     let owned = path.strip_prefix("/seq/").or(path.strip_prefix('/'))?;
     owned.split(['/', '-']).next()?.parse().ok()
-}
-
-/// A server, its clients and what must be true.
-struct Crash {
-    server: Server,
-    workers: Vec<Worker>,
-    checker: Checker,
-    writes: usize,
-}
-
-impl Crash {
-    fn start(engine: Engine, seed: u64) -> Result<Crash, Error> {
-        let mut config = ServerConfig::new(engine);
-        // Small logs, so that snapshots and new files are under way at many of the crashes.
-        config.lines.extend(["maxSessionTimeout=60000", "snapCount=300"].map(String::from));
-        let server = Server::start(config)?;
-        let mut setup = Client::connect(server.addr(), SESSION_TIMEOUT_MS)?;
-        for path in (0..WORKERS).map(|i| format!("/{i}")).chain(["/seq".to_owned()]) {
-            setup.create(&path, b"", CreateMode::Persistent)?;
-        }
-        setup.close()?;
-        let workers = (0..WORKERS).map(|index| Worker::new(index, server.addr(), seed));
-        let workers = workers.collect::<Result<_, _>>()?;
-        Ok(Crash { server, workers, checker: Checker::new(WORKERS), writes: 0 })
-    }
-
-    /// Lets some of the workers work until so many writes are acknowledged, and kills the server.
-    fn round(&mut self, active: usize, writes: u64) -> Result<(), Error> {
-        let Crash { server, workers, .. } = self;
-        let (done, acknowledged) = mpsc::channel();
-        thread::scope(|scope| {
-            let threads = workers.iter_mut().take(active).map(|worker| {
-                let done = done.clone();
-                scope.spawn(move || worker.work(&done))
-            });
-            let threads = threads.collect::<Vec<_>>();
-            for _ in 0..writes {
-                if acknowledged.recv_timeout(PATIENCE).is_err() {
-                    break;
-                }
-            }
-            server.kill()?;
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().expect("a worker does not panic"))
-        })
-    }
-
-    /// Starts the server again and checks everything.
-    fn check(&mut self) -> Result<Vec<String>, Error> {
-        self.server.restart()?;
-        let mut violations = Vec::new();
-        for worker in &mut self.workers {
-            violations.extend(worker.recover()?);
-            self.writes += worker.entries.len();
-            worker.entries.drain(..).for_each(|entry| self.checker.record(&entry));
-        }
-        let mut observer = Client::connect(self.server.addr(), SESSION_TIMEOUT_MS)?;
-        self.checker.observe(&observe(&mut observer)?, client_of);
-        observer.close()?;
-        assert_eq!(self.server.complaints(), Vec::<String>::new());
-        violations.extend_from_slice(self.checker.violations());
-        Ok(violations)
-    }
-}
-
-#[test]
-fn nothing_acknowledged_is_lost() -> Result<(), Error> {
-    let engine = match env::var("ZKFLEET_KILL_ENGINE").as_deref() {
-        Ok("3.8.0") => Engine::Apache38,
-        Ok("3.9.4") => Engine::Apache39,
-        _ => Engine::Ours,
-    };
-    if engine.is_apache() && !apache_or_skip(engine) {
-        return Ok(());
-    }
-    let seed = number("ZKFLEET_KILL_SEED", 1);
-    let mut crash = Crash::start(engine, seed)?;
-    for round in 0..number("ZKFLEET_KILL_ROUNDS", 5) {
-        let (active, writes) = match round % 3 {
-            // Who is alone for 100 ms commits on its own thread: the crash comes after that.
-            2 => (1, 1000 + crash.workers[0].below(2000)),
-            _ => (WORKERS, 1 + crash.workers[0].below(600)),
-        };
-        crash.round(active, writes)?;
-        let violations = crash.check()?;
-        assert!(violations.is_empty(), "seed {seed}, round {round}:\n{}", violations.join("\n"));
-    }
-    crash.checker.check_order();
-    let violations = crash.checker.violations();
-    assert!(violations.is_empty(), "seed {seed}:\n{}", violations.join("\n"));
-    println!("{} writes, every acknowledged one is there once", crash.writes);
-    Ok(())
-}
-
-/// The test of the test: a server that wakes up with an older directory.
-#[test]
-fn a_server_that_forgets_is_caught() -> Result<(), Error> {
-    let mut crash = Crash::start(Engine::Ours, 1)?;
-    crash.round(WORKERS, 100)?;
-    let (data, old) = (crash.server.data_dir(), crash.server.data_dir().with_extension("old"));
-    copy(&data, &old)?;
-    assert_eq!(crash.check()?, Vec::<String>::new());
-    crash.round(WORKERS, 100)?;
-    fs::remove_dir_all(&data)?;
-    fs::rename(&old, &data)?;
-    let violations = crash.check()?;
-    assert!(violations.iter().any(|v| v.contains("is lost")), "{violations:?}");
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), to)?;
-        }
-    }
-    Ok(())
 }
