@@ -91,8 +91,8 @@ impl Snapshots {
         (!was_busy).then(|| SnapshotTurn(self.is_busy.clone()))
     }
 
-    /// The same for somebody who cannot come again: a snapshot of our own that is under way is given
-    /// up. `None` if the turn is not free within `patience`.
+    /// The same for somebody who cannot come again: a snapshot of our own that is under way is
+    /// given up. `None` if the turn is not free within `patience`.
     pub(crate) fn turn_within(&self, patience: Duration) -> Option<SnapshotTurn> {
         let deadline = Instant::now() + patience;
         self.is_unwanted.store(true, Ordering::Relaxed);
@@ -112,8 +112,8 @@ impl Snapshots {
         self.is_hurried.store(true, Ordering::Relaxed);
     }
 
-    /// Writes a snapshot of the tree as it is now. `None` if one is being written already, or if this
-    /// one was given up for another.
+    /// Writes a snapshot of the tree as it is now. `None` if one is being written already, or if
+    /// this one was given up for another.
     pub(crate) fn take(&self) -> Option<Result<(Zxid, SnapshotFile), FileError>> {
         let _turn = self.turn()?;
         let started = Instant::now();
