@@ -6,6 +6,7 @@
 //! Apache's an observer and a voter can answer one another without end).
 
 mod ballot;
+mod founding;
 mod round;
 
 pub use ballot::{Candidate, Standing};
@@ -13,6 +14,7 @@ pub use ballot::{Candidate, Standing};
 use std::collections::BTreeMap;
 
 use ballot::Heard;
+use founding::Founding;
 use round::{Round, is_established};
 use zk_proto::election::{Notification, ServerState, VERSION_WITH_CONFIG};
 use zk_proto::{Sid, Zxid};
@@ -50,6 +52,9 @@ pub enum Output {
     Dial,
     /// Install a newer configuration, durably, before anything else is carried out.
     Adopt(Ensemble),
+    /// There is an ensemble already, and this member, which is empty, has lost what it had there: it
+    /// has no vote. Nothing follows.
+    Wiped,
     /// It is over.
     Elected {
         /// What this member does now: not [`ServerState::Looking`].
@@ -81,6 +86,8 @@ pub struct Election {
     clock: i64,
     standing: Standing,
     phase: Phase,
+    /// Of an empty member: whether its ensemble is new.
+    founding: Option<Founding>,
     /// Who has no vote and was answered a moment ago: when, to what, and what it was told.
     answered: BTreeMap<Sid, (u64, Heard, Heard)>,
 }
@@ -105,12 +112,23 @@ impl Election {
     ) -> Election {
         let standing = Standing { zxid: Zxid::ZERO, epoch: 0 };
         let phase = Phase::Looking(Round::new(Candidate::NOBODY, 0, times.resend_min_ms));
-        let answered = BTreeMap::new();
-        Election { me, role, configs, accepts_configs, times, clock: 0, standing, phase, answered }
+        Election {
+            me,
+            role,
+            configs,
+            accepts_configs,
+            times,
+            clock: 0,
+            standing,
+            phase,
+            founding: None,
+            answered: BTreeMap::new(),
+        }
     }
 
     /// Begins a round: the member has no leader (any more).
     pub fn look(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
+        self.founding = None;
         self.clock += 1;
         self.standing = standing;
         let own = match self.configs.is_voter(self.me) {
@@ -133,6 +151,9 @@ impl Election {
     ) {
         if from == self.me || self.adopts(now_ms, notification, out) {
             return;
+        }
+        if self.founding.is_some() {
+            return self.heard_while_founding(now_ms, from, notification, out);
         }
         if self.is_behind(notification) && self.is_news(now_ms, from, notification) {
             self.tell(from, out);
@@ -341,6 +362,9 @@ impl Election {
     /// Ends the round if its proposal has won.
     fn judge(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let Phase::Looking(round) = &mut self.phase else { return };
+        if self.founding.is_some() {
+            return;
+        }
         let mine = Heard::proposal(round.proposal, self.clock);
         if self.configs.is_voter(self.me) {
             round.votes.insert(self.me, mine);

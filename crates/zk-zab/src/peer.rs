@@ -47,12 +47,15 @@ pub struct History {
     pub window: Vec<Zxid>,
     /// Whether something is missing, or may be: the member has no vote.
     pub is_damaged: bool,
+    /// There is nothing, neither a history nor an epoch, and nobody says that the ensemble is new: the
+    /// member votes only if all others are empty too.
+    pub is_empty: bool,
 }
 
 /// What a member wants done; each list in order, `elect` first, `turn` last.
 #[derive(Debug, Default)]
 pub struct Wants<'a> {
-    /// On the election port; never [`Elect::Elected`].
+    /// On the election port; never [`Elect::Elected`] or [`Elect::Wiped`].
     pub elect: Vec<Elect>,
     /// As a learner.
     pub learn: Vec<Learn<'a>>,
@@ -68,8 +71,9 @@ pub enum Turn {
     /// Dial the quorum port of a member that leads, as long as `initLimit` allows; then
     /// [`Peer::joined`] or [`Peer::unreachable`].
     Join(Sid),
-    /// Dial the quorum ports of all voters: only who leads speaks there. Then [`Peer::joined`] or
-    /// [`Peer::unreachable`].
+    /// Dial the quorum ports of all members: only who leads speaks there, and observers may vote by
+    /// now. It must be known after a crash that this member has no vote, before anything is written.
+    /// Then [`Peer::joined`] or [`Peer::unreachable`].
     JoinAnybody,
     /// Take learners; those that came before count.
     Reign,
@@ -151,7 +155,10 @@ impl Peer {
             zxid: self.history.last_zxid,
             epoch: i64::from(self.history.current_epoch.0),
         };
-        self.election.look(now_ms, standing, &mut wants.elect);
+        match self.history.is_empty {
+            true => self.election.look_empty(now_ms, &mut wants.elect),
+            false => self.election.look(now_ms, standing, &mut wants.elect),
+        }
         self.turn(now_ms, wants);
     }
 
@@ -403,6 +410,12 @@ impl Peer {
 
     /// Plays the part for which this member is elected.
     fn turn(&mut self, now_ms: u64, wants: &mut Wants<'_>) {
+        if wants.elect.pop_if(|last| *last == Elect::Wiped).is_some() {
+            self.history.is_damaged = true;
+            self.part = Part::Joining(Sid::NOBODY);
+            wants.turn = Some(Turn::JoinAnybody);
+            return;
+        }
         let Some(Elect::Elected { state, leader }) =
             wants.elect.pop_if(|last| matches!(last, Elect::Elected { .. }))
         else {

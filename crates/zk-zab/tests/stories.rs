@@ -45,6 +45,9 @@ impl Story {
                 let configs = Configs::new(ensemble(rest));
                 *self.member(number(sid)).configs_mut() = configs;
             }
+            ["look", "empty", sid] => {
+                self.act(number(sid), |member, now_ms, out| member.look_empty(now_ms, out));
+            }
             ["look", sid, zxid, epoch] => {
                 let zxid = Zxid(i64::from_str_radix(zxid.trim_start_matches("0x"), 16).unwrap());
                 let standing = Standing { zxid, epoch: value(epoch, "epoch") };
@@ -116,6 +119,7 @@ impl Story {
                 Output::Adopt(config) => {
                     writeln!(self.told, "  {sid} adopts version {:x}", config.version).unwrap();
                 }
+                Output::Wiped => writeln!(self.told, "  {sid} has lost what it had").unwrap(),
                 Output::Elected { state, leader } => {
                     writeln!(self.told, "  {sid} is {} under {leader}", name(state)).unwrap();
                 }

@@ -74,6 +74,10 @@ impl Disk {
         Disk { configs, ..Disk::default() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.log.is_empty() && self.accepted.0 == 0 && self.current.0 == 0
+    }
+
     pub fn last(&self) -> Zxid {
         self.log.last().map_or(Zxid::ZERO, |txn| txn.zxid)
     }

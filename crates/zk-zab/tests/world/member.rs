@@ -155,7 +155,6 @@ impl Member {
         // Configurations are in other files.
         let configs = std::mem::take(&mut self.disk.configs);
         self.disk = Disk::new(configs);
-        self.disk.is_damaged = true;
     }
 
     /// Looks for a leader; whatever is on its way to the disk gets there first.
@@ -170,6 +169,7 @@ impl Member {
             // A short window, so that the log is looked at too.
             window: self.disk.log.iter().rev().take(4).rev().map(|txn| txn.zxid).collect(),
             is_damaged: self.disk.is_damaged,
+            is_empty: self.disk.is_empty(),
         };
         self.with(now_ms, |peer, wants| peer.look(now_ms, history, wants))
     }
@@ -192,7 +192,7 @@ impl Member {
                 }
                 Elect::Dial => effects.push(Effect::Probe),
                 Elect::Adopt(config) => self.disk.configs.committed = config,
-                Elect::Elected { .. } => {}
+                Elect::Elected { .. } | Elect::Wiped => {}
             }
         }
         // It leads from now on, and its first wishes are those of a leader.
@@ -231,6 +231,8 @@ impl Member {
                 vec![Effect::Join(leader)]
             }
             Turn::JoinAnybody => {
+                // Before it writes anything that would look like a part in the ensemble.
+                self.disk.is_damaged = true;
                 self.part = join(self.other(0));
                 vec![Effect::Join(self.other(0))]
             }
@@ -248,10 +250,10 @@ impl Member {
         }
     }
 
-    /// The n-th of the other voters.
+    /// The n-th of the other members.
     fn other(&self, n: u32) -> Sid {
-        let others: Vec<_> =
-            self.disk.configs.voters().into_iter().filter(|sid| *sid != self.sid).collect();
+        let members = self.disk.configs.all().flat_map(|config| config.members.keys().copied());
+        let others: Vec<_> = members.filter(|sid| *sid != self.sid).collect();
         others.get(n as usize % others.len().max(1)).copied().unwrap_or(self.sid)
     }
 

@@ -3,7 +3,7 @@
 mod disk;
 mod member;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use disk::Txn;
 use member::{Effect, Member};
@@ -50,7 +50,7 @@ pub struct World {
     pub crashes: u64,
     pub mended: u64,
     /// Committed reconfigurations.
-    pub configs_made: std::collections::BTreeSet<Zxid>,
+    pub configs_made: BTreeSet<Zxid>,
     /// What was committed when members were wiped.
     wiped: BTreeMap<Sid, BTreeMap<Zxid, u64>>,
     tells: bool,
@@ -279,13 +279,19 @@ impl World {
         }
     }
 
-    /// Whether every configuration that counts has a quorum without one. During a reconfiguration a
-    /// member that is to vote may still be an observer, who cannot be counted upon.
+    /// Whether every configuration that counts has a quorum without one, of members that have a vote.
+    /// During a reconfiguration a member that is to vote may still be an observer, who cannot be
+    /// counted upon.
     fn can_spare(&self, sid: Sid) -> bool {
+        let votes = |(other, member): &(&Sid, &Member)| {
+            **other != sid && !member.disk.is_damaged && !member.disk.is_empty()
+        };
+        let left: BTreeSet<Sid> =
+            self.members.iter().filter(votes).map(|(other, _)| *other).collect();
         let is_quiet = self.members.values().all(|member| member.disk.configs.proposed.is_none());
         let configs = self.members.values().map(|member| &member.disk.configs.committed);
         let mut configs = configs.filter(|config| config.is_voter(sid));
-        is_quiet && configs.all(|config| config.voters().count() > 2)
+        is_quiet && configs.all(|config| config.has_quorum(&left))
     }
 
     /// What is under way between two members is lost, and their connection closed.
