@@ -35,13 +35,18 @@ pub fn is_incomplete(disk: &dyn Disk, dirs: &DataDirs) -> Result<bool, FileError
     }
 }
 
+/// Notes, durably, that the history must not be built upon.
+pub fn note_incomplete(disk: &dyn Disk, dirs: &DataDirs) -> Result<(), FileError> {
+    let dir = dirs.snapshots();
+    let temporary = format!("{INCOMPLETE}.tmp");
+    replace_file(disk, &dir, INCOMPLETE, &temporary, TEXT).doing("write", &dir.join(INCOMPLETE))
+}
+
 /// Throws the history away, durably, after it is noted that there is none. No writer may be open.
 /// To be called again after an error or a crash.
 pub fn discard_history(disk: &dyn Disk, dirs: &DataDirs) -> Result<(), FileError> {
     let (logs, snapshots) = (dirs.logs(), dirs.snapshots());
-    let temporary = format!("{INCOMPLETE}.tmp");
-    replace_file(disk, &snapshots, INCOMPLETE, &temporary, TEXT)
-        .doing("write", &snapshots.join(INCOMPLETE))?;
+    note_incomplete(disk, dirs)?;
     // Nothing is missed any more, and nothing marked.
     let nothing = Manifest::default();
     nothing.store(disk, &logs, LOGS).doing("replace", &logs.join(LOGS))?;

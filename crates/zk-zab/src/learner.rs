@@ -58,8 +58,8 @@ pub enum Output<'a> {
     /// Take the snapshot of this zxid that follows on the connection, beside what the disk holds;
     /// then [`Learner::installed`]. No packet is given to the learner before that.
     Install(Zxid),
-    /// Make the snapshot that was taken the only history on the disk, durably; then
-    /// [`Learner::settled`].
+    /// Make the snapshot that was taken the only history on the disk, durably, or nothing, if there
+    /// was none; then [`Learner::settled`].
     Settle,
     /// Append a txn to the log; [`Learner::logged`] when it is on disk.
     Append {

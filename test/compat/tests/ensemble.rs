@@ -1,6 +1,9 @@
 //! Three members, of ours and of Apache's in all mixtures: writes through each of them, members
 //! that are killed, come back, are wiped; sessions that move. In the end all have the same tree.
 
+use std::time::Duration;
+use std::{fs, thread};
+
 use zk_proto::Stat;
 use zk_proto::request::CreateMode;
 use zk_testkit::{Client, Engine, Ensemble, Error, apache_or_skip};
@@ -112,6 +115,80 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
         let complaints = ensemble.member(sid)?.complaints();
         assert!(complaints.is_empty(), "server {sid}: {complaints:?}");
     }
+    Ok(())
+}
+
+/// Case L of RELIABILITY 2.2: one length in the log of a member is damaged. Apache's takes the rest
+/// for nothing, and may lead with it.
+#[test]
+fn a_damaged_member_has_no_vote_until_it_is_mended() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
+    write(&ensemble, 1, "before", 20)?;
+    assert_equal(&ensemble, "before")?;
+    let leader = ensemble.leader()?;
+    let damaged = other_than(&ensemble, leader)[0];
+    ensemble.member(damaged)?.kill()?;
+    let logs = ensemble.member(damaged)?.data_dir().join("version-2");
+    let log = logs.join("log.100000001");
+    let mut bytes = fs::read(&log)?;
+    // The first record's length, behind the header and its checksum.
+    bytes[16 + 8..16 + 12].copy_from_slice(&[0; 4]);
+    fs::write(&log, bytes)?;
+    // Without the others it leads nobody and serves nobody, and keeps what it has.
+    for sid in other_than(&ensemble, damaged) {
+        ensemble.member(sid)?.kill()?;
+    }
+    ensemble.member(damaged)?.launch()?;
+    let third = other_than(&ensemble, leader)[1];
+    ensemble.member(third)?.launch()?;
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!((ensemble.mode(damaged), ensemble.mode(third)), (None, None));
+    assert!(fs::exists(&log)?);
+    // With a quorum beside it, it takes their history.
+    ensemble.restart(&[leader])?;
+    ensemble.member(damaged)?.wait_until_up()?;
+    write(&ensemble, damaged, "after", 3)?;
+    assert_equal(&ensemble, "after")?;
+    let tail = ensemble.member(damaged)?.log_tail(100);
+    assert!(tail.contains("it has no vote until"), "{tail}");
+    // It votes again: with it alone the ensemble works.
+    ensemble.member(leader)?.kill()?;
+    write(&ensemble, damaged, "voting", 3)
+}
+
+/// Two that were wiped would be a quorum, and the third would throw its history away.
+#[test]
+fn wiped_members_do_not_outvote_who_has_the_history() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
+    write(&ensemble, 1, "kept", 20)?;
+    let before = tree(&ensemble, 3)?;
+    for sid in [1, 2, 3] {
+        ensemble.member(sid)?.kill()?;
+    }
+    for sid in [1, 2] {
+        ensemble.wipe(sid)?;
+        ensemble.member(sid)?.launch()?;
+    }
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!((ensemble.mode(1), ensemble.mode(2)), (None, None));
+    ensemble.member(3)?.launch()?;
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!([1, 2, 3].map(|sid| ensemble.mode(sid)), [None, None, None]);
+    // Its directory in the place of one of the others: a quorum has the history again.
+    for sid in [1, 3] {
+        ensemble.member(sid)?.kill()?;
+    }
+    let [from, to] = [ensemble.member(3)?.data_dir(), ensemble.member(1)?.data_dir()];
+    ensemble.wipe(1)?;
+    fs::create_dir(to.join("version-2"))?;
+    for entry in fs::read_dir(from.join("version-2"))? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join("version-2").join(entry.file_name()))?;
+    }
+    ensemble.restart(&[1, 3])?;
+    ensemble.member(2)?.wait_until_up()?;
+    let seen = |tree: Vec<Seen>| tree.into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
+    assert_eq!(seen(tree(&ensemble, 2)?), seen(before));
     Ok(())
 }
 

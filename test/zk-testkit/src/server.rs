@@ -86,6 +86,12 @@ impl Server {
     }
 
     fn run(&mut self) -> Result<(), Error> {
+        self.launch()?;
+        self.wait_until_up()
+    }
+
+    /// Starts the process, and does not wait for it: a member of an ensemble may never serve.
+    pub fn launch(&mut self) -> Result<(), Error> {
         let cfg = self.write_config()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut command = self.config.engine.command(&cfg, &self.config.properties)?;
@@ -95,7 +101,7 @@ impl Server {
             engine: self.config.engine,
             why: format!("{}: {e}", command.get_program().display()),
         })?);
-        self.wait_until_up()
+        Ok(())
     }
 
     fn write_config(&self) -> Result<PathBuf, Error> {
@@ -119,7 +125,8 @@ impl Server {
         Ok(path)
     }
 
-    fn wait_until_up(&mut self) -> Result<(), Error> {
+    /// Waits until it serves.
+    pub fn wait_until_up(&mut self) -> Result<(), Error> {
         let addr = self.addr();
         let started = Instant::now();
         loop {

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use zk_proto::Zxid;
 use zk_proto::quorum::{FromLearner, Touched};
+use zk_proto::{Epoch, Zxid};
 use zk_store::data_dir::EpochFile;
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
 use super::driver::Driver;
 use super::state::Chore;
-use crate::storage::HistoryError;
+use crate::storage::{HistoryError, Loading};
 
 /// A snapshot of our own is given up within the time of a piece.
 const TURN_PATIENCE: Duration = Duration::from_millis(500);
@@ -44,6 +44,7 @@ impl Driver {
         match chore {
             Chore::WriteAccepted(epoch) => {
                 self.history.set_epoch(EpochFile::Accepted, epoch)?;
+                self.history.note_founded()?;
                 self.at_rest(|peer, now_ms, wants| peer.accepted_written(now_ms, epoch, wants));
             }
             Chore::WriteCurrent(epoch) => {
@@ -58,11 +59,11 @@ impl Driver {
             }
             Chore::Settle => {
                 let staged = self.quorum.lock().state.staged.take();
-                if let Some(loading) = staged {
-                    self.history.replace(loading)?;
-                    self.forget_window();
-                    drop(self.quorum.act(|peer, _, wants| peer.settled(wants)));
-                }
+                // Of a leader that has nothing, who has no vote gets nothing.
+                let empty = || Loading::new(self.history.tree_options());
+                self.history.replace(staged.unwrap_or_else(empty), !self.is_damaged())?;
+                self.forget_window();
+                drop(self.quorum.act(|peer, _, wants| peer.settled(wants)));
             }
             Chore::Serve => {
                 if self.quorum.part().2 {
@@ -134,7 +135,15 @@ impl Driver {
                 tracing::info!("server {leader} leads");
                 self.join(Some(leader));
             }
-            Turn::JoinAnybody => self.join(None),
+            Turn::JoinAnybody => {
+                tracing::warn!(
+                    "this member has no history, or not all of it: it has no vote until it has taken \
+                     that of a leader"
+                );
+                self.history.note_damaged()?;
+                self.damaged(true);
+                self.join(None);
+            }
             Turn::Reign => {
                 tracing::info!("this member is elected");
                 self.admit_waiting();
@@ -171,7 +180,8 @@ impl Driver {
             held.state.committed = last;
         }
         if let Rest::Mended(_) = why {
-            self.mended();
+            self.history.note_whole()?;
+            self.damaged(false);
         }
         self.look_again();
         Ok(())
@@ -187,6 +197,8 @@ impl Driver {
             _ => Vec::new(),
         };
         let is_damaged = self.is_damaged();
-        Ok(History { accepted_epoch, current_epoch, last_zxid: last, window, is_damaged })
+        let has_nothing = (last, accepted_epoch, current_epoch) == (Zxid::ZERO, Epoch(0), Epoch(0));
+        let is_empty = has_nothing && !self.history.is_initial();
+        Ok(History { accepted_epoch, current_epoch, last_zxid: last, window, is_damaged, is_empty })
     }
 }

@@ -115,8 +115,8 @@ impl Driver {
         self.is_damaged.load(Ordering::Relaxed)
     }
 
-    pub(super) fn mended(&self) {
-        self.is_damaged.store(false, Ordering::Relaxed);
+    pub(super) fn damaged(&self, is_damaged: bool) {
+        self.is_damaged.store(is_damaged, Ordering::Relaxed);
     }
 
     pub(super) fn serves(&self, serves: bool) {

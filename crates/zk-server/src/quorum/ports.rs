@@ -129,7 +129,8 @@ impl Driver {
             let held = self.quorum.lock();
             let configs = held.state.peer.configs();
             let me = held.state.peer.sid();
-            let others: Vec<Sid> = configs.voters().into_iter().filter(|sid| *sid != me).collect();
+            let members = configs.all().flat_map(|config| config.members.keys().copied());
+            let others: Vec<Sid> = members.filter(|sid| *sid != me).collect();
             let anybody = others.get(turn % others.len().max(1)).copied();
             let Some(sid) = leader.or(anybody) else { return };
             let member = configs.committed.members.get(&sid);

@@ -258,7 +258,7 @@ impl Held<'_> {
             Elect::Send { to, notification } => port.send(to, &notification),
             Elect::Dial => port.dial(self.state.peer.configs().voters()),
             // Only with reconfigurations.
-            Elect::Adopt(_) | Elect::Elected { .. } => {}
+            Elect::Adopt(_) | Elect::Elected { .. } | Elect::Wiped => {}
         }
     }
 

@@ -2,19 +2,23 @@
 
 use super::{Loading, Snapshots};
 use crate::engine::Engine;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use zk_core::LearnError;
 use zk_proto::{Epoch, SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, EpochError, EpochFile};
-use zk_store::disk::Disk;
+use zk_store::disk::{Access, Disk};
 use zk_store::group_commit::{AppendError, GroupCommit, ReopenError};
-use zk_store::incomplete::{discard_history, history_is_whole};
+use zk_store::incomplete::{discard_history, history_is_whole, note_incomplete};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::manifest::Manifest;
 use zk_store::recover::{RecoverError, RecoverOptions, recover};
 use zk_store::truncate::{TruncateError, truncate};
 use zk_tree::TreeOptions;
+
+/// What `zkServer-initialize.sh` makes.
+const INITIALIZE: &str = "initialize";
 
 /// Why a member cannot go on with its history.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,33 @@ impl HistoryFiles {
         Ok((accepted, current))
     }
 
+    /// Whether somebody who knows says that the ensemble is new: Apache's file `initialize` in the
+    /// data directory.
+    pub(crate) fn is_initial(&self) -> bool {
+        self.disk.open(&self.dirs.data().join(INITIALIZE), Access::Read).is_ok()
+    }
+
+    /// It is new no more.
+    pub(crate) fn note_founded(&self) -> Result<(), HistoryError> {
+        let path = self.dirs.data().join(INITIALIZE);
+        match self.disk.remove(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(FileError { action: "remove", path, source }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// This member has no vote, also after a crash, until its history is whole.
+    pub(crate) fn note_damaged(&self) -> Result<(), HistoryError> {
+        Ok(note_incomplete(&*self.disk, &self.dirs)?)
+    }
+
+    /// The history is that of a working ensemble.
+    pub(crate) fn note_whole(&self) -> Result<(), HistoryError> {
+        Ok(history_is_whole(&*self.disk, &self.dirs)?)
+    }
+
     pub(crate) fn set_epoch(&self, file: EpochFile, epoch: Epoch) -> Result<(), HistoryError> {
         Ok(self.dirs.set_epoch(&*self.disk, file, epoch)?)
     }
@@ -122,19 +153,19 @@ impl HistoryFiles {
         Ok(is_cut.then_some(last))
     }
 
-    /// Puts a leader's snapshot in the place of the whole history.
-    pub(crate) fn replace(&self, mut loading: Loading) -> Result<(), HistoryError> {
+    /// Puts a leader's snapshot in the place of the whole history. A member that has no vote gets it
+    /// when the leader is known to lead.
+    pub(crate) fn replace(&self, mut loading: Loading, has_vote: bool) -> Result<(), HistoryError> {
         self.flush()?;
         let sessions: Vec<(SessionId, i32)> = loading.sessions.into_iter().collect();
         self.log()?.reopen(|| -> Result<LogWriter, HistoryError> {
             discard_history(&*self.disk, &self.dirs)?;
             self.snapshots.put(&mut loading.tree, &sessions)?;
-            history_is_whole(&*self.disk, &self.dirs)?;
             let (disk, logs) = (self.disk.clone(), self.dirs.logs());
             let last = loading.tree.last_zxid();
             Ok(LogWriter::new(disk, logs, self.log_options, last, Manifest::default())?)
         })?;
         self.engine.replace_learning(loading.tree, sessions);
-        Ok(())
+        if has_vote { self.note_whole() } else { Ok(()) }
     }
 }

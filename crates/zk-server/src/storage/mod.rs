@@ -29,6 +29,7 @@ use zk_store::disk::Disk;
 use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit, Loan};
 use zk_store::incomplete;
 use zk_store::log::{LogError, LogOptions, LogWriter};
+use zk_store::manifest::Manifest;
 use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
 use zk_store::session_rule;
 use zk_store::snapshot::SnapshotOptions;
@@ -142,6 +143,20 @@ fn reserve_bytes(settings: &StorageSettings) -> u64 {
     (queue + LOG_OVERHEAD_BYTES).next_multiple_of(1 << 20).min(MAX_RESERVE_BYTES)
 }
 
+/// Tells what was odd; whether a loss was let pass.
+fn tell_notes(notes: &[Note]) -> bool {
+    let mut has_loss = false;
+    for note in notes {
+        if matches!(note, Note::Overridden(_)) {
+            has_loss = true;
+            tracing::error!("{note}");
+        } else {
+            tracing::warn!("{note}");
+        }
+    }
+    has_loss
+}
+
 fn tell_recovered(
     found: &zk_store::recover::Recovered,
     loading: &Loading,
@@ -161,20 +176,35 @@ fn tell_recovered(
     );
 }
 
-/// Throws away what is left of a history that was being replaced; whether there was such a one.
-fn discard_incomplete(
+/// What recovery gives to a member of an ensemble whose history is damaged: nothing. The files stay
+/// until a leader's snapshot is there to take their place: they may be the last ones.
+struct Damaged;
+
+/// Recovers what is in the directories; a member of an ensemble may go on without (rule R5).
+fn recover_or_join(
     disk: &dyn Disk,
     dirs: &DataDirs,
-    config: &ServerConfig,
-) -> Result<bool, StorageError> {
-    if !incomplete::is_incomplete(disk, dirs)? {
-        return Ok(false);
-    }
-    if !config.quorum.is_ensemble() {
+    options: &RecoverOptions,
+    is_ensemble: bool,
+    loading: &mut Loading,
+) -> Result<Result<zk_store::recover::Recovered, Damaged>, StorageError> {
+    let is_incomplete = incomplete::is_incomplete(disk, dirs)?;
+    if is_incomplete && !is_ensemble {
         return Err(StorageError::Incomplete(dirs.snapshots()));
     }
-    incomplete::discard_history(disk, dirs)?;
-    Ok(true)
+    if is_incomplete {
+        return Ok(Err(Damaged));
+    }
+    match recover(disk, dirs, options, loading) {
+        Ok(found) => Ok(Ok(found)),
+        Err(RecoverError::File(error)) => Err(error.into()),
+        Err(error) if is_ensemble => {
+            tracing::error!("{error}");
+            incomplete::note_incomplete(disk, dirs)?;
+            Ok(Err(Damaged))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn log_options(settings: &StorageSettings) -> LogOptions {
@@ -212,40 +242,38 @@ impl Storage {
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
-        let is_incomplete = discard_incomplete(&*disk, &dirs, config)?;
         let mut options = RecoverOptions::default();
         options.overrides.trust_empty = settings.trust_empty_snapshot;
         accept.iter().for_each(|accept| options.overrides.accept(*accept));
+        let is_ensemble = config.quorum.is_ensemble();
         let mut loading = Loading::new(tree);
-        let found = recover(&*disk, &dirs, &options, &mut loading)?;
-        let mut has_loss = false;
-        for note in &found.notes {
-            if matches!(note, Note::Overridden(_)) {
-                has_loss = true;
-                tracing::error!("{note}");
-            } else {
-                tracing::warn!("{note}");
+        let found = recover_or_join(&*disk, &dirs, &options, is_ensemble, &mut loading)?;
+        let (last, manifest, needs_snapshot, txns, is_damaged) = match found {
+            Ok(found) => {
+                let has_loss = tell_notes(&found.notes);
+                if !has_loss && !accept.is_empty() {
+                    return Err(StorageError::NothingToAccept);
+                }
+                let manifest = found.settle(&*disk, &dirs)?;
+                tell_recovered(&found, &loading, started.elapsed(), metrics);
+                let needs_snapshot = found.is_new || has_loss;
+                if has_loss && is_ensemble {
+                    incomplete::note_incomplete(&*disk, &dirs)?;
+                }
+                (found.last, manifest, needs_snapshot, found.txns, has_loss && is_ensemble)
             }
-        }
-        if !has_loss && !accept.is_empty() {
-            return Err(StorageError::NothingToAccept);
-        }
-        let manifest = found.settle(&*disk, &dirs)?;
+            Err(Damaged) => {
+                loading = Loading::new(tree);
+                (Zxid::ZERO, Manifest::default(), false, 0, true)
+            }
+        };
         let log = log_options(&settings);
-        let writer = LogWriter::new(disk.clone(), dirs.logs(), log, found.last, manifest)?;
-        tell_recovered(&found, &loading, started.elapsed(), metrics);
+        let writer = LogWriter::new(disk.clone(), dirs.logs(), log, last, manifest)?;
         loading.adopt_orphans();
         let tree_options = tree;
         let Loading { tree, sessions, .. } = loading;
-        let recovered = Recovered {
-            tree,
-            sessions: sessions.into_iter().collect(),
-            log: RecoveredLog {
-                writer,
-                needs_snapshot: !is_incomplete && (found.is_new || has_loss),
-                txns: found.txns,
-            },
-        };
+        let log = RecoveredLog { writer, needs_snapshot, txns };
+        let recovered = Recovered { tree, sessions: sessions.into_iter().collect(), log };
         let storage = Storage {
             disk,
             dirs,
@@ -253,7 +281,7 @@ impl Storage {
             settings,
             tree_options,
             log: Arc::default(),
-            is_damaged: is_incomplete || has_loss,
+            is_damaged,
             chores: None,
             engine: None,
         };

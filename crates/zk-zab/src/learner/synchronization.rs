@@ -5,7 +5,7 @@
 //! UPTODATE, and a later leader may cut it off again.
 
 use zk_proto::quorum::{FromLeader, FromLearner};
-use zk_proto::{Text, Zxid};
+use zk_proto::{Sid, Text, Zxid};
 
 use super::{Held, Learner, Leave, Output, Phase};
 use crate::Ensemble;
@@ -17,7 +17,11 @@ impl Learner {
         out: &mut Vec<Output<'a>>,
     ) -> Result<(), Leave> {
         match packet {
-            FromLeader::Diff(_) => self.phase = Phase::Synchronizing { is_installed: false },
+            FromLeader::Diff(_) => {
+                // Who has no vote has come with nothing, whatever is on its disk.
+                let is_installed = self.arrival.sid == Sid::NOBODY;
+                self.phase = Phase::Synchronizing { is_installed };
+            }
             FromLeader::Trunc(zxid) => {
                 self.phase = Phase::Truncating;
                 out.push(Output::Truncate(zxid));

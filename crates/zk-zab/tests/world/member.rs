@@ -470,7 +470,8 @@ impl Member {
                 Learn::WriteCurrent(epoch) => self.disk.begin(Io::Current(epoch)),
                 Learn::Truncate(zxid) => self.disk.begin(Io::Truncate(zxid)),
                 Learn::Settle => {
-                    let staged = following.staged.take().unwrap();
+                    let staged = following.staged.take().unwrap_or_default();
+                    following.log = staged.clone();
                     self.disk.begin(Io::Settle(staged));
                 }
                 Learn::Append { txn, .. } => {
