@@ -31,6 +31,7 @@ mod sealed_text;
 pub mod session_rule;
 pub mod sim;
 pub mod snapshot;
+pub mod tail;
 #[cfg(test)]
 mod testing;
 pub mod truncate;

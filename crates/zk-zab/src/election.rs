@@ -52,8 +52,8 @@ pub enum Output {
     Dial,
     /// Install a newer configuration, durably, before anything else is carried out.
     Adopt(Ensemble),
-    /// There is an ensemble already, and this member, which is empty, has lost what it had there: it
-    /// has no vote. Nothing follows.
+    /// There is an ensemble already, and this member, which is empty, has lost what it had there:
+    /// it has no vote. Nothing follows.
     Wiped,
     /// It is over.
     Elected {

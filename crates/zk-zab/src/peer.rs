@@ -47,8 +47,8 @@ pub struct History {
     pub window: Vec<Zxid>,
     /// Whether something is missing, or may be: the member has no vote.
     pub is_damaged: bool,
-    /// There is nothing, neither a history nor an epoch, and nobody says that the ensemble is new: the
-    /// member votes only if all others are empty too.
+    /// There is nothing, neither a history nor an epoch, and nobody says that the ensemble is new:
+    /// the member votes only if all others are empty too.
     pub is_empty: bool,
 }
 
@@ -72,8 +72,8 @@ pub enum Turn {
     /// [`Peer::joined`] or [`Peer::unreachable`].
     Join(Sid),
     /// Dial the quorum ports of all members: only who leads speaks there, and observers may vote by
-    /// now. It must be known after a crash that this member has no vote, before anything is written.
-    /// Then [`Peer::joined`] or [`Peer::unreachable`].
+    /// now. It must be known after a crash that this member has no vote, before anything is
+    /// written. Then [`Peer::joined`] or [`Peer::unreachable`].
     JoinAnybody,
     /// Take learners; those that came before count.
     Reign,

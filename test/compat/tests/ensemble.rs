@@ -6,7 +6,7 @@ use std::{fs, thread};
 
 use zk_proto::Stat;
 use zk_proto::request::CreateMode;
-use zk_testkit::{Client, Engine, Ensemble, Error, apache_or_skip};
+use zk_testkit::{Engine, Ensemble, Error, apache_or_skip};
 
 /// A session that outlives whatever happens here.
 const SESSION_MS: i32 = 15_000;
@@ -47,6 +47,8 @@ fn assert_equal(ensemble: &Ensemble, what: &str) -> Result<usize, Error> {
 
 /// Writes some znodes through a member.
 fn write(ensemble: &Ensemble, sid: i64, name: &str, count: usize) -> Result<(), Error> {
+    // Shown if the test fails.
+    println!("{name}, by server {sid}");
     let mut client = ensemble.connect(sid, SESSION_MS)?;
     for n in 0..count {
         client.create(&format!("/{name}-{n}"), name.as_bytes(), CreateMode::Persistent)?;
@@ -76,7 +78,7 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
     for sid in [2, 3, 1] {
         let session = client.session().clone();
         let seen = client.sync()?;
-        client = Client::resume(ensemble.addr(sid)?, &session, seen)?;
+        client = ensemble.resume(sid, &session, seen)?;
         let (_, stat) = client.get_data("/moving")?;
         assert_eq!(stat.ephemeral_owner, session.session_id.0, "at server {sid}");
         client.set_data("/moving", format!("{sid}").as_bytes(), -1)?;
@@ -103,6 +105,8 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
         let leader = ensemble.leader()?;
         write(&ensemble, leader, &format!("last-{round}"), 10)?;
         ensemble.member(leader)?.kill()?;
+        // Before that, a follower may not have noticed yet.
+        ensemble.leader()?;
         let others = other_than(&ensemble, leader);
         write(&ensemble, others[0], &format!("without-{round}"), 10)?;
         ensemble.member(leader)?.restart()?;
@@ -153,7 +157,24 @@ fn a_damaged_member_has_no_vote_until_it_is_mended() -> Result<(), Error> {
     assert!(tail.contains("it has no vote until"), "{tail}");
     // It votes again: with it alone the ensemble works.
     ensemble.member(leader)?.kill()?;
+    ensemble.leader()?;
     write(&ensemble, damaged, "voting", 3)
+}
+
+/// More than is in memory: the leader finds it in its log, and sends no snapshot.
+#[test]
+fn who_was_away_for_long_gets_what_the_log_has() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
+    let leader = ensemble.leader()?;
+    let away = other_than(&ensemble, leader)[0];
+    write(&ensemble, away, "before", 10)?;
+    ensemble.member(away)?.kill()?;
+    write(&ensemble, leader, "meanwhile", 800)?;
+    ensemble.member(away)?.restart()?;
+    assert_equal(&ensemble, "after")?;
+    let told = ensemble.member(leader)?.log_tail(100);
+    assert!(!told.contains("the snapshot of"), "{told}");
+    Ok(())
 }
 
 /// Two that were wiped would be a quorum, and the third would throw its history away.

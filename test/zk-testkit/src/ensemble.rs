@@ -6,12 +6,28 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use zk_proto::Zxid;
+use zk_proto::connect::ConnectResponse;
+
 use crate::{Client, Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word, free_port};
 
 /// Members by their sids, which begin at 1.
 #[derive(Debug)]
 pub struct Ensemble {
     members: BTreeMap<i64, Server>,
+}
+
+/// A member closes connections that it cannot serve yet.
+fn patiently(mut connect: impl FnMut() -> Result<Client, Error>) -> Result<Client, Error> {
+    let started = Instant::now();
+    loop {
+        match connect() {
+            Err(Error::Closed | Error::Io(_)) if started.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 impl Ensemble {
@@ -73,13 +89,15 @@ impl Ensemble {
 
     /// A session at a member, as soon as that has a leader.
     pub fn connect(&self, sid: i64, timeout_ms: i32) -> Result<Client, Error> {
-        let started = Instant::now();
-        loop {
-            match Client::connect(self.addr(sid)?, timeout_ms) {
-                Err(_) if started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
-                result => return result,
-            }
-        }
+        let addr = self.addr(sid)?;
+        patiently(|| Client::connect(addr, timeout_ms))
+    }
+
+    /// Goes on with a session at a member, as soon as that has a leader and everything that the
+    /// client has seen.
+    pub fn resume(&self, sid: i64, session: &ConnectResponse, seen: Zxid) -> Result<Client, Error> {
+        let addr = self.addr(sid)?;
+        patiently(|| Client::resume(addr, session, seen))
     }
 
     /// What a member says that it is: `leader`, `follower`, or nothing while it serves nobody.

@@ -2,15 +2,18 @@
 //! the quorum's sockets, one after the other, before anything else is heard.
 
 use std::sync::Arc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use zk_proto::quorum::{FromLearner, Touched};
 use zk_proto::{Epoch, Zxid};
 use zk_store::data_dir::EpochFile;
+use zk_store::tail::Encoded;
+use zk_zab::leader::LinkId;
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
 use super::driver::Driver;
-use super::state::Chore;
+use super::state::{Chore, Entry};
 use crate::storage::{HistoryError, Loading};
 
 /// A snapshot of our own is given up within the time of a piece.
@@ -83,12 +86,44 @@ impl Driver {
                     link.send(|out| packet.put(out));
                 }
             }
-            // Answered with a snapshot.
-            Chore::LookUp(link, _) => {
-                self.at_rest(|peer, _, wants| peer.looked_up(link, false, wants));
+            Chore::LookUp(link, zxid) => self.look_up(link, zxid),
+            Chore::LookedUp(link, tail) => {
+                let is_there = self.joins_window(tail.as_deref());
+                self.quorum.lock().state.tail = tail.unwrap_or_default();
+                self.at_rest(|peer, _, wants| peer.looked_up(link, is_there, wants));
+                self.quorum.lock().state.tail.clear();
             }
         }
         Ok(())
+    }
+
+    /// Looks into the log for what a learner misses, on a thread of its own.
+    fn look_up(self: &Arc<Driver>, link: LinkId, after: Zxid) {
+        let driver = self.clone();
+        let upto = self.quorum.lock().state.committed;
+        let body = move || {
+            let tail = driver.history.tail(after, upto);
+            let entries = |tail: Vec<Encoded>| {
+                tail.into_iter().map(|(zxid, txn)| (zxid, txn.into())).collect()
+            };
+            driver.quorum.lock().chore(Chore::LookedUp(link, tail.map(entries)));
+            driver.quorum.news.notify_one();
+        };
+        if let Err(error) = Builder::new().name("zk-tail".into()).spawn(body) {
+            tracing::error!("cannot start a thread for a learner: {error}");
+            self.quorum.lock().chore(Chore::LookedUp(link, None));
+        }
+    }
+
+    /// Whether nothing is missing between what was found in the log and the window: more may have
+    /// been committed meanwhile.
+    fn joins_window(&self, tail: Option<&[Entry]>) -> bool {
+        let Some((last, _)) = tail.and_then(<[Entry]>::last) else { return false };
+        let held = self.quorum.lock();
+        match held.state.window.iter().map(|(zxid, _)| *zxid).find(|zxid| zxid > last) {
+            Some(next) => next == last.next() || next.epoch() > last.epoch() && next.counter() == 1,
+            None => *last == held.state.committed,
+        }
     }
 
     /// Lets the machine do something that may begin the synchronisation of a learner: everything

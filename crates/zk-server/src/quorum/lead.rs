@@ -71,16 +71,20 @@ impl Held<'_> {
 
     fn synchronize(&mut self, link: LinkId, plan: Plan) {
         match plan {
-            Plan::Window(after) => {
+            Plan::Window(after) | Plan::Log(after) => {
                 self.send(link, &FromLeader::Diff(self.state.committed));
-                for (zxid, txn) in self.state.window.iter().filter(|(zxid, _)| *zxid > after) {
-                    self.send(link, &FromLeader::Proposal { zxid: *zxid, txn });
-                    self.send(link, &FromLeader::Commit(*zxid));
+                let tail = std::mem::take(&mut self.state.tail);
+                let mut last = after;
+                for (zxid, txn) in tail.iter().chain(&self.state.window) {
+                    // They overlap.
+                    if *zxid > last {
+                        last = *zxid;
+                        self.send(link, &FromLeader::Proposal { zxid: *zxid, txn });
+                        self.send(link, &FromLeader::Commit(*zxid));
+                    }
                 }
             }
             Plan::Trunc(zxid) => self.send(link, &FromLeader::Trunc(zxid)),
-            // What only the log has is not asked for: see `Chore::LookUp`.
-            Plan::Log(_) => {}
             Plan::Snap => {
                 let zxid = self.state.committed;
                 self.send(link, &FromLeader::Snap(zxid));

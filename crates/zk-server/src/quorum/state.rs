@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) turn: Option<Turn>,
     /// The snapshot that a leader sent, before it is the history.
     pub(super) staged: Option<Loading>,
+    /// What the log has for a learner, while it is told so.
+    pub(super) tail: Vec<Entry>,
     /// Learners that wait until the tree can be sent again.
     pub(super) promises: VecDeque<Promise>,
     /// Snapshots that learners are to get: to be begun before anything else is committed.
@@ -80,6 +82,8 @@ pub(super) enum Chore {
     Lead(Epoch),
     AnswerPing(Zxid),
     LookUp(LinkId, Zxid),
+    /// What was found in the log; nothing, if not everything is there.
+    LookedUp(LinkId, Option<Vec<Entry>>),
 }
 
 /// What needs the pipeline, in order.
@@ -123,6 +127,7 @@ impl Quorum {
             chores: VecDeque::new(),
             turn: None,
             staged: None,
+            tail: Vec::new(),
             promises: VecDeque::new(),
             outgoing: Vec::new(),
         };

@@ -14,8 +14,12 @@ use zk_store::incomplete::{discard_history, history_is_whole, note_incomplete};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::manifest::Manifest;
 use zk_store::recover::{RecoverError, RecoverOptions, recover};
+use zk_store::tail::{Encoded, read_tail};
 use zk_store::truncate::{TruncateError, truncate};
 use zk_tree::TreeOptions;
+
+/// More than this of the log is not read for a learner: a snapshot is sent instead.
+const TAIL_BYTES: usize = 32 << 20;
 
 /// What `zkServer-initialize.sh` makes.
 const INITIALIZE: &str = "initialize";
@@ -123,6 +127,16 @@ impl HistoryFiles {
         Ok(self.log()?.flush()?)
     }
 
+    /// The transactions behind `after`, up to `upto`, if the log has them all and they are not too
+    /// many to be kept in memory.
+    pub(crate) fn tail(&self, after: Zxid, upto: Zxid) -> Option<Vec<Encoded>> {
+        let tail = read_tail(&*self.disk, &self.dirs, after, upto, TAIL_BYTES);
+        tail.unwrap_or_else(|error| {
+            tracing::warn!("{error}; a learner gets a snapshot instead");
+            None
+        })
+    }
+
     /// Cuts the log behind `zxid`, and reads tree and sessions anew; the last transaction
     /// afterwards, or `None` if it cannot be cut there. Nothing is on its way to the log.
     pub(crate) fn truncate(&self, zxid: Zxid) -> Result<Option<Zxid>, HistoryError> {
@@ -153,8 +167,8 @@ impl HistoryFiles {
         Ok(is_cut.then_some(last))
     }
 
-    /// Puts a leader's snapshot in the place of the whole history. A member that has no vote gets it
-    /// when the leader is known to lead.
+    /// Puts a leader's snapshot in the place of the whole history. A member that has no vote gets
+    /// it when the leader is known to lead.
     pub(crate) fn replace(&self, mut loading: Loading, has_vote: bool) -> Result<(), HistoryError> {
         self.flush()?;
         let sessions: Vec<(SessionId, i32)> = loading.sessions.into_iter().collect();

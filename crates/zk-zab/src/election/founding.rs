@@ -1,8 +1,8 @@
 //! The first election of an ensemble (rule R5). A member that is empty does not know whether its
-//! ensemble is new, or whether it has lost what it had: then its vote, for somebody who is empty too,
-//! could make others throw away what they have. So it says only that it is empty, and votes when it
-//! has heard the same of all other voters. Apache's members vote at once (unless `db.autocreate` is
-//! off).
+//! ensemble is new, or whether it has lost what it had: then its vote, for somebody who is empty
+//! too, could make others throw away what they have. So it says only that it is empty, and votes
+//! when it has heard the same of all other voters. Apache's members vote at once (unless
+//! `db.autocreate` is off).
 
 use std::collections::BTreeMap;
 

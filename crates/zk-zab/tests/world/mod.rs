@@ -279,9 +279,9 @@ impl World {
         }
     }
 
-    /// Whether every configuration that counts has a quorum without one, of members that have a vote.
-    /// During a reconfiguration a member that is to vote may still be an observer, who cannot be
-    /// counted upon.
+    /// Whether every configuration that counts has a quorum without one, of members that have a
+    /// vote. During a reconfiguration a member that is to vote may still be an observer, who cannot
+    /// be counted upon.
     fn can_spare(&self, sid: Sid) -> bool {
         let votes = |(other, member): &(&Sid, &Member)| {
             **other != sid && !member.disk.is_damaged && !member.disk.is_empty()
