@@ -1,59 +1,107 @@
 //! What a leader wants done.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use zk_proto::Zxid;
 use zk_proto::quorum::FromLeader;
 use zk_zab::leader::{LinkId, Output as Lead, Plan};
 
 use super::snap::Outgoing;
-use super::state::{Ask, Chore, Held};
+use super::state::{Ask, Chore, Entry, Held};
+
+/// Packets for the same learners, encoded once.
+#[derive(Default)]
+struct Batch {
+    to: Option<Arc<[LinkId]>>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    fn put(&mut self, held: &Held<'_>, to: &Arc<[LinkId]>, packet: &FromLeader<'_>) {
+        if !self.to.as_ref().is_some_and(|those| Arc::ptr_eq(those, to)) {
+            self.send(held);
+            self.to = Some(to.clone());
+        }
+        packet.put(&mut self.bytes);
+    }
+
+    fn send(&mut self, held: &Held<'_>) {
+        for link in self.to.take().iter().flat_map(|to| to.iter()) {
+            if let Some(link) = held.state.links.get(link) {
+                link.send(|out| out.extend_from_slice(&self.bytes));
+            }
+        }
+        self.bytes.clear();
+    }
+}
 
 impl Held<'_> {
     pub(super) fn lead<'a>(&mut self, outputs: Vec<Lead<'a>>, asks: &mut Vec<Ask<'a>>) {
-        let mut committed = None;
+        let before = self.state.committed;
+        // Followers hear of proposals and commits in their order; each observer is told once.
+        let (mut to_followers, mut to_observers) = (Batch::default(), Batch::default());
         for output in outputs {
             match output {
-                Lead::Send { to, packet } => self.send(to, &packet),
-                Lead::Close { link, why } => {
-                    tracing::warn!("the connection of a learner is closed: {why}");
-                    self.state.links.remove(&link);
-                }
-                Lead::WriteAccepted(epoch) => self.chore(Chore::WriteAccepted(epoch)),
-                Lead::WriteCurrent(epoch) => self.chore(Chore::WriteCurrent(epoch)),
-                Lead::LookUp { link, zxid } => self.chore(Chore::LookUp(link, zxid)),
-                Lead::Synchronize { link, plan } => self.synchronize(link, plan),
-                Lead::Lead(epoch) => self.chore(Chore::Lead(epoch)),
                 Lead::Propose { zxid, to } => {
-                    // As a rule it is the last one.
-                    let found = self.state.under_way.iter().rev().find(|(it, _)| *it == zxid);
-                    let Some((_, txn)) = found else { continue };
-                    let packet = FromLeader::Proposal { zxid, txn };
-                    to.iter().for_each(|link| self.send(*link, &packet));
+                    if let Some(txn) = find(&self.state.under_way, zxid) {
+                        to_followers.put(self, &to, &FromLeader::Proposal { zxid, txn });
+                    }
+                    continue;
                 }
                 Lead::Commit { zxid, followers, observers } => {
-                    followers.iter().for_each(|link| self.send(*link, &FromLeader::Commit(zxid)));
+                    to_followers.put(self, &followers, &FromLeader::Commit(zxid));
                     let Some(entry) = self.state.under_way.pop_front() else { continue };
                     debug_assert_eq!(entry.0, zxid);
-                    let packet = FromLeader::Inform { zxid, txn: &entry.1 };
-                    observers.iter().for_each(|link| self.send(*link, &packet));
+                    if !observers.is_empty() {
+                        let packet = FromLeader::Inform { zxid, txn: &entry.1 };
+                        to_observers.put(self, &observers, &packet);
+                    }
                     self.keep(entry);
                     self.state.committed = zxid;
-                    committed = Some(zxid);
+                    continue;
                 }
-                Lead::Request { link, request } => asks.push(Ask::Request(link, request)),
-                Lead::Revalidate { link, session, timeout_ms } => {
-                    asks.push(Ask::Revalidate(link, session, timeout_ms));
+                other => {
+                    to_followers.send(self);
+                    to_observers.send(self);
+                    self.lead_one(other, asks);
                 }
-                Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
-                Lead::Synced(Some(link)) => self.send(link, &FromLeader::Sync),
-                // Own syncs wait in the pipeline, behind what was proposed.
-                Lead::Synced(None) => {}
-                // Only with reconfigurations.
-                Lead::Proposed(_) | Lead::Activate(_) | Lead::CommitAndActivate { .. } => {}
-                // Told by the turn.
-                Lead::StepDown(_) => {}
             }
         }
-        if let Some(zxid) = committed {
-            self.quorum.pipe().commit(zxid);
+        to_followers.send(self);
+        to_observers.send(self);
+        if self.state.committed > before {
+            self.quorum.pipe().commit(self.state.committed);
+        }
+    }
+
+    /// What is neither a proposal nor a commit.
+    fn lead_one<'a>(&mut self, output: Lead<'a>, asks: &mut Vec<Ask<'a>>) {
+        match output {
+            Lead::Send { to, packet } => self.send(to, &packet),
+            Lead::Close { link, why } => {
+                tracing::warn!("the connection of a learner is closed: {why}");
+                self.state.links.remove(&link);
+            }
+            Lead::WriteAccepted(epoch) => self.chore(Chore::WriteAccepted(epoch)),
+            Lead::WriteCurrent(epoch) => self.chore(Chore::WriteCurrent(epoch)),
+            Lead::LookUp { link, zxid } => self.chore(Chore::LookUp(link, zxid)),
+            Lead::Synchronize { link, plan } => self.synchronize(link, plan),
+            Lead::Lead(epoch) => self.chore(Chore::Lead(epoch)),
+            Lead::Request { link, request } => asks.push(Ask::Request(link, request)),
+            Lead::Revalidate { link, session, timeout_ms } => {
+                asks.push(Ask::Revalidate(link, session, timeout_ms));
+            }
+            Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
+            Lead::Synced(Some(link)) => self.send(link, &FromLeader::Sync),
+            // Own syncs wait in the pipeline, behind what was proposed.
+            Lead::Synced(None) => {}
+            // Only with reconfigurations.
+            Lead::Proposed(_) | Lead::Activate(_) | Lead::CommitAndActivate { .. } => {}
+            // Told by the turn.
+            Lead::StepDown(_) => {}
+            // Those of `lead`.
+            Lead::Propose { .. } | Lead::Commit { .. } => {}
         }
     }
 
@@ -94,4 +142,12 @@ impl Held<'_> {
             }
         }
     }
+}
+
+/// A transaction among those that follow one another.
+fn find(under_way: &VecDeque<Entry>, zxid: Zxid) -> Option<&[u8]> {
+    let first = under_way.front()?.0;
+    let at = usize::try_from(zxid.0.checked_sub(first.0)?).ok()?;
+    let (found, txn) = under_way.get(at)?;
+    (*found == zxid).then_some(&**txn)
 }

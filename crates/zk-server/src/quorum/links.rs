@@ -8,6 +8,8 @@ use zk_proto::quorum::{FromLeader, FromLearner, longest};
 use zk_proto::{DecodeError, Limits};
 use zk_quorum::link::{Hear, Heard};
 use zk_zab::leader::LinkId;
+use zk_zab::learner::Output as Learn;
+use zk_zab::peer::{Peer, Wants};
 
 use super::driver::Driver;
 use super::state::{Ask, Promise};
@@ -53,6 +55,13 @@ impl Hear for Learners {
     }
 }
 
+impl Upstream {
+    /// Whether this leader is left.
+    fn is_over(&self) -> bool {
+        self.driver.quorum.lock().state.attempt != self.attempt
+    }
+}
+
 impl Hear for Upstream {
     fn heard(&mut self, bytes: &[u8]) -> io::Result<Heard> {
         let limits = self.driver.limits;
@@ -65,6 +74,8 @@ impl Hear for Upstream {
                 if held.state.attempt != self.attempt {
                     return Err(io::Error::other("this leader is left"));
                 }
+                let now_ms = self.driver.quorum.now_ms();
+                let mut wants = Wants::default();
                 while let Some((packet, length)) =
                     FromLeader::read(&bytes[at..], limits).map_err(invalid)?
                 {
@@ -73,29 +84,22 @@ impl Hear for Upstream {
                         FromLeader::Snap(zxid) => Some(zxid),
                         _ => None,
                     };
-                    held.act(
-                        |peer, now_ms, wants| peer.heard_leader(now_ms, packet, wants),
-                        &mut Vec::new(),
-                    );
-                    if held.state.turn.is_some() {
-                        break;
-                    }
-                    if snap.is_some() {
-                        installs = snap;
-                        break;
-                    }
+                    let before = wants.learn.len();
+                    held.state.peer.heard_leader(now_ms, packet, &mut wants);
                     // Chores come before what follows.
-                    if !held.state.chores.is_empty() {
-                        has_more = true;
+                    has_more = wants.learn[before..].iter().any(is_chore);
+                    installs = snap.filter(|_| wants.turn.is_none());
+                    if has_more || snap.is_some() || wants.turn.is_some() {
                         break;
                     }
                 }
+                held.carry_out(wants, &mut Vec::new());
             }
             self.driver.settle();
             if let Some(zxid) = installs {
                 return Ok(Heard::Stream(at, self.driver.take_snapshot(zxid)?));
             }
-            if !has_more {
+            if !has_more || self.is_over() {
                 check_length(&bytes[at..], limits)?;
                 return Ok(Heard::Packets(at));
             }
@@ -118,24 +122,33 @@ impl Hear for Upstream {
 
 impl Driver {
     /// What a learner says is given to the machine; what it asks of the pipeline is done in order.
-    fn heard_learner(self: &Arc<Driver>, link: LinkId, packets: Vec<FromLearner<'_>>) {
-        let mut asks = Vec::new();
-        for packet in packets {
-            // It may begin the synchronisation, which is with everything that is committed.
-            if let FromLearner::AckEpoch { last_zxid, current_epoch } = packet {
-                self.answer(std::mem::take(&mut asks));
-                let promise = Promise { link, last_zxid, current_epoch };
+    fn heard_learner<'a>(self: &Arc<Driver>, link: LinkId, packets: Vec<FromLearner<'a>>) {
+        let mut packets = packets.into_iter().peekable();
+        while packets.peek().is_some() {
+            let (mut asks, mut promise) = (Vec::new(), None);
+            let hear = |peer: &mut Peer, now_ms, wants: &mut Wants<'a>| {
+                while let Some(packet) = packets.next() {
+                    // It may begin the synchronisation, which is with everything that is committed.
+                    if let FromLearner::AckEpoch { last_zxid, current_epoch } = packet {
+                        promise = Some(Promise { link, last_zxid, current_epoch });
+                        return;
+                    }
+                    // One stands for those before it.
+                    if is_ack(&packet) && packets.peek().is_some_and(is_ack) {
+                        continue;
+                    }
+                    peer.heard_learner(now_ms, link, packet, wants);
+                }
+            };
+            self.quorum.lock().act(hear, &mut asks);
+            self.settle();
+            self.answer(asks);
+            if let Some(promise) = promise {
                 self.quorum.lock().state.promises.push_back(promise);
                 self.hear_promises();
-                continue;
+                self.settle();
             }
-            self.quorum.lock().act(
-                |peer, now_ms, wants| peer.heard_learner(now_ms, link, packet, wants),
-                &mut asks,
-            );
         }
-        self.settle();
-        self.answer(asks);
     }
 
     /// Learners have promised the epoch: each is told how it gets the history, when the tree can be
@@ -177,6 +190,24 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether this is the ACK of a proposal.
+fn is_ack(packet: &FromLearner<'_>) -> bool {
+    matches!(packet, FromLearner::Ack(zxid) if zxid.counter() != 0)
+}
+
+/// Whether this is left to [`Driver::settle`].
+fn is_chore(output: &Learn<'_>) -> bool {
+    matches!(
+        output,
+        Learn::AnswerPing(_)
+            | Learn::WriteAccepted(_)
+            | Learn::WriteCurrent(_)
+            | Learn::Truncate(_)
+            | Learn::Settle
+            | Learn::Serve
+    )
 }
 
 fn invalid(error: DecodeError) -> io::Error {

@@ -158,10 +158,11 @@ impl Quorum {
     ) -> Result<(), AppendError> {
         let mut held = self.lock();
         let made: Vec<Entry> = txns.map(|(zxid, txn)| (zxid, txn.into())).collect();
-        for (zxid, txn) in &made {
-            held.state.under_way.push_back((*zxid, txn.clone()));
-            held.act(|peer, now_ms, wants| peer.propose(now_ms, *zxid, wants), &mut Vec::new());
-        }
+        held.state.under_way.extend(made.iter().cloned());
+        let propose = |peer: &mut Peer, now_ms, wants: &mut Wants<'_>| {
+            made.iter().for_each(|(zxid, _)| peer.propose(now_ms, *zxid, wants));
+        };
+        held.act(propose, &mut Vec::new());
         self.log.append(&mut made.iter().map(|(zxid, txn)| (*zxid, &**txn)))
     }
 
@@ -173,17 +174,17 @@ impl Quorum {
     }
 
     /// A client wants something of the leader.
-    pub(crate) fn forward(
+    pub(crate) fn forward<'i>(
         &self,
         session: SessionId,
         cxid: i32,
         op: i32,
         body: &[u8],
-        identities: &[Identity],
+        identities: &'i [Identity],
     ) {
-        let id = |id: &Identity| Id {
-            scheme: Some(id.scheme.to_string().into()),
-            id: Some(id.id.clone().into()),
+        let id = |id: &'i Identity| Id {
+            scheme: Some((&*id.scheme).into()),
+            id: Some((&*id.id).into()),
         };
         let identities = identities.iter().map(id).collect();
         self.ask(&FromLearner::Request(Forwarded { session, cxid, op, body, identities }));
@@ -246,6 +247,11 @@ impl Held<'_> {
         let now_ms = self.quorum.now_ms();
         let mut wants = Wants::default();
         act(&mut self.state.peer, now_ms, &mut wants);
+        self.carry_out(wants, asks);
+    }
+
+    /// Does what can be done at once, in order.
+    pub(super) fn carry_out<'a>(&mut self, wants: Wants<'a>, asks: &mut Vec<Ask<'a>>) {
         let Wants { elect, learn, lead, turn } = wants;
         for output in elect {
             self.elect(output);
