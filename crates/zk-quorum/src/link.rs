@@ -6,9 +6,9 @@ mod unsent;
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -104,9 +104,9 @@ impl Link {
     pub fn start(stream: TcpStream, max_unsent_bytes: usize, hear: impl Hear) -> io::Result<Link> {
         stream.set_nodelay(true)?;
         let (from, to) = stream.into_split();
-        let unsent = Arc::new(Unsent::new(max_unsent_bytes));
+        let unsent = Arc::new(Unsent::new(to, max_unsent_bytes));
         let reads = tokio::spawn(read(from, hear, unsent.clone())).abort_handle();
-        let writes = tokio::spawn(write(to, unsent.clone())).abort_handle();
+        let writes = tokio::spawn(write(unsent.clone())).abort_handle();
         Ok(Link { unsent, reads, writes })
     }
 
@@ -209,12 +209,12 @@ fn join(mut first: Vec<u8>, middle: Vec<Vec<u8>>, last: Vec<u8>) -> Vec<u8> {
     first
 }
 
-async fn write(mut to: OwnedWriteHalf, unsent: Arc<Unsent>) {
+async fn write(unsent: Arc<Unsent>) {
     let mut spare = Vec::new();
     loop {
         let done = match unsent.next(std::mem::take(&mut spare)).await {
             Next::Bytes(bytes) => {
-                let done = to.write_all(&bytes).await;
+                let done = unsent.write(&bytes).await;
                 spare = bytes;
                 spare.clear();
                 done
@@ -222,7 +222,7 @@ async fn write(mut to: OwnedWriteHalf, unsent: Arc<Unsent>) {
             Next::Stream(mut pieces) => loop {
                 match pieces.recv().await {
                     Some(piece) => {
-                        if let Err(error) = to.write_all(&piece).await {
+                        if let Err(error) = unsent.write(&piece).await {
                             break Err(error);
                         }
                     }

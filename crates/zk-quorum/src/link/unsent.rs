@@ -1,12 +1,17 @@
-//! What waits to be sent on a connection.
+//! What waits to be sent on a connection. Whoever has something to send once in a while does it
+//! itself: to wake the task that sends would take longer than to send. Under load the task gathers
+//! more.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{Notify, mpsc};
 
 pub(super) struct Unsent {
+    out: OwnedWriteHalf,
     state: Mutex<State>,
     max_bytes: usize,
     /// There is something to send.
@@ -19,6 +24,9 @@ pub(super) struct Unsent {
 struct State {
     queue: VecDeque<Next>,
     bytes: usize,
+    /// The task that sends has nothing in its hands.
+    is_idle: bool,
+    put_at: Option<Instant>,
     error: Option<io::Error>,
     has_failed: bool,
 }
@@ -29,13 +37,30 @@ pub(super) enum Next {
     Stream(mpsc::Receiver<Vec<u8>>),
 }
 
+/// What comes sooner than this behind something else waits for what follows.
+const RARE: Duration = Duration::from_micros(50);
+
 /// An allocation of more than this is not kept for the next packets.
 const KEPT_BYTES: usize = 1 << 20;
 
 impl Unsent {
-    pub(super) fn new(max_bytes: usize) -> Unsent {
+    pub(super) fn new(out: OwnedWriteHalf, max_bytes: usize) -> Unsent {
         let state = Mutex::default();
-        Unsent { state, max_bytes, news: Notify::new(), failure: Notify::new() }
+        Unsent { out, state, max_bytes, news: Notify::new(), failure: Notify::new() }
+    }
+
+    /// Sends all of `bytes`.
+    pub(super) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.out.writable().await?;
+            match self.out.try_write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -56,10 +81,21 @@ impl Unsent {
         if !matches!(state.queue.back(), Some(Next::Bytes(_))) {
             state.queue.push_back(Next::Bytes(Vec::new()));
         }
+        let now = Instant::now();
+        let is_rare = state.put_at.replace(now).is_none_or(|last| now - last > RARE);
+        let may_send = is_rare && state.is_idle && state.queue.len() == 1 && state.bytes == 0;
         let Some(Next::Bytes(bytes)) = state.queue.back_mut() else { return };
         let before = bytes.len();
         put(bytes);
-        let more = bytes.len() - before;
+        let mut more = bytes.len() - before;
+        // What fails here fails again for the task, which tells it.
+        if may_send && let Ok(sent) = self.out.try_write(bytes) {
+            bytes.drain(..sent);
+            more -= sent;
+            if more == 0 {
+                return;
+            }
+        }
         state.bytes += more;
         let waiting = state.bytes;
         if waiting > self.max_bytes {
@@ -89,6 +125,7 @@ impl Unsent {
         loop {
             {
                 let mut state = self.lock();
+                state.is_idle = false;
                 match state.queue.pop_front() {
                     // Room for what comes, put there below.
                     Some(Next::Bytes(bytes)) if bytes.is_empty() => {
@@ -96,6 +133,7 @@ impl Unsent {
                             continue;
                         }
                         state.queue.push_back(Next::Bytes(bytes));
+                        state.is_idle = true;
                     }
                     Some(Next::Bytes(bytes)) => {
                         state.bytes -= bytes.len();
@@ -105,7 +143,7 @@ impl Unsent {
                         return Next::Bytes(bytes);
                     }
                     Some(stream) => return stream,
-                    None => {}
+                    None => state.is_idle = true,
                 }
             }
             self.news.notified().await;
