@@ -33,7 +33,7 @@ pub use audit::{AUDIT_TARGET, AuditSink, log_audit};
 
 use audit::{AuditError, AuditLog};
 use large::LargeRequests;
-pub(crate) use pipe::{Lesson, Pipe};
+pub(crate) use pipe::{Diligence, Lesson, Pipe};
 use stall::Stall;
 
 use crate::admin::{Inspect, Metrics};
@@ -267,7 +267,8 @@ impl Engine {
     /// `is_last`.
     pub(crate) fn logged(&self, zxid: Zxid, is_last: bool) {
         if let Some(quorum) = self.quorum.get() {
-            return quorum.logged(zxid);
+            quorum.logged(zxid);
+            return self.do_what_is_due(quorum);
         }
         if !self.pipe.hand_over(zxid, is_last) {
             while self.logged_some(zxid) {}

@@ -3,6 +3,7 @@
 
 use super::pipe::Lesson;
 use super::{Engine, Gate, SharedWatches};
+use crate::quorum::Quorum;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::{Admission, Core, LearnError, LearnerId};
@@ -97,6 +98,17 @@ impl Engine {
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
         self.is_paused.store(false, Ordering::Relaxed);
         Ok(tree.last_zxid())
+    }
+
+    /// Applies what a quorum has, or a leader taught, where nobody was woken for it.
+    pub(crate) fn do_what_is_due(&self, quorum: &Quorum) {
+        if !quorum.take_due() {
+            return;
+        }
+        while let Some(zxid) = self.pipe.take_durable() {
+            while self.logged_some(zxid) {}
+        }
+        while self.learn_some() {}
     }
 
     /// Learns some of what a leader taught; whether there is more.

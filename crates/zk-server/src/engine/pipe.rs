@@ -71,6 +71,24 @@ pub(crate) enum Lesson {
     Revalidated(SessionId, bool),
 }
 
+/// Who does what there is to do: the caller, soon, where the thread would have to be woken for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "nobody else may do it"]
+pub(crate) enum Diligence {
+    Caller,
+    Thread,
+}
+
+/// So many lessons are no reason to wake the thread.
+const FEW_LESSONS: usize = 4;
+
+impl State {
+    fn is_idle(&self) -> bool {
+        let is_empty = self.mail.is_empty() && self.durable.is_none() && self.lessons.is_empty();
+        self.is_asleep && is_empty
+    }
+}
+
 impl Pipe {
     pub(super) fn new(max_outstanding: usize) -> Pipe {
         Pipe {
@@ -231,17 +249,27 @@ impl Pipe {
     }
 
     /// The same for what a quorum has: nobody may wait here.
-    pub(crate) fn commit(&self, zxid: Zxid) {
+    pub(crate) fn commit(&self, zxid: Zxid) -> Diligence {
         let mut state = self.state.lock();
+        let is_idle = state.is_idle();
         state.durable = state.durable.max(Some(zxid));
-        self.wake(state);
+        self.wake_unless(is_idle, state)
     }
 
-    /// Something that the thread has to learn.
-    pub(crate) fn teach(&self, lessons: impl IntoIterator<Item = Lesson>) {
+    /// Something that has to be learned.
+    pub(crate) fn teach(&self, lessons: impl ExactSizeIterator<Item = Lesson>) -> Diligence {
         let mut state = self.state.lock();
+        let is_idle = state.is_idle() && lessons.len() <= FEW_LESSONS;
         state.lessons.extend(lessons);
+        self.wake_unless(is_idle, state)
+    }
+
+    fn wake_unless(&self, is_idle: bool, state: MutexGuard<'_, State>) -> Diligence {
+        if is_idle {
+            return Diligence::Caller;
+        }
         self.wake(state);
+        Diligence::Thread
     }
 
     /// The oldest lessons, for a caller with the pipeline's lock.

@@ -32,7 +32,7 @@ impl Driver {
             let done = match (chore, turn) {
                 (Some(chore), _) => self.do_chore(chore),
                 (None, Some(turn)) => self.turn_to(turn),
-                (None, None) => return,
+                (None, None) => return self.engine.do_what_is_due(&self.quorum),
             };
             if let Err(error) = done {
                 tracing::error!("{error}; the server ends");

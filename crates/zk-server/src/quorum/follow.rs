@@ -54,7 +54,8 @@ impl Held<'_> {
             let _ = self.quorum.log().append(&mut txns);
         }
         if !lessons.is_empty() {
-            self.quorum.pipe().teach(lessons);
+            let who = self.quorum.pipe().teach(lessons.into_iter());
+            self.note_due(who);
         }
     }
 

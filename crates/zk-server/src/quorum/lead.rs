@@ -71,7 +71,8 @@ impl Held<'_> {
         to_followers.send(self);
         to_observers.send(self);
         if self.state.committed > before {
-            self.quorum.pipe().commit(self.state.committed);
+            let who = self.quorum.pipe().commit(self.state.committed);
+            self.note_due(who);
         }
     }
 

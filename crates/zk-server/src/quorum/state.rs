@@ -18,7 +18,7 @@ use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
 use zk_zab::{Configs, Role};
 
 use super::snap::Outgoing;
-use crate::engine::{Pipe, TxnLog};
+use crate::engine::{Diligence, Pipe, TxnLog};
 use crate::storage::Loading;
 
 /// What a member is told of its ensemble.
@@ -60,6 +60,8 @@ pub(super) struct State {
     /// Those that are logged, or about to be, and not committed.
     pub(super) under_way: VecDeque<Entry>,
     pub(super) chores: VecDeque<Chore>,
+    /// Something is to be applied, and the pipeline's thread was not woken for it.
+    pub(super) is_due: bool,
     pub(super) turn: Option<Turn>,
     /// The snapshot that a leader sent, before it is the history.
     pub(super) staged: Option<Loading>,
@@ -125,6 +127,7 @@ impl Quorum {
             committed: Zxid::ZERO,
             under_way: VecDeque::new(),
             chores: VecDeque::new(),
+            is_due: false,
             turn: None,
             staged: None,
             tail: Vec::new(),
@@ -221,6 +224,11 @@ impl Quorum {
         (state.peer.leader(), state.peer.role(), state.peer.is_serving())
     }
 
+    /// Whether something is to be applied by the caller.
+    pub(crate) fn take_due(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_due)
+    }
+
     pub(super) fn tell_chores(&self) {
         let state = self.state.lock();
         if state.turn.is_some() || !state.chores.is_empty() {
@@ -271,6 +279,11 @@ impl Held<'_> {
             // Only with reconfigurations.
             Elect::Adopt(_) | Elect::Elected { .. } | Elect::Wiped => {}
         }
+    }
+
+    /// Takes note of who applies.
+    pub(super) fn note_due(&mut self, who: Diligence) {
+        self.state.is_due |= who == Diligence::Caller;
     }
 
     /// Takes note of a transaction that is committed.
