@@ -47,6 +47,9 @@ pub enum ElectionEvent {
     },
     /// There is a connection.
     Connected(Sid),
+    /// A connection has ended, perhaps since another took its place. Who waits for this member
+    /// should dial it: there may be no such process any more.
+    Lost(Sid),
     /// A member's host has refused a connection: there is no such process.
     Refused(Sid),
 }
@@ -269,6 +272,7 @@ async fn serve(shared: Arc<Shared>, sid: Sid, stream: TcpStream, rest: Vec<u8>) 
         _ = &mut replaced => Ok(()),
     };
     shared.lines.end(sid, replaced);
+    let _ = shared.events.send(ElectionEvent::Lost(sid)).await;
     ended
 }
 

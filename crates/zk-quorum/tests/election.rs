@@ -254,3 +254,12 @@ async fn everything_ends_with_the_port() {
     assert!(ends(&mut stream).await && ends(&mut idle).await);
     assert!(TcpStream::connect(at).await.is_err());
 }
+
+#[tokio::test]
+async fn a_connection_that_ends_is_told() {
+    let mut one = alone(1).await;
+    let caller = one.call(5, &["h:1".into()]).await;
+    assert_eq!(one.next().await, ElectionEvent::Connected(Sid(5)));
+    drop(caller);
+    assert_eq!(one.next().await, ElectionEvent::Lost(Sid(5)));
+}

@@ -192,6 +192,17 @@ impl Election {
         }
     }
 
+    /// The connection to this member has ended: its vote is waited for only if it can be reached.
+    /// Once in a round: it might end again and again.
+    pub fn lost(&mut self, sid: Sid, out: &mut Vec<Output>) {
+        if let Phase::Looking(round) = &mut self.phase
+            && round.is_lost(sid)
+            && self.configs.is_voter(sid)
+        {
+            out.push(Output::Dial);
+        }
+    }
+
     /// This member's host refused a connection: there is no such process, and so it takes no part
     /// in the round. When all others agree there is no vote to wait for (rule R7).
     pub fn refused(&mut self, now_ms: u64, sid: Sid, out: &mut Vec<Output>) {

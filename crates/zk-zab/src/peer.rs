@@ -183,6 +183,13 @@ impl Peer {
         }
     }
 
+    /// The connection to a member's election port has ended.
+    pub fn vote_lost(&mut self, sid: Sid, wants: &mut Wants<'_>) {
+        if matches!(self.part, Part::Looking) {
+            self.election.lost(sid, &mut wants.elect);
+        }
+    }
+
     /// A member's host has refused a connection to the election port: there is no such process.
     pub fn vote_refused(&mut self, now_ms: u64, sid: Sid, wants: &mut Wants<'_>) {
         if matches!(self.part, Part::Looking) {

@@ -54,6 +54,7 @@ impl Voter {
                 Ok(Some(ElectionEvent::Connected(sid))) => {
                     self.peer.vote_connected(sid, &mut wants);
                 }
+                Ok(Some(ElectionEvent::Lost(sid))) => self.peer.vote_lost(sid, &mut wants),
                 Ok(Some(ElectionEvent::Refused(sid))) => {
                     self.peer.vote_refused(now_ms, sid, &mut wants);
                 }

@@ -93,6 +93,7 @@ impl Driver {
         let act = |peer: &mut zk_zab::peer::Peer, now_ms, wants: &mut _| match event {
             ElectionEvent::Heard { from, vote } => peer.heard_vote(now_ms, *from, vote, wants),
             ElectionEvent::Connected(sid) => peer.vote_connected(*sid, wants),
+            ElectionEvent::Lost(sid) => peer.vote_lost(*sid, wants),
             ElectionEvent::Refused(sid) => peer.vote_refused(now_ms, *sid, wants),
         };
         drop(self.quorum.act(act));

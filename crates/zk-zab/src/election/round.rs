@@ -20,6 +20,8 @@ pub(super) struct Round {
     pub(super) elsewhere: BTreeMap<Sid, Heard>,
     /// Whose host said that there is no such process.
     gone: BTreeSet<Sid>,
+    /// Whose connection has ended in this round.
+    lost: BTreeSet<Sid>,
     resend_ms: u64,
     resend_at_ms: u64,
     /// When the last wait ends, while a quorum agrees.
@@ -34,6 +36,7 @@ impl Round {
             votes: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             gone: BTreeSet::new(),
+            lost: BTreeSet::new(),
             resend_ms,
             resend_at_ms: now_ms + resend_ms,
             decide_at_ms: None,
@@ -54,6 +57,11 @@ impl Round {
 
     pub(super) fn is_there(&mut self, sid: Sid) {
         self.gone.remove(&sid);
+    }
+
+    /// Whether it is for the first time.
+    pub(super) fn is_lost(&mut self, sid: Sid) -> bool {
+        self.lost.insert(sid)
     }
 
     pub(super) fn is_gone(&mut self, sid: Sid) {
