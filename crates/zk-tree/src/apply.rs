@@ -295,6 +295,17 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts the configuration of the ensemble into its znode, without a transaction: each member
+    /// does so by itself, at its start and after a snapshot of its leader (Apache
+    /// `initConfigInZKDatabase`). The digest does not count it.
+    pub fn set_config(&mut self, text: &str, version: i64, now_ms: i64) {
+        let Some(id) = self.find(path::CONFIG) else { return };
+        self.before_change(id);
+        self.replace_data(id, Some(text.as_bytes()));
+        let node = &mut self.arena[id];
+        (node.version, node.mzxid, node.mtime) = (-1, version, now_ms);
+    }
+
     fn set_data(
         &mut self,
         header: &TxnHeader,

@@ -72,6 +72,13 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
     }
     assert_equal(&ensemble, "at first")?;
 
+    for sid in ensemble.sids() {
+        let (config, _) = ensemble.connect(sid, SESSION_MS)?.get_data("/zookeeper/config")?;
+        let text = String::from_utf8_lossy(&config.unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines.last()), (4, Some(&"version=0")), "server {sid}: {text}");
+    }
+
     // A session moves from member to member, with its ephemeral and a watch.
     let mut client = ensemble.connect(1, SESSION_MS)?;
     client.create("/moving", b"", CreateMode::Ephemeral)?;

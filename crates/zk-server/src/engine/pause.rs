@@ -66,6 +66,10 @@ impl Engine {
         make: impl FnOnce(CoreOptions, &Tree, Vec<(SessionId, i32)>, Times) -> Core,
     ) {
         self.count();
+        let mut tree = tree;
+        if let Some(quorum) = self.quorum.get() {
+            quorum.tell_config(&mut tree, self.times().wall_ms);
+        }
         let mut gate = self.gate.lock();
         let mut current = self.tree.write();
         let admission = gate.core.admission();

@@ -11,6 +11,7 @@ use zk_proto::{Epoch, SessionId, Sid, Zxid};
 use zk_quorum::election::ElectionPort;
 use zk_quorum::link::Link;
 use zk_store::group_commit::AppendError;
+use zk_tree::Tree;
 use zk_tree::auth::Identity;
 use zk_zab::election::Output as Elect;
 use zk_zab::leader::LinkId;
@@ -216,6 +217,13 @@ impl Quorum {
     /// The number of this member.
     pub(crate) fn sid(&self) -> Sid {
         self.state.lock().peer.sid()
+    }
+
+    /// Writes into a tree who the members are.
+    pub(crate) fn tell_config(&self, tree: &mut Tree, now_ms: i64) {
+        let state = self.state.lock();
+        let config = &state.peer.configs().committed;
+        tree.set_config(&config.to_string(), config.version, now_ms);
     }
 
     /// Who leads, and what this member does.
