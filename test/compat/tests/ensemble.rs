@@ -1,12 +1,12 @@
 //! Three members, of ours and of Apache's in all mixtures: writes through each of them, members
 //! that are killed, come back, are wiped; sessions that move. In the end all have the same tree.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use zk_proto::Stat;
 use zk_proto::request::CreateMode;
-use zk_testkit::{Engine, Ensemble, Error, apache_or_skip};
+use zk_testkit::{Engine, Ensemble, Error, PATIENCE, apache_or_skip};
 
 /// A session that outlives whatever happens here.
 const SESSION_MS: i32 = 15_000;
@@ -217,6 +217,93 @@ fn wiped_members_do_not_outvote_who_has_the_history() -> Result<(), Error> {
     ensemble.member(2)?.wait_until_up()?;
     let seen = |tree: Vec<Seen>| tree.into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
     assert_eq!(seen(tree(&ensemble, 2)?), seen(before));
+    Ok(())
+}
+
+/// Observers see everything, and nobody needs them.
+fn observe(participants: &[Engine], observers: &[Engine]) -> Result<(), Error> {
+    let all = [participants, observers].concat();
+    if !all.iter().all(|engine| *engine == Engine::Ours || apache_or_skip(*engine)) {
+        return Ok(());
+    }
+    let mut ensemble = Ensemble::with_observers(participants, observers, &[])?;
+    let observing: Vec<i64> =
+        (1..).take(all.len()).filter(|sid| *sid > participants.len() as i64).collect();
+    for sid in &observing {
+        assert_eq!(ensemble.mode(*sid).as_deref(), Some("observer"));
+        write(&ensemble, *sid, &format!("from{sid}"), 5)?;
+    }
+    assert_equal(&ensemble, "at first")?;
+    // A quorum of participants works without any of them, and does not with all of them.
+    for sid in &observing {
+        ensemble.member(*sid)?.kill()?;
+    }
+    write(&ensemble, 1, "unobserved", 10)?;
+    ensemble.wipe(observing[0])?;
+    ensemble.restart(&observing)?;
+    assert_equal(&ensemble, "observers came back, one of them with nothing")?;
+    let leader = ensemble.leader()?;
+    ensemble.member(leader)?.kill()?;
+    ensemble.leader()?;
+    write(&ensemble, observing[0], "new-leader", 5)?;
+    ensemble.restart(&[leader])?;
+    assert_equal(&ensemble, "a leader came back")?;
+    for sid in 2..=participants.len() as i64 {
+        ensemble.member(sid)?.kill()?;
+    }
+    let started = Instant::now();
+    while observing.iter().chain(&[1]).any(|sid| ensemble.mode(*sid).is_some()) {
+        assert!(started.elapsed() < PATIENCE, "observers are no quorum");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+#[test]
+fn observers_of_ours() -> Result<(), Error> {
+    observe(&[Engine::Ours; 3], &[Engine::Ours, Engine::Apache39])
+}
+
+#[test]
+fn observers_of_apaches() -> Result<(), Error> {
+    observe(&[Engine::Apache39, Engine::Apache38, Engine::Apache39], &[Engine::Ours])
+}
+
+/// `standaloneEnabled=false`: a quorum of one.
+#[test]
+fn one_alone_is_an_ensemble_too() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours], &["standaloneEnabled=false"])?;
+    assert_eq!(ensemble.mode(1).as_deref(), Some("leader"));
+    write(&ensemble, 1, "first", 10)?;
+    ensemble.member(1)?.kill()?;
+    ensemble.restart(&[1])?;
+    write(&ensemble, 1, "second", 10)?;
+    assert_eq!(tree(&ensemble, 1)?.len(), 21);
+    Ok(())
+}
+
+/// Five members go on without two, and not without three.
+#[test]
+fn five_of_ours() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours; 5], &[])?;
+    write(&ensemble, 1, "five", 10)?;
+    for (left, name) in [(4, "four"), (3, "three")] {
+        let leader = ensemble.leader()?;
+        ensemble.member(leader)?.kill()?;
+        let leader = ensemble.leader()?;
+        write(&ensemble, leader, name, 10)?;
+        let running = ensemble.sids().into_iter().filter(|sid| ensemble.mode(*sid).is_some());
+        assert!(running.count() <= left);
+    }
+    let leader = ensemble.leader()?;
+    ensemble.member(leader)?.kill()?;
+    thread::sleep(Duration::from_secs(1));
+    assert!(ensemble.sids().into_iter().all(|sid| ensemble.mode(sid).is_none()));
+    let dead: Vec<i64> = ensemble.dead();
+    assert_eq!(dead.len(), 3);
+    ensemble.restart(&dead)?;
+    write(&ensemble, dead[0], "all", 5)?;
+    assert_equal(&ensemble, "all five")?;
     Ok(())
 }
 

@@ -34,21 +34,35 @@ impl Ensemble {
     /// Starts one member of each of these engines, on empty directories, and waits until all of
     /// them serve. `lines` are further ones of every `zoo.cfg`.
     pub fn start(engines: &[Engine], lines: &[&str]) -> Result<Ensemble, Error> {
+        Ensemble::with_observers(engines, &[], lines)
+    }
+
+    /// The same, with observers behind the participants.
+    pub fn with_observers(
+        participants: &[Engine],
+        observers: &[Engine],
+        lines: &[&str],
+    ) -> Result<Ensemble, Error> {
+        let engines = [participants, observers].concat();
         let mut common = vec!["initLimit=20".to_owned(), "syncLimit=10".to_owned()];
         for sid in 1..=engines.len() {
             let (quorum, election) = (free_port()?, free_port()?);
-            common.push(format!("server.{sid}=127.0.0.1:{quorum}:{election}"));
+            let role = if sid > participants.len() { ":observer" } else { "" };
+            common.push(format!("server.{sid}=127.0.0.1:{quorum}:{election}{role}"));
         }
         common.extend(lines.iter().map(ToString::to_string));
         let start = |myid: i64, engine: Engine| {
             let mut config = ServerConfig::new(engine);
             config.myid = Some(myid);
             config.lines.extend_from_slice(&common);
+            if myid > participants.len() as i64 {
+                config.lines.push("peerType=observer".to_owned());
+            }
             Server::start(config)
         };
         let members = thread::scope(|scope| {
             let starting: Vec<_> = (1..)
-                .zip(engines)
+                .zip(&engines)
                 .map(|(sid, engine)| (sid, scope.spawn(move || start(sid, *engine))))
                 .collect();
             let started = starting.into_iter().map(|(sid, thread)| {
@@ -75,6 +89,12 @@ impl Ensemble {
     #[must_use]
     pub fn sids(&self) -> Vec<i64> {
         self.members.keys().copied().collect()
+    }
+
+    /// The sids of members that do not run.
+    pub fn dead(&self) -> Vec<i64> {
+        let dead = self.members.iter().filter(|(_, server)| server.pid().is_none());
+        dead.map(|(sid, _)| *sid).collect()
     }
 
     /// A member.
