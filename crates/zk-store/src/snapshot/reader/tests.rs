@@ -219,3 +219,44 @@ fn under_a_snapshots_name_there_is_a_whole_snapshot_after_any_crash() {
         });
     }
 }
+
+/// As a leader sends it: without header and seals, with its signature at the end.
+fn stream_of(tape: &Tape) -> Vec<u8> {
+    let mut bytes = (tape.sessions.len() as i32).to_be_bytes().to_vec();
+    tape.sessions.iter().for_each(|session| session.write(&mut bytes));
+    bytes.extend(tape.acl_list());
+    bytes.extend(&tape.nodes);
+    bytes.extend(b"\0\0\0\x01/");
+    bytes.extend(SIGNATURE);
+    bytes
+}
+
+#[test]
+fn a_stream_is_read_to_its_signature_and_what_follows_comes_back() {
+    for nodes in [0, 1, 20_000] {
+        let tape = Tape { snapshot: Some(Zxid(0x20)), ..Tape::with_nodes(nodes, 100) };
+        let mut bytes = stream_of(&tape);
+        bytes.extend(b"packets");
+        let mut read = Tape::default();
+        let options = ReadOptions::default();
+        let beyond = read_stream(&bytes[..], Zxid(0x20), &options, &mut read).unwrap();
+        assert_eq!((read, &beyond[..]), (tape, &b"packets"[..]));
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_or_does_not_end_as_one_is_no_snapshot() {
+    let tape = Tape { snapshot: Some(Zxid(0x20)), ..Tape::with_nodes(3, 10) };
+    let whole = stream_of(&tape);
+    let read = |bytes: &[u8]| {
+        read_stream(bytes, Zxid(0x20), &ReadOptions::default(), &mut Tape::default())
+    };
+    for end in 0..whole.len() {
+        assert!(read(&whole[..end]).is_err(), "{end} of {} bytes", whole.len());
+    }
+    let mut other = whole.clone();
+    let last = other.len() - 1;
+    other[last] ^= 1;
+    let error = read(&other).unwrap_err();
+    assert!(matches!(error, StreamError::Damaged { damage: SnapshotDamage::Trailing, .. }));
+}
