@@ -5,6 +5,7 @@
 //! not stand in front of it (ZOOKEEPER-4394), and an ACK stands for everything before it.
 
 mod broadcast;
+mod census;
 mod discovery;
 mod liveness;
 mod reconfiguration;
@@ -17,6 +18,8 @@ use zk_proto::quorum::{Forwarded, FromLeader, FromLearner, Touched};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
 use crate::{Configs, Ensemble, Role};
+
+pub use census::Census;
 
 /// A connection of a learner; the driver numbers them and uses no number twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
+use crate::peer::ZabState;
 use crate::{Ensemble, EnsembleError, Role};
 
 /// Who connects, and what it has on its disk.
@@ -307,6 +308,17 @@ impl Learner {
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.phase == Phase::Broadcasting
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn zab_state(&self) -> ZabState {
+        match self.phase {
+            Phase::Greeting | Phase::Promising => ZabState::Discovery,
+            Phase::Broadcasting => ZabState::Broadcast,
+            Phase::Left => ZabState::Election,
+            _ => ZabState::Synchronization,
+        }
     }
 
     fn leave(&mut self, leave: Leave, out: &mut Vec<Output<'_>>) {

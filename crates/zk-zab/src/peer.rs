@@ -6,6 +6,10 @@
 //! (rule R5): it asks everybody who leads, takes the history from there as a stranger would, and
 //! looks for a leader only when an ensemble has shown that it works without it.
 
+mod view;
+
+pub use view::ZabState;
+
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::{Epoch, Sid, Zxid};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Ensemble;
+use crate::peer::ZabState;
 use zk_proto::quorum::LearnerInfo;
 
 const TIMES: LeaderTimes = LeaderTimes { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000 };
@@ -386,6 +387,29 @@ fn a_sync_waits_for_what_was_proposed_before_it() {
     let synced = [Output::Synced(Some(LinkId(1))), Output::Synced(None)];
     let [learner, own] = synced;
     reign.wants(&[commit(z(2, 1), &[1], &[]), learner, own]);
+}
+
+#[test]
+fn operators_see_who_is_there_and_what_waits() {
+    let mut reign = Reign::leading();
+    assert_eq!(reign.leader.zab_state(), ZabState::Broadcast);
+    reign.arrive(2, 9, false, z(1, 5));
+    reign.arrive(3, 4, true, z(1, 5));
+    reign.join(4, info(2, false, 1));
+    reign.propose(z(2, 1));
+    for link in [Some(LinkId(1)), None] {
+        reign.leader.sync(link, &mut reign.out);
+    }
+    let want = Census {
+        learners: 4,
+        synced_followers: 2,
+        synced_non_voting_followers: 1,
+        synced_observers: vec![(LinkId(3), Sid(4))],
+        pending_syncs: 1,
+    };
+    assert_eq!(reign.leader.census(), want);
+    assert_eq!(reign.leader.sid_of(LinkId(2)), Some(Sid(9)));
+    assert_eq!(Reign::new().leader.zab_state(), ZabState::Discovery);
 }
 
 #[test]
