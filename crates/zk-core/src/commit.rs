@@ -106,6 +106,7 @@ impl Core {
         let applied = tree.apply_planned(&entry.header, &entry.txn, plan, &mut firing);
         let deleted = firing.deleted.unwrap_or_default();
         self.pending.applied(zxid);
+        fx.applied_ms.push(entry.header.time_ms);
         tell_ephemerals(entry.session(), deleted, fx);
         self.audit.tell(zxid, entry.session(), &entry.txn, fx);
         if entry.digest.is_some_and(|digest| digest.tree_digest as u64 != tree.digest()) {

@@ -142,6 +142,9 @@ pub struct Effects {
     pub bytes: Vec<u8>,
     /// What changes told watches, for the metrics: an event, and how many wanted it.
     pub fired: Vec<(EventType, u32)>,
+    /// When the txns that were applied were made, by the wall clock of who made them, for the
+    /// metrics of an ensemble.
+    pub applied_ms: Vec<i64>,
     /// Where hard quotas refused writes, by the first part of the path, for the metrics.
     pub over_quota: Vec<Box<str>>,
     /// What people may want to read.
@@ -174,6 +177,7 @@ impl Effects {
         self.list.clear();
         self.list.shrink_to(KEPT_EFFECTS);
         self.fired.clear();
+        self.applied_ms.clear();
         self.over_quota.clear();
         self.news.clear();
         self.audit_bytes = 0;
