@@ -2,8 +2,8 @@
 
 use crate::admin::{
     AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
-    Inspect, LastSnapshot, MOST_NAMESPACES, Metrics, Mode, QuotaFacts, SnapshotStream, TreeFacts,
-    WatchFacts,
+    Inspect, LastSnapshot, MOST_NAMESPACES, Metrics, Mode, QuorumFacts, QuotaFacts, SnapshotStream,
+    TreeFacts, WatchFacts,
 };
 use crate::config::ServerConfig;
 use crate::engine::Engine;
@@ -149,6 +149,10 @@ impl Inspect for Member {
         }
     }
 
+    fn quorum(&self) -> Option<QuorumFacts> {
+        self.quorum.as_ref().map(|quorum| quorum.facts())
+    }
+
     fn uptime_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
@@ -210,6 +214,10 @@ impl Inspect for Member {
             due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push(id);
         }
         due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
+    }
+
+    fn session_timeouts(&self) -> Vec<(SessionId, i32)> {
+        self.engine.gate.lock().core.sessions().to_sorted()
     }
 
     fn connection_expiry(&self) -> Vec<ExpiryFacts<(SocketAddr, SessionId)>> {

@@ -6,9 +6,10 @@ use zk_proto::SessionId;
 
 use super::facts::{ConnectionFacts, Inspect};
 use super::json::Json;
+use super::metrics::Sizes;
 use super::monitor::{Value, figures};
 use super::text::{NOT_SERVING, operation};
-use super::{environment, full_version, java};
+use super::{ensemble, environment, full_version, java};
 
 /// What a command does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,7 +120,7 @@ pub(super) fn run(
     }
     let fields = match command {
         Command::SetTraceMask => return set_trace_mask(arguments, server),
-        Command::Leader => return Err("server is not initialized".to_owned()),
+        Command::Leader => ensemble::leader(server)?,
         Command::Monitor => return Ok(monitor(server)),
         Command::Environment => return Ok(environment()),
         Command::SystemProperties => return Ok(properties(server)),
@@ -178,10 +179,8 @@ fn short(command: Command, server: &dyn Inspect) -> Json {
             let time = last.map_or(-1, |facts| facts.unix_s);
             Json::map([("zxid", format!("{zxid:x}").into()), ("timestamp", time.into())])
         }
-        Command::Observers => {
-            Json::map([("synced_observers", Json::Int(0)), ("observers", Json::List(Vec::new()))])
-        }
-        Command::VotingView => Json::map([("current_config", Json::Map(Vec::new()))]),
+        Command::Observers => ensemble::observers(server),
+        Command::VotingView => ensemble::voting_view(server),
         Command::WatchSummary => {
             let facts = server.watch_summary();
             Json::map([
@@ -198,7 +197,7 @@ fn short(command: Command, server: &dyn Inspect) -> Json {
             "path_to_session_ids",
             grouped(server.watches_by_path(), |path| path, |id| Json::Int(id.0)),
         )]),
-        Command::ZabState => Json::map([("voting", Json::Bool(false)), ("zabstate", "".into())]),
+        Command::ZabState => ensemble::zab_state(server),
         _ => Json::Map(Vec::new()),
     }
 }
@@ -244,7 +243,7 @@ fn configuration(server: &dyn Inspect) -> Json {
         ("max_client_cnxns", config.limits.connections_per_ip.unwrap_or(0).into()),
         ("min_session_timeout", config.sessions.min_timeout_ms.into()),
         ("max_session_timeout", config.sessions.max_timeout_ms.into()),
-        ("server_id", Json::Int(0)),
+        ("server_id", ensemble::server_id(server).into()),
         ("client_port_listen_backlog", config.listeners.backlog_set.map_or(-1, i64::from).into()),
     ])
 }
@@ -284,7 +283,10 @@ fn connection(facts: &ConnectionFacts, brief: bool) -> Json {
 }
 
 fn dump(server: &dyn Inspect) -> Json {
-    let expiry = server.sessions().into_iter().map(|facts| (facts.at_ms, facts.members));
+    // Only a leader knows when they end.
+    let is_learner = server.quorum().is_some_and(|facts| facts.is_learner());
+    let sessions = if is_learner { Vec::new() } else { server.sessions() };
+    let expiry = sessions.into_iter().map(|facts| (facts.at_ms, facts.members));
     Json::map([
         (
             "expiry_time_to_session_ids",
@@ -314,15 +316,19 @@ fn monitor(server: &dyn Inspect) -> Vec<(String, Json)> {
     figures(server).into_iter().map(|(name, value)| (name, json(value))).collect()
 }
 
-fn server_stats(server: &dyn Inspect) -> Json {
-    let (stats, tree) = (&server.metrics().stats, server.tree());
-    let [data, log] = server.directory_bytes();
-    let [last, least, greatest] = stats.response_bytes();
-    let sizes = Json::map([
+fn buffer_sizes(sizes: &Sizes) -> Json {
+    let [last, least, greatest] = sizes.last_least_greatest();
+    Json::map([
         ("last_buffer_size", last.into()),
         ("min_buffer_size", least.into()),
         ("max_buffer_size", greatest.into()),
-    ]);
+    ])
+}
+
+fn server_stats(server: &dyn Inspect) -> Json {
+    let (stats, tree) = (&server.metrics().stats, server.tree());
+    let [data, log] = server.directory_bytes();
+    let sizes = buffer_sizes(&stats.responses);
     let all = Json::map([
         ("packets_sent", stats.packets_sent.get().into()),
         ("packets_received", stats.packets_received.get().into()),
@@ -343,11 +349,15 @@ fn server_stats(server: &dyn Inspect) -> Json {
         ("non_mtlslocal_conn_count", stats.non_mtls_local_conn_count.get().into()),
         ("uptime", server.uptime_ms().into()),
     ]);
-    Json::map([
+    let mut fields = vec![
         ("version", full_version().into()),
         ("read_only", is_read_only(server)),
         ("server_stats", all),
         ("client_response", sizes),
-        ("node_count", tree.shown_node_count().into()),
-    ])
+    ];
+    if server.quorum().is_some_and(|facts| facts.reign.is_some()) {
+        fields.push(("proposal_stats", buffer_sizes(&server.metrics().quorum.proposals)));
+    }
+    fields.push(("node_count", tree.shown_node_count().into()));
+    Json::Map(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

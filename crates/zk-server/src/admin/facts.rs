@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicI64;
 
 use zk_proto::{OpCode, SessionId, Xid, Zxid};
 
+use super::ensemble::QuorumFacts;
 use super::metrics::Metrics;
 use crate::config::ServerConfig;
 
@@ -26,6 +27,9 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// Its role.
     fn mode(&self) -> Mode;
+
+    /// What it does in its ensemble, unless it is alone.
+    fn quorum(&self) -> Option<QuorumFacts>;
 
     /// Time since start.
     fn uptime_ms(&self) -> u64;
@@ -53,6 +57,9 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// When sessions expire, soonest first.
     fn sessions(&self) -> Vec<ExpiryFacts<SessionId>>;
+
+    /// Sessions and their timeouts in ms, by id.
+    fn session_timeouts(&self) -> Vec<(SessionId, i32)>;
 
     /// When connections expire, soonest first.
     fn connection_expiry(&self) -> Vec<ExpiryFacts<(SocketAddr, SessionId)>>;

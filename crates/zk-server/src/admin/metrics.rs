@@ -2,11 +2,11 @@
 //!
 //! A figure that nothing measures is not here: a zero would be taken for a measurement. So there is
 //! nothing about Apache's CommitProcessor, stale requests, response caches, dead watchers, Netty
-//! and the JVM, which are not here, and until there are ensembles nothing about elections, learners
-//! and proposals. Nor is there what would cost each request a look at the clock or a look-up of its
-//! first path component: the times in queues, and traffic by namespace (`read_per_namespace`,
-//! `write_per_namespace`). A test lists every name of Apache's `mntr` that is left out
-//! (`tests/words.rs`).
+//! and the JVM, which are not here; what is about elections, learners and proposals is of members
+//! of ensembles alone ([`QuorumMetrics`]). Nor is there what would cost each request a look at the
+//! clock or a look-up of its first path component: the times in queues, and traffic by namespace
+//! (`read_per_namespace`, `write_per_namespace`). A test lists every name of Apache's `mntr` that
+//! is left out (`tests/words.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -74,32 +74,30 @@ impl CounterSet {
 
 macro_rules! metrics {
     (
+        $(#[$doc:meta])* $name:ident
+        others { $($(#[$odoc:meta])* $other:ident: $type:ty,)* }
         counters { $($(#[$cdoc:meta])* $counter:ident,)* }
         summaries { $($(#[$sdoc:meta])* $summary:ident: $detail:ident $unit:ident,)* }
     ) => {
-        /// All metrics; fields that Apache knows have Apache's names.
+        $(#[$doc])*
         #[derive(Debug)]
-        pub struct Metrics {
-            /// What `srvr` and `stat` show.
-            pub stats: ServerStats,
-            /// Writes that a hard quota refused.
-            pub quota_exceeded_error_per_namespace: CounterSet,
+        pub struct $name {
+            $($(#[$odoc])* pub $other: $type,)*
             $($(#[$cdoc])* pub $counter: Counter,)*
             $($(#[$sdoc])* pub $summary: Summary,)*
         }
 
-        impl Default for Metrics {
-            fn default() -> Metrics {
-                Metrics {
-                    stats: ServerStats::default(),
-                    quota_exceeded_error_per_namespace: CounterSet::default(),
+        impl Default for $name {
+            fn default() -> $name {
+                $name {
+                    $($other: <$type>::default(),)*
                     $($counter: Counter::default(),)*
                     $($summary: Summary::new($detail, $unit),)*
                 }
             }
         }
 
-        impl Metrics {
+        impl $name {
             /// Counters by name.
             pub fn counters(&self) -> Vec<(&'static str, &Counter)> {
                 vec![$((stringify!($counter), &self.$counter),)*]
@@ -113,7 +111,22 @@ macro_rules! metrics {
     };
 }
 
+mod quorum;
+
+pub(crate) use quorum::{ACK_EVERY, WallClock};
+pub use quorum::{QuorumMetrics, SidSummaries};
+
 metrics! {
+    /// All metrics; fields that Apache knows have Apache's names.
+    Metrics
+    others {
+        /// What `srvr` and `stat` show.
+        stats: ServerStats,
+        /// Writes that a hard quota refused.
+        quota_exceeded_error_per_namespace: CounterSet,
+        /// What a member of an ensemble counts besides.
+        quorum: QuorumMetrics,
+    }
     counters {
         /// Bytes of requests, with their lengths.
         bytes_received_count,
@@ -203,16 +216,31 @@ metrics! {
 }
 
 impl Metrics {
+    /// All counters that are shown; the last ones only of a member of an ensemble.
+    pub(super) fn shown_counters(&self, is_member: bool) -> Vec<(&'static str, &Counter)> {
+        let mut all = self.counters();
+        all.extend(self.quorum.counters().into_iter().filter(|_| is_member));
+        all
+    }
+
+    /// The same of the distributions.
+    pub(super) fn shown_summaries(&self, is_member: bool) -> Vec<(&'static str, &Summary)> {
+        let mut all = self.summaries();
+        all.extend(self.quorum.summaries().into_iter().filter(|_| is_member));
+        all
+    }
+
     /// Sets everything to zero, as `srst` does in Apache.
     pub fn reset(&self) {
         self.stats.reset();
+        self.quorum.reset();
         self.quota_exceeded_error_per_namespace.reset();
         self.counters().iter().for_each(|(_, counter)| counter.reset());
         self.summaries().iter().for_each(|(_, summary)| summary.reset());
     }
 }
 
-/// The figures of Apache's `ServerStats` and `BufferStats`.
+/// The figures of Apache's `ServerStats`.
 #[derive(Debug)]
 pub struct ServerStats {
     /// From the arrival of any request to its answer.
@@ -230,8 +258,42 @@ pub struct ServerStats {
     /// Connections without mutual TLS of this machine.
     pub non_mtls_local_conn_count: Counter,
     /// Bytes of replies.
-    pub response_sizes: Summary,
-    last_response: AtomicU64,
+    pub responses: Sizes,
+}
+
+/// Sizes in bytes, and the last one (Apache `BufferStats`).
+#[derive(Debug)]
+pub struct Sizes {
+    all: Summary,
+    last: AtomicU64,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { all: Summary::new(Basic, Count), last: AtomicU64::new(0) }
+    }
+}
+
+impl Sizes {
+    /// Records `count` of one size.
+    #[inline]
+    pub fn record(&self, bytes: u64, count: u64) {
+        self.all.record_many(bytes, count);
+        self.last.store(bytes, Relaxed);
+    }
+
+    /// Last, least and greatest; -1 before the first, as in Apache.
+    pub fn last_least_greatest(&self) -> [i64; 3] {
+        if self.all.count() == 0 {
+            return [-1; 3];
+        }
+        [self.last.load(Relaxed) as i64, self.all.min() as i64, self.all.max() as i64]
+    }
+
+    /// Forgets all.
+    pub fn reset(&self) {
+        self.all.reset();
+    }
 }
 
 impl Default for ServerStats {
@@ -244,32 +306,15 @@ impl Default for ServerStats {
             auth_failed_count: Counter::default(),
             non_mtls_remote_conn_count: Counter::default(),
             non_mtls_local_conn_count: Counter::default(),
-            response_sizes: Summary::new(Basic, Count),
-            last_response: AtomicU64::new(0),
+            responses: Sizes::default(),
         }
     }
 }
 
 impl ServerStats {
-    /// Records the bytes of `count` replies of one size.
-    #[inline]
-    pub fn record_responses(&self, bytes: u64, count: u64) {
-        self.response_sizes.record_many(bytes, count);
-        self.last_response.store(bytes, Relaxed);
-    }
-
-    /// Last, least and greatest reply in bytes; -1 before the first, as in Apache.
-    pub fn response_bytes(&self) -> [i64; 3] {
-        if self.response_sizes.count() == 0 {
-            return [-1; 3];
-        }
-        let last = self.last_response.load(Relaxed) as i64;
-        [last, self.response_sizes.min() as i64, self.response_sizes.max() as i64]
-    }
-
     fn reset(&self) {
-        let summaries = [&self.latency, &self.response_sizes];
-        summaries.iter().for_each(|summary| summary.reset());
+        self.latency.reset();
+        self.responses.reset();
         let counters = [
             &self.packets_received,
             &self.packets_sent,
@@ -289,17 +334,21 @@ mod tests {
     #[test]
     fn a_reset_clears_everything() {
         let metrics = Metrics::default();
-        metrics.counters().iter().for_each(|(_, counter)| counter.add(3));
-        metrics.summaries().iter().for_each(|(_, summary)| summary.record(3));
-        metrics.stats.record_responses(40, 1);
-        metrics.stats.record_responses(30, 1);
+        metrics.shown_counters(true).iter().for_each(|(_, counter)| counter.add(3));
+        metrics.quorum.proposals.record(48, 1);
+        metrics.quorum.ack_latency.record(7, 1000);
+        metrics.shown_summaries(true).iter().for_each(|(_, summary)| summary.record(3));
+        metrics.stats.responses.record(40, 1);
+        metrics.stats.responses.record(30, 1);
         metrics.quota_exceeded_error_per_namespace.add("app".into());
-        assert_eq!(metrics.stats.response_bytes(), [30, 30, 40]);
+        assert_eq!(metrics.stats.responses.last_least_greatest(), [30, 30, 40]);
         metrics.reset();
-        assert!(metrics.counters().iter().all(|(_, counter)| counter.get() == 0));
-        assert!(metrics.summaries().iter().all(|(_, summary)| summary.count() == 0));
-        assert_eq!(metrics.stats.response_bytes(), [-1; 3]);
+        assert!(metrics.shown_counters(true).iter().all(|(_, counter)| counter.get() == 0));
+        assert!(metrics.shown_summaries(true).iter().all(|(_, summary)| summary.count() == 0));
+        assert_eq!(metrics.stats.responses.last_least_greatest(), [-1; 3]);
         assert_eq!(metrics.quota_exceeded_error_per_namespace.get(), [("app".into(), 0)]);
+        assert_eq!(metrics.quorum.proposals.last_least_greatest(), [-1; 3]);
+        assert!(metrics.quorum.ack_latency.get().iter().all(|(_, all)| all.count() == 0));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! Tested against texts that Apache 3.9.4 gave.
 
 mod command;
+mod ensemble;
 mod environment;
 mod facts;
 mod http;
@@ -28,13 +29,14 @@ mod tests;
 mod text;
 mod word;
 
+pub use ensemble::{ObserverFacts, QuorumFacts, ReignFacts};
 pub use facts::{
     AdminError, Authorization, ConnectionFacts, ConnectionSession, DigestFacts, ExpiryFacts,
     Inspect, LastSnapshot, Mode, QuotaFacts, SnapshotStream, TreeFacts, WatchFacts,
 };
 pub use http::AdminServer;
-pub(crate) use metrics::MOST_NAMESPACES;
-pub use metrics::{Counter, CounterSet, Metrics, ServerStats};
+pub(crate) use metrics::{ACK_EVERY, MOST_NAMESPACES, WallClock};
+pub use metrics::{Counter, CounterSet, Metrics, QuorumMetrics, ServerStats, SidSummaries, Sizes};
 pub use summary::{Detail, Summary, Unit};
 pub use text::four_letter_answer;
 pub use word::{FourLetterWord, UnknownWord, Whitelist};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::facts::{Inspect, QuotaFacts};
 use super::summary::{Detail, Summary};
-use super::{environment, full_version, java};
+use super::{ensemble, environment, full_version, java};
 
 /// One figure.
 #[derive(Clone, PartialEq, Debug)]
@@ -17,7 +17,7 @@ pub(super) enum Value {
 /// The gauges, by Apache's names.
 pub(super) fn gauges(server: &dyn Inspect) -> Vec<(&'static str, Value)> {
     let (stats, tree) = (&server.metrics().stats, server.tree());
-    let [last, least, greatest] = stats.response_bytes();
+    let [last, least, greatest] = stats.responses.last_least_greatest();
     let whole = |n: u64| Value::Whole(n as i64);
     let mut out = vec![
         ("avg_latency", Value::Real(stats.latency.avg())),
@@ -47,6 +47,7 @@ pub(super) fn gauges(server: &dyn Inspect) -> Vec<(&'static str, Value)> {
         out.push(("open_file_descriptor_count", whole(open)));
         out.push(("max_file_descriptor_count", whole(most)));
     }
+    ensemble::gauges(server, &mut out);
     out
 }
 
@@ -64,6 +65,9 @@ pub(super) const QUOTAS: [GaugeSet; 4] = [
 /// Apache's counters of writes that quotas refused.
 pub(super) const QUOTA_EXCEEDED: &str = "quota_exceeded_error_per_namespace";
 
+/// Apache's distributions of ACKs by member.
+pub(super) const ACK_LATENCY: &str = "ack_latency";
+
 /// All figures by name, without the `zk_` of `mntr`.
 pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
     let metrics = server.metrics();
@@ -71,7 +75,9 @@ pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
         ("version".to_owned(), Value::Text(full_version())),
         ("server_state".to_owned(), Value::Text(server.mode().name().to_owned())),
     ];
+    out.extend(ensemble::roles(server));
     out.extend(gauges(server).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let is_member = server.quorum().is_some();
     let quotas = server.quotas();
     for (name, value) in QUOTAS {
         let of = |(key, quota): &(String, _)| (format!("{key}_{name}"), Value::Whole(value(quota)));
@@ -80,15 +86,18 @@ pub(super) fn figures(server: &dyn Inspect) -> Vec<(String, Value)> {
     for (key, count) in metrics.quota_exceeded_error_per_namespace.get() {
         out.push((format!("{key}_{QUOTA_EXCEEDED}"), Value::Whole(count as i64)));
     }
-    for (name, counter) in metrics.counters() {
+    for (name, counter) in metrics.shown_counters(is_member) {
         out.push((name.to_owned(), Value::Whole(counter.get() as i64)));
     }
     for detail in [Detail::Basic, Detail::Advanced] {
-        for (name, summary) in metrics.summaries() {
+        for (name, summary) in metrics.shown_summaries(is_member) {
             if summary.detail == detail {
                 distribution(&mut out, name, summary);
             }
         }
+    }
+    for (sid, summary) in metrics.quorum.ack_latency.get() {
+        distribution(&mut out, &format!("{sid}_{ACK_LATENCY}"), &summary);
     }
     out
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::facts::Inspect;
 use super::java;
-use super::monitor::{QUOTA_EXCEEDED, QUOTAS, Value, gauges};
+use super::monitor::{ACK_LATENCY, QUOTA_EXCEEDED, QUOTAS, Value, gauges};
 use super::process;
 use super::summary::{Detail, Summary};
 
@@ -15,6 +15,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) fn text(server: &dyn Inspect) -> String {
     let mut out = String::with_capacity(32 << 10);
     let metrics = server.metrics();
+    let is_member = server.quorum().is_some();
     for (name, value) in gauges(server) {
         let number = match value {
             Value::Text(_) => continue,
@@ -36,7 +37,7 @@ pub(super) fn text(server: &dyn Inspect) -> String {
     for (key, count) in metrics.quota_exceeded_error_per_namespace.get() {
         sample(&mut out, QUOTA_EXCEEDED, &format!("{{key=\"{}\"}}", escaped(&key)), count as f64);
     }
-    for (name, counter) in metrics.counters() {
+    for (name, counter) in metrics.shown_counters(is_member) {
         head(&mut out, name, "counter");
         sample(&mut out, name, "", counter.get() as f64);
     }
@@ -44,9 +45,15 @@ pub(super) fn text(server: &dyn Inspect) -> String {
         head(&mut out, name, if is_counter { "counter" } else { "gauge" });
         sample(&mut out, name, "", value);
     }
-    for (name, summary) in metrics.summaries() {
+    for (name, summary) in metrics.shown_summaries(is_member) {
         head(&mut out, name, "summary");
-        distribution(&mut out, name, summary);
+        distribution(&mut out, name, "", summary);
+    }
+    if is_member {
+        head(&mut out, ACK_LATENCY, "summary");
+        for (sid, summary) in metrics.quorum.ack_latency.get() {
+            distribution(&mut out, ACK_LATENCY, &format!("key=\"{sid}\""), &summary);
+        }
     }
     out
 }
@@ -66,15 +73,17 @@ fn escaped(text: &str) -> String {
 }
 
 /// The quantiles of Apache's exporter, which are not those of `mntr`.
-fn distribution(out: &mut String, name: &str, summary: &Summary) {
+fn distribution(out: &mut String, name: &str, label: &str, summary: &Summary) {
     let quantiles: &[&str] = match summary.detail {
         Detail::Basic => &["0.5"],
         Detail::Advanced => &["0.5", "0.9", "0.99"],
     };
     for share in quantiles {
         let value = summary.percentile(share.parse().unwrap_or(0.5));
-        sample(out, name, &format!("{{quantile=\"{share}\"}}"), value);
+        let comma = if label.is_empty() { "" } else { "," };
+        sample(out, name, &format!("{{{label}{comma}quantile=\"{share}\"}}"), value);
     }
-    sample(out, &format!("{name}_count"), "", summary.count() as f64);
-    sample(out, &format!("{name}_sum"), "", summary.sum());
+    let labels = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+    sample(out, &format!("{name}_count"), &labels, summary.count() as f64);
+    sample(out, &format!("{name}_sum"), &labels, summary.sum());
 }

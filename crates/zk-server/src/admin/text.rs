@@ -7,7 +7,7 @@ use zk_proto::{OpCode, SessionId};
 
 use super::facts::{ConnectionFacts, ExpiryFacts, Inspect, Mode};
 use super::word::{FourLetterWord, Whitelist};
-use super::{environment, full_version, java, monitor};
+use super::{ensemble, environment, full_version, java, monitor};
 
 /// What is said when there is nothing to ask.
 pub(super) const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
@@ -153,6 +153,7 @@ fn stats(out: &mut String, server: &dyn Inspect) {
     put!(out, "Zxid: {}\n", tree.last_zxid);
     put!(out, "Mode: {}\n", server.mode().name());
     put!(out, "Node count: {}\n", tree.shown_node_count());
+    ensemble::proposal_sizes(out, server);
 }
 
 fn connections(out: &mut String, server: &dyn Inspect, brief: bool) {
@@ -232,12 +233,23 @@ fn conf(out: &mut String, server: &dyn Inspect) {
     put!(out, "maxClientCnxns={}\n", config.limits.connections_per_ip.unwrap_or(0));
     put!(out, "minSessionTimeout={}\n", config.sessions.min_timeout_ms);
     put!(out, "maxSessionTimeout={}\n", config.sessions.max_timeout_ms);
-    put!(out, "clientPortListenBacklog={backlog}\nserverId=0\n");
+    put!(out, "clientPortListenBacklog={backlog}\n");
+    put!(out, "serverId={}\n", ensemble::server_id(server));
+    ensemble::conf(out, server);
 }
 
 fn dump(out: &mut String, server: &dyn Inspect) {
     out.push_str("SessionTracker dump:\n");
-    expiry(out, "Session Sets", &server.sessions(), |id| id.to_string());
+    // Only a leader knows when they end.
+    if server.quorum().is_some_and(|facts| facts.is_learner()) {
+        let sessions = server.session_timeouts();
+        put!(out, "Global Sessions({}):\n", sessions.len());
+        for (id, timeout_ms) in sessions {
+            put!(out, "{id}\t{timeout_ms}ms\n");
+        }
+    } else {
+        expiry(out, "Session Sets", &server.sessions(), |id| id.to_string());
+    }
     let ephemerals = server.ephemerals();
     out.push_str("ephemeral nodes dump:\n");
     put!(out, "Sessions with Ephemerals ({}):\n", ephemerals.len());

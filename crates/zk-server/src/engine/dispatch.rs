@@ -2,7 +2,7 @@
 
 use super::news::{self, Line};
 use super::{Conns, Engine, Gate};
-use crate::admin::Metrics;
+use crate::admin::{Metrics, WallClock};
 use crate::net::conn::{Conn, ConnState, Phase};
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ impl Engine {
     /// be done by [`Engine::flush`] when the locks are given back.
     pub(super) fn dispatch(&self, gate: &mut Gate) -> Left {
         let Gate { conns, fx, dirty, .. } = gate;
+        self.count_applied(&mut fx.applied_ms);
         if fx.is_empty() {
             return Left::default();
         }
@@ -116,6 +117,17 @@ impl Engine {
             let now_ms = self.now_ms();
             lines.into_iter().for_each(|line| line.write(now_ms));
         }
+    }
+
+    /// How long txns took from where they were made to here.
+    fn count_applied(&self, applied_ms: &mut Vec<i64>) {
+        if self.quorum.get().is_some() {
+            let mut clock = WallClock::default();
+            for made_ms in applied_ms.iter() {
+                clock.record(*made_ms, &self.metrics.quorum.propagation_latency);
+            }
+        }
+        applied_ms.clear();
     }
 
     /// Asks the leader for something.
@@ -238,7 +250,7 @@ impl Sent {
             let took_us = 1000 * u64::from(self.took_ms);
             metrics.stats.latency.record_many(took_us, count);
             metrics.updatelatency.record_many(took_us, count);
-            metrics.stats.record_responses(self.bytes, count);
+            metrics.stats.responses.record(self.bytes, count);
         }
     }
 

@@ -262,7 +262,7 @@ impl Engine {
         metrics.stats.latency.record_many(took_us, count);
         metrics.readlatency.record_many(took_us, count);
         if let Some(mean) = sent.checked_div(count) {
-            metrics.stats.record_responses(mean, 1);
+            metrics.stats.responses.record(mean, 1);
         }
     }
 }

@@ -72,11 +72,13 @@ impl Driver {
                 if self.quorum.part().2 {
                     self.serves(true);
                     self.engine.open();
+                    self.quorum.note_serving();
                 }
             }
             Chore::Lead(epoch) => {
                 self.serves(true);
                 self.engine.begin_leading(epoch);
+                self.quorum.note_serving();
                 tracing::info!("this member leads, in epoch {}", epoch.0);
             }
             Chore::AnswerPing(zxid) => {
@@ -167,6 +169,7 @@ impl Driver {
     fn turn_to(self: &Arc<Driver>, turn: Turn) -> Result<(), HistoryError> {
         match turn {
             Turn::Join(leader) => {
+                self.quorum.note_elected();
                 tracing::info!("server {leader} leads");
                 self.join(Some(leader));
             }
@@ -180,6 +183,7 @@ impl Driver {
                 self.join(None);
             }
             Turn::Reign => {
+                self.quorum.note_elected();
                 tracing::info!("this member is elected");
                 self.admit_waiting();
                 return Ok(());
@@ -194,6 +198,7 @@ impl Driver {
     fn rest(&self, why: &Rest) -> Result<(), HistoryError> {
         tracing::info!("this member has no leader: {why}");
         self.engine.close();
+        self.quorum.note_rest();
         let under_way = {
             let mut held = self.quorum.lock();
             held.state.links.clear();

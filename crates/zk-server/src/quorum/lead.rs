@@ -9,12 +9,16 @@ use zk_zab::leader::{LinkId, Output as Lead, Plan};
 
 use super::snap::Outgoing;
 use super::state::{Ask, Chore, Entry, Held};
+use super::tally::zxid_of;
+use crate::admin::WallClock;
 
 /// Packets for the same learners, encoded once.
 #[derive(Default)]
 struct Batch {
     to: Option<Arc<[LinkId]>>,
     bytes: Vec<u8>,
+    count: u64,
+    last_zxid: Option<Zxid>,
 }
 
 impl Batch {
@@ -24,15 +28,18 @@ impl Batch {
             self.to = Some(to.clone());
         }
         packet.put(&mut self.bytes);
+        self.count += 1;
+        self.last_zxid = zxid_of(packet).or(self.last_zxid);
     }
 
     fn send(&mut self, held: &Held<'_>) {
         for link in self.to.take().iter().flat_map(|to| to.iter()) {
             if let Some(link) = held.state.links.get(link) {
-                link.send(|out| out.extend_from_slice(&self.bytes));
+                link.send_encoded(&self.bytes, self.count, self.last_zxid);
             }
         }
         self.bytes.clear();
+        self.count = 0;
     }
 }
 
@@ -41,6 +48,7 @@ impl Held<'_> {
         let before = self.state.committed;
         // Followers hear of proposals and commits in their order; each observer is told once.
         let (mut to_followers, mut to_observers) = (Batch::default(), Batch::default());
+        let mut clock = WallClock::default();
         for output in outputs {
             match output {
                 Lead::Propose { zxid, to } => {
@@ -57,6 +65,7 @@ impl Held<'_> {
                         let packet = FromLeader::Inform { zxid, txn: &entry.1 };
                         to_observers.put(self, &observers, &packet);
                     }
+                    self.quorum.count_commit(&entry, &mut clock);
                     self.keep(entry);
                     self.state.committed = zxid;
                     continue;
@@ -108,7 +117,7 @@ impl Held<'_> {
 
     pub(super) fn send(&self, to: LinkId, packet: &FromLeader<'_>) {
         if let Some(link) = self.state.links.get(&to) {
-            link.send(|out| packet.put(out));
+            link.send(packet);
         }
     }
 
@@ -119,6 +128,11 @@ impl Held<'_> {
     }
 
     fn synchronize(&mut self, link: LinkId, plan: Plan) {
+        let metrics = &self.quorum.metrics.quorum;
+        match plan {
+            Plan::Snap => metrics.snap_count.add(1),
+            Plan::Window(_) | Plan::Log(_) | Plan::Trunc(_) => metrics.diff_count.add(1),
+        }
         match plan {
             Plan::Window(after) | Plan::Log(after) => {
                 self.send(link, &FromLeader::Diff(self.state.committed));

@@ -13,11 +13,13 @@ use zk_zab::peer::{Peer, Wants};
 
 use super::driver::Driver;
 use super::state::{Ask, Promise};
+use super::tally::{LinkTally, Run};
 
 /// A leader's side.
 pub(super) struct Learners {
     pub(super) driver: Arc<Driver>,
     pub(super) link: LinkId,
+    pub(super) tally: Arc<LinkTally>,
 }
 
 /// A learner's side.
@@ -39,6 +41,8 @@ impl Hear for Learners {
             packets.push(packet);
         }
         check_length(&bytes[at..], limits)?;
+        self.tally.heard(&packets);
+        self.driver.quorum.count_acks(self.link, &packets);
         self.driver.heard_learner(self.link, packets);
         Ok(Heard::Packets(at))
     }
@@ -75,7 +79,7 @@ impl Hear for Upstream {
                     return Err(io::Error::other("this leader is left"));
                 }
                 let now_ms = self.driver.quorum.now_ms();
-                let mut wants = Wants::default();
+                let (mut wants, mut run) = (Wants::default(), Run::default());
                 while let Some((packet, length)) =
                     FromLeader::read(&bytes[at..], limits).map_err(invalid)?
                 {
@@ -85,6 +89,7 @@ impl Hear for Upstream {
                         _ => None,
                     };
                     let before = wants.learn.len();
+                    held.state.count_packet(&self.driver.quorum, &packet, &mut run);
                     held.state.peer.heard_leader(now_ms, packet, &mut wants);
                     // Chores come before what follows.
                     has_more = wants.learn[before..].iter().any(is_chore);
@@ -182,6 +187,7 @@ impl Driver {
                     self.engine.forwarded(LearnerId(link.0), &requests);
                 }
                 Ask::Revalidate(link, session, timeout_ms) => {
+                    self.quorum.metrics.quorum.revalidate_count.add(1);
                     let is_valid = self.engine.moves(session, timeout_ms, LearnerId(link.0));
                     let packet = FromLeader::Revalidate { session, is_valid };
                     self.quorum.lock().send(link, &packet);

@@ -15,6 +15,7 @@ mod links;
 mod ports;
 mod snap;
 mod state;
+mod tally;
 
 pub(crate) use driver::{Driver, DriverParts, QuorumThread};
 pub(crate) use ports::{JoinOptions, Ports};

@@ -15,6 +15,7 @@ use zk_zab::leader::LinkId;
 
 use super::driver::{Dialled, Driver};
 use super::links::{Learners, Upstream};
+use super::tally::{LearnerLink, LinkTally};
 
 /// Listeners that are bound, and what is told to those who dial.
 pub(crate) struct Ports {
@@ -108,6 +109,7 @@ impl Driver {
         self.quorum.lock().state.committed = last;
         match self.stand(last) {
             Ok(history) => {
+                self.quorum.note_looking();
                 drop(self.quorum.act(|peer, now_ms, wants| peer.look(now_ms, history, wants)));
                 self.settle();
             }
@@ -199,10 +201,12 @@ impl Driver {
                 }
                 return;
             }
-            let hear = Learners { driver: self.clone(), link };
+            let Ok(peer) = stream.peer_addr() else { return held.state.peer.learner_lost(link) };
+            let tally = LinkTally::new(peer);
+            let hear = Learners { driver: self.clone(), link, tally: tally.clone() };
             match Link::start(stream, MAX_UNSENT_BYTES, hear) {
                 Ok(started) => {
-                    held.state.links.insert(link, started);
+                    held.state.links.insert(link, LearnerLink::new(started, tally));
                     true
                 }
                 Err(_) => false,

@@ -19,6 +19,8 @@ use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
 use zk_zab::{Configs, Role};
 
 use super::snap::Outgoing;
+use super::tally::{LearnerLink, Moments};
+use crate::admin::Metrics;
 use crate::engine::{Diligence, Pipe, TxnLog};
 use crate::storage::Loading;
 
@@ -33,13 +35,14 @@ pub(crate) struct QuorumOptions {
 
 /// A member's machine, behind its lock.
 pub(crate) struct Quorum {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// There are chores.
     pub(super) news: Notify,
     started: Instant,
     log: Box<dyn TxnLog>,
     pipe: Arc<Pipe>,
     window: usize,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A transaction, header, body and digest.
@@ -49,7 +52,7 @@ pub(super) struct State {
     pub(super) peer: Peer,
     pub(super) election: Option<ElectionPort>,
     /// A leader's learners.
-    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) links: BTreeMap<LinkId, LearnerLink>,
     /// A learner's leader.
     pub(super) upstream: Option<Link>,
     /// Counts the connections to leaders: what comes on an older one is not heard any more.
@@ -72,6 +75,7 @@ pub(super) struct State {
     pub(super) promises: VecDeque<Promise>,
     /// Snapshots that learners are to get: to be begun before anything else is committed.
     pub(super) outgoing: Vec<Outgoing>,
+    pub(super) moments: Moments,
 }
 
 /// What cannot be done under the lock, in order.
@@ -117,6 +121,7 @@ impl Quorum {
         started: Instant,
         log: Box<dyn TxnLog>,
         pipe: Arc<Pipe>,
+        metrics: Arc<Metrics>,
     ) -> Arc<Quorum> {
         let state = State {
             peer: Peer::new(options.peer, options.configs),
@@ -134,9 +139,10 @@ impl Quorum {
             tail: Vec::new(),
             promises: VecDeque::new(),
             outgoing: Vec::new(),
+            moments: Moments::default(),
         };
         let (state, news) = (Mutex::new(state), Notify::new());
-        Arc::new(Quorum { state, news, started, log, pipe, window: options.window })
+        Arc::new(Quorum { state, news, started, log, pipe, window: options.window, metrics })
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -162,6 +168,7 @@ impl Quorum {
     ) -> Result<(), AppendError> {
         let mut held = self.lock();
         let made: Vec<Entry> = txns.map(|(zxid, txn)| (zxid, txn.into())).collect();
+        self.count_proposals(&made);
         held.state.under_way.extend(made.iter().cloned());
         let propose = |peer: &mut Peer, now_ms, wants: &mut Wants<'_>| {
             made.iter().for_each(|(zxid, _)| peer.propose(now_ms, *zxid, wants));
@@ -172,8 +179,12 @@ impl Quorum {
 
     /// The own log is durable up to there.
     pub(crate) fn logged(&self, zxid: Zxid) {
-        // No requests come from the disk.
-        drop(self.act(|peer, _, wants| peer.logged(zxid, wants)));
+        {
+            let mut held = self.lock();
+            held.state.count_logged(self, zxid);
+            // No requests come from the disk.
+            held.act(|peer, _, wants| peer.logged(zxid, wants), &mut Vec::new());
+        }
         self.tell_chores();
     }
 

@@ -34,7 +34,13 @@ impl Joined {
         let Some(sid) = sid(config) else { return Ok(None) };
         let ports = bind(config, sid)?;
         let options = options(config, sid);
-        let quorum = Quorum::new(options, Instant::now(), storage.appender(), engine.pipe.clone());
+        let quorum = Quorum::new(
+            options,
+            Instant::now(),
+            storage.appender(),
+            engine.pipe.clone(),
+            engine.metrics.clone(),
+        );
         engine.join(quorum.clone());
         Ok(Some(Joined { quorum, ports }))
     }

@@ -1,6 +1,7 @@
 //! Answers compared with what Apache 3.9.4 gave for the same state: here is the state, the words
 //! are in `words.rs`, the HTTP commands in `web.rs`.
 
+mod ensemble;
 mod web;
 mod words;
 
@@ -20,6 +21,7 @@ use crate::config::{self, Options, ServerConfig};
 struct Fake {
     serving: AtomicBool,
     mode: Mode,
+    quorum: Option<QuorumFacts>,
     config: ServerConfig,
     metrics: Metrics,
     mask: AtomicI64,
@@ -50,10 +52,11 @@ impl Fake {
         }
         metrics.stats.packets_received.add(14);
         metrics.stats.packets_sent.add(13);
-        [89, 22].iter().for_each(|bytes| metrics.stats.record_responses(*bytes, 1));
+        [89, 22].iter().for_each(|bytes| metrics.stats.responses.record(*bytes, 1));
         Fake {
             serving: AtomicBool::new(true),
             mode: Mode::Standalone,
+            quorum: None,
             config: loaded.config,
             metrics,
             mask: AtomicI64::new(306),
@@ -77,6 +80,9 @@ impl Inspect for Fake {
     }
     fn mode(&self) -> Mode {
         self.mode
+    }
+    fn quorum(&self) -> Option<QuorumFacts> {
+        self.quorum.clone()
     }
     fn uptime_ms(&self) -> u64 {
         27_877
@@ -148,6 +154,9 @@ impl Inspect for Fake {
     }
     fn sessions(&self) -> Vec<ExpiryFacts<SessionId>> {
         vec![ExpiryFacts { at_ms: 1_795_367_831_500, members: vec![B, A] }]
+    }
+    fn session_timeouts(&self) -> Vec<(SessionId, i32)> {
+        vec![(A, 10_000), (B, 4000)]
     }
     fn connection_expiry(&self) -> Vec<ExpiryFacts<(SocketAddr, SessionId)>> {
         let members = vec![(peer(35462), B), (peer(35506), SessionId::NONE)];
