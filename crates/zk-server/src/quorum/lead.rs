@@ -129,10 +129,7 @@ impl Held<'_> {
 
     fn synchronize(&mut self, link: LinkId, plan: Plan) {
         let metrics = &self.quorum.metrics.quorum;
-        match plan {
-            Plan::Snap => metrics.snap_count.add(1),
-            Plan::Window(_) | Plan::Log(_) | Plan::Trunc(_) => metrics.diff_count.add(1),
-        }
+        self.state.begin_synchronization(metrics, link, plan == Plan::Snap);
         match plan {
             Plan::Window(after) | Plan::Log(after) => {
                 self.send(link, &FromLeader::Diff(self.state.committed));

@@ -1,5 +1,6 @@
 //! What is counted and told of a member, for operators. Nothing is decided by it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -13,7 +14,7 @@ use zk_zab::Role;
 use zk_zab::leader::{Census, LinkId};
 
 use super::state::{Entry, Quorum, State};
-use crate::admin::{ACK_EVERY, ObserverFacts, QuorumFacts, ReignFacts, WallClock};
+use crate::admin::{ACK_EVERY, ObserverFacts, QuorumFacts, QuorumMetrics, ReignFacts, WallClock};
 
 /// When what began that takes a while.
 #[derive(Debug, Default)]
@@ -26,6 +27,9 @@ pub(super) struct Moments {
     synchronizing: Option<Instant>,
     /// This member leads.
     leading: Option<Instant>,
+    /// Learners that have not acknowledged the history yet, and whether it goes to them as a
+    /// snapshot.
+    synchronized: BTreeMap<LinkId, bool>,
     /// Up to there it was counted when the own disk had a txn.
     logged: Zxid,
 }
@@ -143,11 +147,32 @@ fn made_ms(txn: &[u8]) -> Option<i64> {
 impl State {
     /// A txn that is still in memory.
     fn made_ms_of(&self, zxid: Zxid) -> Option<i64> {
-        let find = |entries: &std::collections::VecDeque<Entry>| {
+        let find = |entries: &VecDeque<Entry>| {
             let at = entries.binary_search_by_key(&zxid, |(zxid, _)| *zxid).ok()?;
             made_ms(&entries.get(at)?.1)
         };
         find(&self.under_way).or_else(|| find(&self.window))
+    }
+
+    /// How many learners get the history in this way.
+    fn count_synchronized(&mut self, metrics: &QuorumMetrics, is_snap: bool) {
+        let State { moments, links, .. } = self;
+        moments.synchronized.retain(|link, _| links.contains_key(link));
+        let count = moments.synchronized.values().filter(|snap| **snap == is_snap).count();
+        let [snaps, diffs] = [&metrics.inflight_snap_count, &metrics.inflight_diff_count];
+        (if is_snap { snaps } else { diffs }).record(count as u64);
+    }
+
+    /// A learner begins to get the history.
+    pub(super) fn begin_synchronization(
+        &mut self,
+        metrics: &QuorumMetrics,
+        link: LinkId,
+        is_snap: bool,
+    ) {
+        (if is_snap { &metrics.snap_count } else { &metrics.diff_count }).add(1);
+        self.moments.synchronized.insert(link, is_snap);
+        self.count_synchronized(metrics, is_snap);
     }
 
     fn has_vote(&self) -> bool {
@@ -246,8 +271,16 @@ impl Quorum {
         }
     }
 
-    /// A member has acknowledged a txn: one in a while is looked at.
+    /// A member has acknowledged the history, or a txn: of these one in a while is looked at.
     pub(super) fn count_acks(&self, link: LinkId, packets: &[FromLearner<'_>]) {
+        let is_of_history =
+            |packet: &FromLearner<'_>| matches!(packet, FromLearner::Ack(it) if it.counter() == 0);
+        if packets.iter().any(is_of_history) {
+            let mut state = self.state.lock();
+            if let Some(is_snap) = state.moments.synchronized.remove(&link) {
+                state.count_synchronized(&self.metrics.quorum, is_snap);
+            }
+        }
         let looked_at = packets.iter().filter_map(|packet| match packet {
             FromLearner::Ack(zxid) if zxid.0 % ACK_EVERY == 0 => Some(*zxid),
             _ => None,

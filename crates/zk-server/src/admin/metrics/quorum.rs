@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::super::summary::Detail::{Advanced, Basic};
 use super::super::summary::Summary;
-use super::super::summary::Unit::Millis;
+use super::super::summary::Unit::{Count, Millis};
 use super::{Counter, Sizes};
 
 metrics! {
@@ -52,6 +52,10 @@ metrics! {
         election_time: Basic Millis,
         /// From the leader's epoch to serving, of a follower.
         follower_sync_time: Basic Millis,
+        /// Learners that get what they missed, when one begins or has it.
+        inflight_diff_count: Basic Count,
+        /// The same of snapshots.
+        inflight_snap_count: Basic Count,
         /// From having no leader to leading.
         leader_unavailable_time: Basic Millis,
         /// The same as of followers, of an observer.

@@ -186,9 +186,8 @@ fn every_name_of_mntr_is_one_of_apaches_or_of_the_few_of_ours() {
 }
 
 /// Parts of Apache's names that are not printed, and why.
-const LEFT_OUT: [(&str, &str); 28] = [
-    ("disloyal_voter", "a leader leaves when a voter has promised more, and counts no votes"),
-    ("inflight_", "synchronisations under way are not counted"),
+const LEFT_OUT: [(&str, &str); 27] = [
+    ("disloyal_voter", "a leader does not heed who looks for another"),
     ("learner_request", "of a processor that is not here"),
     ("om_", "followers have no observers of their own"),
     ("proposal_process_time", "a look at the clock for each request"),
