@@ -1,8 +1,8 @@
 //! Broadcast: proposals are logged and acknowledged, commits applied, in one order.
 
 use zk_proto::quorum::{FromLeader, FromLearner};
-use zk_proto::txn::{Txn, TxnHeader};
-use zk_proto::{Jute, Limits, OpCode, Reader, Sid, Zxid};
+use zk_proto::txn::{Txn, TxnEntry};
+use zk_proto::{Jute, Limits, Reader, Sid, Zxid};
 
 use super::{Learner, Leave, Output, Phase};
 use crate::{Ensemble, Role};
@@ -103,23 +103,21 @@ impl Learner {
         }
     }
 
-    /// A reconfiguration is the proposed configuration from the moment on in which it is proposed.
+    /// Looks at a txn before it goes to the log, where it would have to be understood at the next
+    /// start. A reconfiguration is the proposed configuration from the moment on in which it is
+    /// proposed.
     pub(super) fn note_reconfiguration(
         &mut self,
         zxid: Zxid,
         txn: &[u8],
         out: &mut Vec<Output<'_>>,
     ) -> Result<(), Leave> {
-        let mut r = Reader::with_limits(txn, Limits::NONE);
-        let header = TxnHeader::read(&mut r).map_err(|_| Leave::BadTxn(zxid))?;
-        if header.zxid != zxid.0 {
+        let entry = TxnEntry::read(&mut Reader::with_limits(txn, Limits::NONE));
+        let entry = entry.map_err(|_| Leave::BadTxn(zxid))?;
+        if entry.header.zxid != zxid.0 {
             return Err(Leave::BadTxn(zxid));
         }
-        if header.op != OpCode::Reconfig.code() {
-            return Ok(());
-        }
-        let txn = Txn::read(header.op, &mut r).map_err(|_| Leave::BadTxn(zxid))?;
-        let Txn::Reconfig(set) = txn else { return Err(Leave::BadTxn(zxid)) };
+        let Txn::Reconfig(set) = entry.txn else { return Ok(()) };
         let config = Ensemble::parse(&String::from_utf8_lossy(set.data.unwrap_or_default()))?;
         self.proposed = Some(config.clone());
         out.push(Output::Proposed(config));

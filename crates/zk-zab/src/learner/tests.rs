@@ -13,8 +13,10 @@ fn z(epoch: i32, counter: u32) -> Zxid {
 }
 
 fn txn(zxid: Zxid) -> Vec<u8> {
-    let op = zk_proto::OpCode::Delete.code();
-    TxnHeader { client_id: 1, cxid: 2, zxid: zxid.0, time_ms: 3, op }.to_bytes()
+    let op = zk_proto::OpCode::Error.code();
+    let mut out = TxnHeader { client_id: 1, cxid: 2, zxid: zxid.0, time_ms: 3, op }.to_bytes();
+    (-101i32).write(&mut out);
+    out
 }
 
 fn reconfig(zxid: Zxid, config: &str) -> Vec<u8> {
@@ -363,6 +365,11 @@ fn what_cannot_be_ends_the_connection() {
     life.leaves("txn 0x300000000 does not follow 0x200000000");
     let mut life = Life::following(Role::Participant);
     life.hear(FromLeader::Proposal { zxid: z(2, 1), txn: txn(z(2, 2)).leak() });
+    life.leaves("txn 0x200000001 cannot be read");
+    // It would be in the log, and nobody could read it at the next start.
+    let mut life = Life::following(Role::Participant);
+    let cut = &txn(z(2, 1)).leak()[..34];
+    life.hear(FromLeader::Proposal { zxid: z(2, 1), txn: cut });
     life.leaves("txn 0x200000001 cannot be read");
     let mut life = Life::following(Role::Participant);
     life.hear(FromLeader::Proposal { zxid: z(2, 1), txn: reconfig(z(2, 1), "x").leak() });
