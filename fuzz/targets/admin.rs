@@ -39,6 +39,12 @@ impl Inspect for Empty {
     fn mode(&self) -> Mode {
         Mode::Standalone
     }
+    fn quorum(&self) -> Option<QuorumFacts> {
+        None
+    }
+    fn session_timeouts(&self) -> Vec<(SessionId, i32)> {
+        Vec::new()
+    }
     fn uptime_ms(&self) -> u64 {
         1
     }

@@ -24,7 +24,7 @@ metrics! {
     others {
         /// Bytes of proposals, while it leads.
         proposals: Sizes,
-        /// To the ACK of each member, of one txn in [`ACK_EVERY`].
+        /// To the ACK of each member, of one txn in a thousand.
         ack_latency: SidSummaries,
     }
     counters {
