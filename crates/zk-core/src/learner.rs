@@ -192,7 +192,8 @@ impl Core {
             _ => None,
         });
         match asked.next() {
-            Some(oldest) if asked.any(|forward| forward.is(entry)) => {
+            // The oldest one itself stands behind a sync that the leader has not answered.
+            Some(oldest) if oldest.is(entry) || asked.any(|forward| forward.is(entry)) => {
                 Err(LearnError::PassedOver { session: oldest.session, cxid: oldest.cxid })
             }
             _ => Ok(()),

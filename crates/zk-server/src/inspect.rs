@@ -325,6 +325,13 @@ impl Inspect for Member {
     }
 
     fn restore(&self, snapshot: &mut dyn Read) -> Result<Zxid, AdminError> {
+        if self.quorum.is_some() {
+            return Err(AdminError(
+                "a member of an ensemble has the data of its leader: restore into a server that runs \
+                 alone, and give its directory to the members, all of them stopped"
+                    .into(),
+            ));
+        }
         self.restorer.restore(snapshot).map_err(|error| AdminError(Box::new(error)))
     }
 }

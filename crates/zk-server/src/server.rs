@@ -253,6 +253,10 @@ impl Server {
     pub fn stop(self) -> Result<(), StopError> {
         // Before anything is waited for: it must not wait for who reads the audit log.
         self.auditing.announce_stop();
+        // Who hears nothing more looks for another leader, and is told nothing about its sessions.
+        if let Some(quorum) = &self.member.quorum {
+            quorum.hang_up();
+        }
         self.member.engine.close_all();
         // Their threads may wait for the disk; and again, for who came in the meantime.
         self.member.engine.shut_all();

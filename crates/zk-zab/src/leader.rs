@@ -217,6 +217,9 @@ pub enum StepDown {
     /// Too few learners are left.
     #[error("no quorum of learners is connected")]
     LostQuorum,
+    /// The own log does not get on: it is full, or the disk does not answer.
+    #[error("the own log has not got on for {0} ms")]
+    OwnLog(u64),
     /// The counter of the epoch is used up (ZOOKEEPER-1277).
     #[error("the counter of the epoch is used up")]
     CounterEnds,
@@ -303,6 +306,8 @@ struct Link {
     heard_ms: u64,
     /// The last proposal that it has acknowledged.
     acked: Zxid,
+    /// Since when there is one that it has not acknowledged, without a word about any other.
+    owes_since_ms: Option<u64>,
 }
 
 /// What a learner has got so far.
@@ -368,6 +373,7 @@ impl Leader {
             role: Role::Observer,
             heard_ms: now_ms,
             acked: Zxid::ZERO,
+            owes_since_ms: None,
         };
         self.links.insert(link, learner);
     }
@@ -405,7 +411,7 @@ impl Leader {
                 Ok(())
             }
             (Stage::Ready | Stage::UpToDate, FromLearner::Ack(zxid)) => {
-                self.acked(link, zxid, out);
+                self.acked(now_ms, link, zxid, out);
                 Ok(())
             }
             (Stage::Synchronizing | Stage::Ready | Stage::UpToDate, packet) => {

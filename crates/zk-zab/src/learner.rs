@@ -29,8 +29,10 @@ pub struct Arrival {
     pub accepted_epoch: Epoch,
     /// `currentEpoch`.
     pub current_epoch: Epoch,
-    /// The last zxid of its log or snapshot.
+    /// The last zxid of its log or snapshot; 0 for one that wants a snapshot.
     pub last_zxid: Zxid,
+    /// What is on its disk must not be built upon, whatever the leader has.
+    pub forgets: bool,
 }
 
 /// How long the leader may be silent, in ms.
@@ -116,7 +118,7 @@ pub enum Leave {
         phase: &'static str,
     },
     /// A txn that does not follow the last one. In a synchronisation it would come again, so the
-    /// member needs a snapshot, and has no vote until it has one (rule R5).
+    /// member needs a snapshot.
     #[error("txn {next} does not follow {last}")]
     Gap {
         /// The last one.

@@ -115,6 +115,8 @@ pub struct Peer {
     /// It has the configurations too.
     election: Election,
     history: History,
+    /// Its history could not be made that of a leader txn by txn.
+    wants_snapshot: bool,
     part: Part,
 }
 
@@ -143,7 +145,8 @@ impl Peer {
             options.accepts_configs,
             options.election,
         );
-        Peer { options, election, history: History::default(), part: Part::Resting }
+        let (history, part) = (History::default(), Part::Resting);
+        Peer { options, election, history, wants_snapshot: false, part }
     }
 
     /// Looks for a leader, with what is on the disk.
@@ -219,6 +222,7 @@ impl Peer {
                 accepted_epoch: Epoch(0),
                 current_epoch: Epoch(0),
                 last_zxid: Zxid::ZERO,
+                forgets: true,
             },
             false => Arrival {
                 sid: self.options.sid,
@@ -226,7 +230,8 @@ impl Peer {
                 config_version,
                 accepted_epoch,
                 current_epoch,
-                last_zxid,
+                last_zxid: if self.wants_snapshot { Zxid::ZERO } else { last_zxid },
+                forgets: self.wants_snapshot,
             },
         };
         let LeaderTimes { init_ms, sync_ms, .. } = self.options.times;
@@ -461,7 +466,7 @@ impl Peer {
         act: impl FnOnce(&mut Learner, &mut Vec<Learn<'a>>),
     ) {
         let Part::Learning { leader, learner } = &mut self.part else { return };
-        let (leader, before) = (*leader, wants.learn.len());
+        let (leader, before, was_serving) = (*leader, wants.learn.len(), learner.is_serving());
         act(learner, &mut wants.learn);
         if !self.options.accepts_configs {
             let is_config =
@@ -480,8 +485,16 @@ impl Peer {
                     }
                 }
                 Learn::Serve if self.history.is_damaged => why = Some(Rest::Mended(leader)),
-                Learn::Serve => self.election.established(i64::from(self.history.current_epoch.0)),
-                Learn::Leave(leave) => why = Some(Rest::Left(leave.clone())),
+                Learn::Serve => {
+                    self.wants_snapshot = false;
+                    self.election.established(i64::from(self.history.current_epoch.0));
+                }
+                Learn::Leave(leave) => {
+                    // It would be the same the next time.
+                    let is_lasting = matches!(leave, Leave::Gap { .. } | Leave::CannotTruncate(_));
+                    self.wants_snapshot |= is_lasting && !was_serving;
+                    why = Some(Rest::Left(leave.clone()));
+                }
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ use super::{Engine, Gate, SharedWatches};
 use crate::quorum::Quorum;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use zk_core::{Admission, Core, LearnError, LearnerId};
+use zk_core::{Admission, Core, Effect, Effects, LearnError, LearnerId};
 use zk_proto::quorum::{Forwarded, Touched};
 use zk_proto::{Epoch, SessionId, Zxid};
 use zk_tree::{SnapshotHead, Tree};
@@ -67,7 +67,7 @@ impl Engine {
         let now = self.times();
         // Lent to nobody: it is closed.
         let mut tree = self.tree.write();
-        let learned = self.pipe.take_lessons(usize::MAX);
+        let learned = self.pipe.take_all();
         let mut watches = SharedWatches(&self.watches);
         let last = gate.core.last_proposed();
         loop {
@@ -75,6 +75,7 @@ impl Engine {
             let more =
                 core.committed(&mut tree, &mut watches, now.monotonic_ms, last, LESSON_TURN, fx);
             let is_over = !more || core.outstanding() == 0 || tree.last_zxid() >= last;
+            forget_audit(fx);
             drop(self.dispatch(&mut gate));
             if is_over {
                 break;
@@ -93,6 +94,7 @@ impl Engine {
         for txn in learned.chain(later) {
             let Gate { core, fx, .. } = &mut *gate;
             core.learned(&mut tree, &mut watches, now.monotonic_ms, txn, fx)?;
+            forget_audit(fx);
             drop(self.dispatch(&mut gate));
         }
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
@@ -114,6 +116,9 @@ impl Engine {
     /// Learns some of what a leader taught; whether there is more.
     pub(super) fn learn_some(&self) -> bool {
         let mut gate = self.gate.lock();
+        if !self.pipe.has_lessons() {
+            return false;
+        }
         let now = self.times();
         let mut lessons = self.pipe.take_lessons(LESSON_TURN);
         let is_more = lessons.len() == LESSON_TURN;
@@ -155,6 +160,7 @@ impl Engine {
         match failure {
             Some(error) => {
                 tracing::error!("{error}");
+                self.pipe.note_stuck();
                 if let Some(quorum) = self.quorum.get() {
                     quorum.leave();
                 }
@@ -180,18 +186,19 @@ impl Engine {
     }
 
     /// A session moves to a learner; whether it is alive.
-    pub(crate) fn moves(&self, session: SessionId, timeout_ms: i32, to: LearnerId) -> bool {
+    /// Who does not serve does not know (rule R1).
+    pub(crate) fn moves(&self, session: SessionId, timeout_ms: i32, to: LearnerId) -> Option<bool> {
         let now = self.times();
         let mut gate = self.gate.lock();
         if gate.core.admission() == Admission::Closed {
-            return false;
+            return None;
         }
         let Gate { core, fx, .. } = &mut *gate;
         let is_alive = core.moves(now, session, timeout_ms, to, fx);
         let left = self.dispatch(&mut gate);
         drop(gate);
         self.flush(left);
-        is_alive
+        Some(is_alive)
     }
 
     /// A learner has heard these sessions.
@@ -238,4 +245,9 @@ impl Engine {
         let head = self.tree.write().begin_snapshot()?;
         Some((head, gate.core.sessions().to_sorted()))
     }
+}
+
+/// What is applied at the end of a part may never be committed: no line says that it is done.
+fn forget_audit(fx: &mut Effects) {
+    fx.list.retain(|effect| !matches!(effect, Effect::Audit(_)));
 }

@@ -43,6 +43,8 @@ struct State {
     /// Up to where transactions can be applied; the thread has not taken it yet.
     durable: Option<Zxid>,
     lessons: VecDeque<Lesson>,
+    /// The next lesson cannot be learned: it waits for the end of this part.
+    is_stuck: bool,
     /// There may be something to do that is not said here.
     is_nudged: bool,
     is_asleep: bool,
@@ -83,6 +85,10 @@ pub(crate) enum Diligence {
 const FEW_LESSONS: usize = 4;
 
 impl State {
+    fn has_lessons(&self) -> bool {
+        !self.lessons.is_empty() && !self.is_stuck
+    }
+
     fn is_idle(&self) -> bool {
         let is_empty = self.mail.is_empty() && self.durable.is_none() && self.lessons.is_empty();
         self.is_asleep && is_empty
@@ -280,9 +286,22 @@ impl Pipe {
         std::mem::replace(lessons, later)
     }
 
+    /// Everything that is left of a part that is over, for a caller with the pipeline's lock.
+    pub(super) fn take_all(&self) -> VecDeque<Lesson> {
+        let mut state = self.state.lock();
+        (state.durable, state.is_stuck) = (None, false);
+        self.news.notify_all();
+        std::mem::take(&mut state.lessons)
+    }
+
+    /// The next lesson cannot be learned.
+    pub(super) fn note_stuck(&self) {
+        self.state.lock().is_stuck = true;
+    }
+
     /// Whether there are any.
     pub(super) fn has_lessons(&self) -> bool {
-        !self.state.lock().lessons.is_empty()
+        self.state.lock().has_lessons()
     }
 
     /// Lessons that were not learned, for a caller with the pipeline's lock.
@@ -323,7 +342,7 @@ impl Pipe {
         loop {
             let durable = state.durable.take();
             let has_mail = !state.mail.is_empty();
-            let has_lessons = !state.lessons.is_empty();
+            let has_lessons = state.has_lessons();
             let is_nudged = std::mem::take(&mut state.is_nudged);
             if durable.is_some() || has_lessons || is_nudged || has_mail && !is_blocked {
                 drop(state);

@@ -13,7 +13,7 @@ use zk_zab::leader::LinkId;
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
 use super::driver::Driver;
-use super::state::{Chore, Entry};
+use super::state::{Chore, Entry, Held};
 use crate::storage::{HistoryError, Loading};
 
 /// A snapshot of our own is given up within the time of a piece.
@@ -90,10 +90,15 @@ impl Driver {
             }
             Chore::LookUp(link, zxid) => self.look_up(link, zxid),
             Chore::LookedUp(link, tail) => {
-                let is_there = self.joins_window(tail.as_deref());
-                self.quorum.lock().state.tail = tail.unwrap_or_default();
-                self.at_rest(|peer, _, wants| peer.looked_up(link, is_there, wants));
-                self.quorum.lock().state.tail.clear();
+                self.at_rest_with(|held| {
+                    let is_there = held.joins_window(tail.as_deref());
+                    held.state.tail = tail.unwrap_or_default();
+                    let act = |peer: &mut Peer, _, wants: &mut Wants<'_>| {
+                        peer.looked_up(link, is_there, wants);
+                    };
+                    held.act(act, &mut Vec::new());
+                    held.state.tail.clear();
+                });
             }
         }
         Ok(())
@@ -117,17 +122,6 @@ impl Driver {
         }
     }
 
-    /// Whether nothing is missing between what was found in the log and the window: more may have
-    /// been committed meanwhile.
-    fn joins_window(&self, tail: Option<&[Entry]>) -> bool {
-        let Some((last, _)) = tail.and_then(<[Entry]>::last) else { return false };
-        let held = self.quorum.lock();
-        match held.state.window.iter().map(|(zxid, _)| *zxid).find(|zxid| zxid > last) {
-            Some(next) => next == last.next() || next.epoch() > last.epoch() && next.counter() == 1,
-            None => *last == held.state.committed,
-        }
-    }
-
     /// Lets the machine do something that may begin the synchronisation of a learner: everything
     /// that is committed is applied then, and nothing more is committed before a snapshot has
     /// begun.
@@ -135,12 +129,16 @@ impl Driver {
         self: &Arc<Driver>,
         act: impl FnOnce(&mut Peer, u64, &mut Wants<'a>),
     ) {
+        self.at_rest_with(|held| held.act(act, &mut Vec::new()));
+    }
+
+    fn at_rest_with(self: &Arc<Driver>, act: impl FnOnce(&mut Held<'_>)) {
         let mut gate = self.engine.gate.lock();
         let mut held = self.quorum.lock();
         if held.state.peer.is_serving() {
             self.engine.apply_committed(&mut gate, held.state.committed);
         }
-        held.act(act, &mut Vec::new());
+        act(&mut held);
         let outgoing = std::mem::take(&mut held.state.outgoing);
         if outgoing.is_empty() {
             return;
@@ -208,6 +206,7 @@ impl Driver {
             held.state.staged = None;
             held.state.outgoing.clear();
             held.state.promises.clear();
+            held.state.moves.clear();
             std::mem::take(&mut held.state.under_way)
         };
         self.refuse_waiting();
@@ -240,5 +239,17 @@ impl Driver {
         let has_nothing = (last, accepted_epoch, current_epoch) == (Zxid::ZERO, Epoch(0), Epoch(0));
         let is_empty = has_nothing && !self.history.is_initial();
         Ok(History { accepted_epoch, current_epoch, last_zxid: last, window, is_damaged, is_empty })
+    }
+}
+
+impl Held<'_> {
+    /// Whether nothing is missing between what was found in the log and the window: more may have
+    /// been committed meanwhile.
+    pub(super) fn joins_window(&self, tail: Option<&[Entry]>) -> bool {
+        let Some((last, _)) = tail.and_then(<[Entry]>::last) else { return false };
+        match self.state.window.iter().map(|(zxid, _)| *zxid).find(|zxid| zxid > last) {
+            Some(next) => next == last.next() || next.epoch() > last.epoch() && next.counter() == 1,
+            None => *last == self.state.committed,
+        }
     }
 }

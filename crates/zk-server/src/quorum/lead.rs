@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use zk_proto::Zxid;
 use zk_proto::quorum::FromLeader;
+use zk_proto::{SessionId, Zxid};
 use zk_zab::leader::{LinkId, Output as Lead, Plan};
 
 use super::snap::Outgoing;
 use super::state::{Ask, Chore, Entry, Held};
 use super::tally::zxid_of;
 use crate::admin::WallClock;
+
+/// What is sent to a learner txn by txn waits in memory.
+const MAX_DIFF_BYTES: usize = 64 << 20;
 
 /// Packets for the same learners, encoded once.
 #[derive(Default)]
@@ -68,6 +71,11 @@ impl Held<'_> {
                     self.quorum.count_commit(&entry, &mut clock);
                     self.keep(entry);
                     self.state.committed = zxid;
+                    if self.state.moves.front().is_some_and(|(behind, ..)| *behind <= zxid) {
+                        to_followers.send(self);
+                        to_observers.send(self);
+                        self.answer_moves();
+                    }
                     continue;
                 }
                 other => {
@@ -121,6 +129,30 @@ impl Held<'_> {
         }
     }
 
+    /// A run that is too long to be kept for a learner goes as a snapshot.
+    fn affordable(&self, plan: Plan) -> Plan {
+        let (Plan::Window(after) | Plan::Log(after)) = plan else { return plan };
+        let behind = self.state.window.iter().filter(|(zxid, _)| *zxid > after);
+        let bytes: usize = self.state.tail.iter().chain(behind).map(|(_, txn)| txn.len()).sum();
+        if bytes > MAX_DIFF_BYTES { Plan::Snap } else { plan }
+    }
+
+    /// Tells a learner whether a session is its own now, behind everything that is under way.
+    pub(super) fn answer_move(&mut self, link: LinkId, session: SessionId, is_valid: bool) {
+        let last = self.state.under_way.back().map_or(self.state.committed, |(zxid, _)| *zxid);
+        self.state.moves.push_back((last, link, session, is_valid));
+        self.answer_moves();
+    }
+
+    fn answer_moves(&mut self) {
+        let committed = self.state.committed;
+        while let Some((_, link, session, is_valid)) =
+            self.state.moves.pop_front_if(|(behind, ..)| *behind <= committed)
+        {
+            self.send(link, &FromLeader::Revalidate { session, is_valid });
+        }
+    }
+
     /// Ends a learner's connection.
     pub(super) fn hang_up(&mut self, link: LinkId) {
         self.state.links.remove(&link);
@@ -128,6 +160,7 @@ impl Held<'_> {
     }
 
     fn synchronize(&mut self, link: LinkId, plan: Plan) {
+        let plan = self.affordable(plan);
         let metrics = &self.quorum.metrics.quorum;
         self.state.begin_synchronization(metrics, link, plan == Plan::Snap);
         match plan {

@@ -102,7 +102,7 @@ impl Hear for Upstream {
             }
             self.driver.settle();
             if let Some(zxid) = installs {
-                return Ok(Heard::Stream(at, self.driver.take_snapshot(zxid)?));
+                return Ok(Heard::Stream(at, self.driver.take_snapshot(zxid, self.attempt)?));
             }
             if !has_more || self.is_over() {
                 check_length(&bytes[at..], limits)?;
@@ -188,9 +188,9 @@ impl Driver {
                 }
                 Ask::Revalidate(link, session, timeout_ms) => {
                     self.quorum.metrics.quorum.revalidate_count.add(1);
-                    let is_valid = self.engine.moves(session, timeout_ms, LearnerId(link.0));
-                    let packet = FromLeader::Revalidate { session, is_valid };
-                    self.quorum.lock().send(link, &packet);
+                    let moved = self.engine.moves(session, timeout_ms, LearnerId(link.0));
+                    let Some(is_valid) = moved else { continue };
+                    self.quorum.lock().answer_move(link, session, is_valid);
                 }
                 Ask::Touched(touched) => self.engine.touched(touched),
             }

@@ -77,7 +77,15 @@ impl Driver {
         let mut more = true;
         while more {
             while more && piece.len() < PIECE_BYTES {
-                more = self.engine.tree.write().snapshot_some(TURN, PIECE_BYTES, &mut piece);
+                let mut tree = self.engine.tree.write();
+                // With another tree in its place it would be at its end.
+                if !tree.is_snapshotting() {
+                    drop(tree);
+                    // What follows on the connections would be taken for the rest of it.
+                    to.iter().for_each(|it| self.quorum.lock().hang_up(it.link));
+                    return tracing::warn!("the snapshot of {} was given up", head.zxid);
+                }
+                more = tree.snapshot_some(TURN, PIECE_BYTES, &mut piece);
             }
             if !more {
                 piece.extend_from_slice(END);
@@ -95,25 +103,38 @@ impl Driver {
 
     /// Takes the snapshot of `zxid` that follows on the connection to the leader, beside what the
     /// disk holds.
-    pub(super) fn take_snapshot(self: &Arc<Driver>, zxid: Zxid) -> io::Result<StreamSink> {
+    pub(super) fn take_snapshot(
+        self: &Arc<Driver>,
+        zxid: Zxid,
+        attempt: u64,
+    ) -> io::Result<StreamSink> {
         let (sink, source) = stream();
         let driver = self.clone();
         let body = move || {
-            if let Err(error) = driver.read_snapshot(source, zxid) {
+            if let Err(error) = driver.read_snapshot(source, zxid, attempt) {
                 tracing::warn!("{error}; it is asked for again");
-                driver.quorum.leave();
+                driver.quorum.leave_attempt(attempt);
             }
         };
         Builder::new().name("zk-snap-in".into()).spawn(body)?;
         Ok(sink)
     }
 
-    fn read_snapshot(&self, mut source: StreamSource, zxid: Zxid) -> Result<(), StreamError> {
+    fn read_snapshot(
+        &self,
+        mut source: StreamSource,
+        zxid: Zxid,
+        attempt: u64,
+    ) -> Result<(), StreamError> {
         let mut loading = Loading::new(self.history.tree_options());
         let options = ReadOptions::default();
         let beyond = read_stream(&mut source, zxid, &options, &mut loading)?;
         {
             let mut held = self.quorum.lock();
+            // This leader may be left meanwhile.
+            if held.state.attempt != attempt {
+                return Ok(());
+            }
             held.state.staged = Some(loading);
             held.state.peer.installed();
         }

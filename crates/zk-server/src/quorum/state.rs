@@ -71,6 +71,9 @@ pub(super) struct State {
     pub(super) staged: Option<Loading>,
     /// What the log has for a learner, while it is told so.
     pub(super) tail: Vec<Entry>,
+    /// Sessions that move to learners, and behind what this is told: what the session has asked for
+    /// at another member must not be taken for an answer there.
+    pub(super) moves: VecDeque<(Zxid, LinkId, SessionId, bool)>,
     /// Learners that wait until the tree can be sent again.
     pub(super) promises: VecDeque<Promise>,
     /// Snapshots that learners are to get: to be begun before anything else is committed.
@@ -136,6 +139,7 @@ impl Quorum {
             is_due: false,
             turn: None,
             staged: None,
+            moves: VecDeque::new(),
             tail: Vec::new(),
             promises: VecDeque::new(),
             outgoing: Vec::new(),
@@ -214,6 +218,21 @@ impl Quorum {
         if let Some(link) = &self.state.lock().upstream {
             link.send(|out| packet.put(out));
         }
+    }
+
+    /// The same, if it is still this connection to a leader.
+    pub(super) fn leave_attempt(&self, attempt: u64) {
+        let is_current = self.state.lock().attempt == attempt;
+        if is_current {
+            self.leave();
+        }
+    }
+
+    /// The connections to other members end.
+    pub(crate) fn hang_up(&self) {
+        let mut state = self.state.lock();
+        state.links.clear();
+        state.upstream = None;
     }
 
     /// The leader has taught something that cannot be: it is left.

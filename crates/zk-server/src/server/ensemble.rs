@@ -17,6 +17,9 @@ use zk_zab::leader::LeaderTimes;
 use zk_zab::peer::PeerOptions;
 use zk_zab::{Configs, MemberAddress};
 
+/// The longest transaction that another member may send; memory is taken for what has come alone.
+const MAX_PACKET_BYTES: usize = 256 << 20;
+
 /// A member of an ensemble that does not look for a leader yet.
 pub(super) struct Joined {
     quorum: Arc<Quorum>,
@@ -55,7 +58,9 @@ impl Joined {
         member: &Member,
         storage: &Storage,
     ) -> Result<QuorumThread, StartError> {
-        let max_len = MAX_TXN_FACTOR * member.config.storage.max_request_bytes as usize;
+        // As for the own log: a closeSession is as long as the paths of all ephemerals.
+        let max_len =
+            MAX_PACKET_BYTES.max(MAX_TXN_FACTOR * member.config.storage.max_request_bytes as usize);
         let driver = Driver::new(DriverParts {
             quorum: self.quorum,
             engine: member.engine.clone(),

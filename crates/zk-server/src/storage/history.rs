@@ -81,6 +81,9 @@ impl HistoryFiles {
         let read = |file| self.dirs.epoch(&*self.disk, file, last);
         let current = read(EpochFile::Current)?.unwrap_or(last.epoch());
         let accepted = read(EpochFile::Accepted)?.unwrap_or(current);
+        // The history of an epoch gets to the disk before the word that it is entered: whoever has
+        // promised it and has txns of it has everything in front of them.
+        let current = if last.epoch() <= accepted { current.max(last.epoch()) } else { current };
         if last.epoch() > current || accepted < current {
             return Err(HistoryError::Epochs { current: current.0, accepted: accepted.0, last });
         }
@@ -140,6 +143,7 @@ impl HistoryFiles {
     /// Cuts the log behind `zxid`, and reads tree and sessions anew; the last transaction
     /// afterwards, or `None` if it cannot be cut there. Nothing is on its way to the log.
     pub(crate) fn truncate(&self, zxid: Zxid) -> Result<Option<Zxid>, HistoryError> {
+        let _turn = self.snapshots.turn_at_last();
         self.flush()?;
         let options = RecoverOptions::default();
         let mut is_cut = true;
@@ -170,11 +174,12 @@ impl HistoryFiles {
     /// Puts a leader's snapshot in the place of the whole history. A member that has no vote gets
     /// it when the leader is known to lead.
     pub(crate) fn replace(&self, mut loading: Loading, has_vote: bool) -> Result<(), HistoryError> {
+        let turn = self.snapshots.turn_at_last();
         self.flush()?;
         let sessions: Vec<(SessionId, i32)> = loading.sessions.into_iter().collect();
         self.log()?.reopen(|| -> Result<LogWriter, HistoryError> {
             discard_history(&*self.disk, &self.dirs)?;
-            self.snapshots.put(&mut loading.tree, &sessions)?;
+            self.snapshots.put(&mut loading.tree, &sessions, &turn)?;
             let (disk, logs) = (self.disk.clone(), self.dirs.logs());
             let last = loading.tree.last_zxid();
             Ok(LogWriter::new(disk, logs, self.log_options, last, Manifest::default())?)

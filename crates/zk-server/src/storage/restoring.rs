@@ -93,6 +93,7 @@ impl Restorer {
         loading.adopt_orphans();
 
         let paused = Paused::begin(&self.engine)?;
+        let turn = self.snapshots.turn_at_last();
         let log = self.log.get().ok_or(AppendError::Closed)?;
         log.flush()?;
         self.engine.drain()?;
@@ -100,11 +101,12 @@ impl Restorer {
         let zxid = self.engine.last_proposed().next().max(above);
         move_to(&mut loading.tree, zxid);
         let sessions: Vec<_> = loading.sessions.into_iter().collect();
-        if let Err(error) = self.snapshots.put(&mut loading.tree, &sessions) {
+        if let Err(error) = self.snapshots.put(&mut loading.tree, &sessions, &turn) {
             return Err(self.undo(zxid, error));
         }
         log.roll();
         self.engine.replace(loading.tree, sessions);
+        drop(turn);
         drop(paused);
         tracing::warn!(
             "all data were replaced by a snapshot of an operator with {} znodes and {} sessions, at \

@@ -107,6 +107,16 @@ impl Snapshots {
         turn
     }
 
+    /// The same, however long it takes: for who puts another tree in the place of the engine's.
+    /// Nothing that was begun before may be given a name afterwards.
+    pub(crate) fn turn_at_last(&self) -> SnapshotTurn {
+        loop {
+            if let Some(turn) = self.turn_within(Duration::from_secs(1)) {
+                return turn;
+            }
+        }
+    }
+
     /// From now on snapshots go to the disk as fast as it takes them.
     pub(super) fn hurry(&self) {
         self.is_hurried.store(true, Ordering::Relaxed);
@@ -144,19 +154,13 @@ impl Snapshots {
         &self,
         tree: &mut Tree,
         sessions: &[(SessionId, i32)],
+        _turn: &SnapshotTurn,
     ) -> Result<SnapshotFile, FileError> {
-        let _turn = loop {
-            match self.turn() {
-                Some(turn) => break turn,
-                // Seldom, and nobody but who restores waits.
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
         let Some(head) = tree.begin_snapshot() else {
             unreachable!("nobody else has this tree");
         };
         // Nothing is logged meanwhile.
-        let some = |piece: &mut Vec<u8>| tree.snapshot_some(TURN, PIECE_BYTES, piece);
+        let some = |piece: &mut Vec<u8>| Some(tree.snapshot_some(TURN, PIECE_BYTES, piece));
         match self.write_out(&head, sessions, false, some)? {
             Some(file) => Ok(file),
             None => unreachable!("only paced snapshots are given up"),
@@ -176,8 +180,11 @@ impl Snapshots {
         let Some((head, sessions)) = self.engine.begin_snapshot() else {
             unreachable!("snapshots are taken one at a time, under the lock of this type");
         };
-        let some =
-            |piece: &mut Vec<u8>| self.engine.tree.write().snapshot_some(TURN, PIECE_BYTES, piece);
+        let some = |piece: &mut Vec<u8>| {
+            let mut tree = self.engine.tree.write();
+            // Another tree would be at its end at once, and the file would look whole.
+            tree.is_snapshotting().then(|| tree.snapshot_some(TURN, PIECE_BYTES, piece))
+        };
         let written = self.write_out(&head, &sessions, true, some)?;
         Ok(written.map(|file| (head.zxid, file)))
     }
@@ -189,7 +196,7 @@ impl Snapshots {
         head: &SnapshotHead,
         sessions: &[(SessionId, i32)],
         is_paced: bool,
-        mut some: impl FnMut(&mut Vec<u8>) -> bool,
+        mut some: impl FnMut(&mut Vec<u8>) -> Option<bool>,
     ) -> Result<Option<SnapshotFile>, FileError> {
         let sessions: Vec<SessionRecord> = sessions
             .iter()
@@ -209,7 +216,8 @@ impl Snapshots {
         while more {
             piece.clear();
             while more && piece.len() < PIECE_BYTES {
-                more = some(&mut piece);
+                let Some(is_more) = some(&mut piece) else { return Ok(None) };
+                more = is_more;
             }
             writer.nodes(&piece)?;
             if is_paced && self.is_unwanted.load(Ordering::Relaxed) {

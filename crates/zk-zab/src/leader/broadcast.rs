@@ -17,6 +17,9 @@ impl Leader {
             return;
         }
         self.outstanding.push_back((zxid, now_ms));
+        for link in self.links.values_mut().filter(|link| link.role == Role::Participant) {
+            link.owes_since_ms.get_or_insert(now_ms);
+        }
         if !self.followers.is_empty() {
             out.push(Output::Propose { zxid, to: self.followers.clone() });
         }
@@ -33,13 +36,20 @@ impl Leader {
 
     /// A learner's ACK stands for everything before it: it logs in the order in which proposals
     /// came. The first zxid of an epoch is the ACK of UPTODATE.
-    pub(super) fn acked(&mut self, link: LinkId, zxid: Zxid, out: &mut Vec<Output<'_>>) {
+    pub(super) fn acked(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        zxid: Zxid,
+        out: &mut Vec<Output<'_>>,
+    ) {
         let last = self.outstanding.back().map_or(self.committed, |(zxid, _)| *zxid);
         if let Some(learner) = self.links.get_mut(&link)
             && zxid.counter() != 0
             && zxid <= last
         {
             learner.acked = learner.acked.max(zxid);
+            learner.owes_since_ms = (learner.acked < last).then_some(now_ms);
             self.commit(out);
         }
     }
@@ -60,13 +70,20 @@ impl Leader {
                 if !self.is_leading() {
                     return;
                 }
+                self.answer_syncs(out);
                 // What follows needs a quorum of the new configuration alone.
                 upto = self.on_quorum();
                 continue;
             }
             let (followers, observers) = (self.followers.clone(), self.observers.clone());
             out.push(Output::Commit { zxid, followers, observers });
+            // Each between the commits where it was asked for: the learner's queue has it there.
+            self.answer_syncs(out);
         }
+        self.answer_syncs(out);
+    }
+
+    fn answer_syncs(&mut self, out: &mut Vec<Output<'_>>) {
         while let Some((_, link)) = self.syncs.pop_front_if(|(zxid, _)| *zxid <= self.committed) {
             out.push(Output::Synced(link));
         }

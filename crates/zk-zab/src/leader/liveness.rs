@@ -29,6 +29,12 @@ impl Leader {
             if !self.has_quorum(|learner| learner.stage >= Stage::Ready) {
                 return self.step_down(StepDown::LostQuorum, out);
             }
+            // Nothing can be committed without it, and others may have a better disk.
+            let oldest = self.outstanding.front().filter(|(zxid, _)| *zxid > self.logged);
+            let waits_ms = oldest.map_or(0, |(_, at_ms)| now_ms.saturating_sub(*at_ms));
+            if waits_ms > self.times.sync_ms {
+                return self.step_down(StepDown::OwnLog(waits_ms), out);
+            }
         }
         self.ping(now_ms, out);
     }
@@ -59,9 +65,9 @@ impl Leader {
             };
             let silent_ms = now_ms.saturating_sub(learner.heard_ms);
             let owed_ms = match learner.stage {
-                Stage::Ready | Stage::UpToDate if learner.role == crate::Role::Participant => {
-                    let at = self.outstanding.partition_point(|(zxid, _)| *zxid <= learner.acked);
-                    self.outstanding.get(at).map_or(0, |(_, at_ms)| now_ms.saturating_sub(*at_ms))
+                // Whether a quorum has committed it without this one or not.
+                Stage::Ready | Stage::UpToDate => {
+                    learner.owes_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms))
                 }
                 _ => 0,
             };

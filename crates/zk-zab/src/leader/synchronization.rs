@@ -89,6 +89,8 @@ impl Leader {
         }
         if let Some(learner) = self.links.get_mut(&link) {
             learner.stage = Stage::Ready;
+            // What was proposed meanwhile was not to be acknowledged before.
+            learner.owes_since_ms = learner.owes_since_ms.map(|_| learner.heard_ms);
         }
         match self.phase {
             Phase::Leading => self.tell_up_to_date(link, out),

@@ -389,6 +389,60 @@ fn a_sync_waits_for_what_was_proposed_before_it() {
     reign.wants(&[commit(z(2, 1), &[1], &[]), learner, own]);
 }
 
+/// A learner's queue has it between the two: answered behind both, the second one would not be
+/// recognised there.
+#[test]
+fn a_sync_is_answered_between_the_commits_where_it_was_asked_for() {
+    let mut reign = Reign::leading();
+    reign.propose(z(2, 1));
+    reign.leader.sync(Some(LinkId(1)), &mut reign.out);
+    reign.propose(z(2, 2));
+    reign.leader.logged(z(2, 2), &mut reign.out);
+    reign.out.clear();
+    reign.hear(1, FromLearner::Ack(z(2, 2)));
+    let synced = Output::Synced(Some(LinkId(1)));
+    reign.wants(&[commit(z(2, 1), &[1], &[]), synced, commit(z(2, 2), &[1], &[])]);
+}
+
+/// The others have committed without it; still it must not be kept for ever.
+#[test]
+fn who_owes_acks_for_too_long_is_let_go_whatever_is_committed() {
+    let mut reign = Reign::leading();
+    reign.arrive(2, 2, false, z(1, 5));
+    reign.hear(2, FromLearner::Ack(z(2, 0)));
+    reign.propose(z(2, 1));
+    reign.leader.logged(z(2, 1), &mut reign.out);
+    reign.hear(1, FromLearner::Ack(z(2, 1)));
+    reign.out.clear();
+    let touched = Touched::default();
+    for _ in 0..3 {
+        reign.now_ms += TIMES.sync_ms / 2;
+        for link in [1, 2] {
+            reign.hear(link, FromLearner::Ping { zxid: z(2, 1), touched });
+        }
+        reign.leader.tick(reign.now_ms, &mut reign.out);
+    }
+    let closed = |it: &&Output<'_>| matches!(it, Output::Close { .. });
+    let closed: Vec<_> = reign.out.iter().filter(closed).collect();
+    assert!(matches!(closed[..], [Output::Close { link: LinkId(2), .. }]), "{closed:?}");
+}
+
+/// Its own disk is full, or does not answer: others may lead with theirs.
+#[test]
+fn a_leader_whose_log_does_not_get_on_steps_down() {
+    let mut reign = Reign::leading();
+    reign.propose(z(2, 1));
+    reign.hear(1, FromLearner::Ack(z(2, 1)));
+    let touched = Touched::default();
+    for _ in 0..4 {
+        reign.now_ms += TIMES.sync_ms / 2;
+        reign.hear(1, FromLearner::Ping { zxid: z(2, 1), touched });
+        reign.leader.tick(reign.now_ms, &mut reign.out);
+    }
+    let is_it = |it: &Output<'_>| matches!(it, Output::StepDown(StepDown::OwnLog(_)));
+    assert!(reign.out.iter().any(is_it), "{:?}", reign.out);
+}
+
 #[test]
 fn operators_see_who_is_there_and_what_waits() {
     let mut reign = Reign::leading();

@@ -32,7 +32,7 @@ impl Learner {
             FromLeader::Ping(zxid) => out.push(Output::AnswerPing(zxid)),
             FromLeader::Sync => {
                 self.syncs.push_back(self.committed);
-                self.answer_syncs(out);
+                self.apply(out);
             }
             FromLeader::Revalidate { session, is_valid } => {
                 out.push(Output::Revalidated { session, is_valid });
@@ -89,17 +89,22 @@ impl Learner {
 
     /// Applies what is committed and on the own disk, and answers the syncs that waited for it.
     pub(super) fn apply(&mut self, out: &mut Vec<Output<'_>>) {
-        let upto = self.committed.min(self.logged);
-        if matches!(self.phase, Phase::Ready | Phase::Broadcasting) && upto > self.applied {
-            self.applied = upto;
-            out.push(Output::Apply(upto));
-            self.answer_syncs(out);
+        if !matches!(self.phase, Phase::Ready | Phase::Broadcasting) {
+            return;
         }
+        let upto = self.committed.min(self.logged);
+        // Each between the txns where its answer came: the pipeline's queue has it there.
+        while let Some(zxid) = self.syncs.pop_front_if(|zxid| *zxid <= upto) {
+            self.apply_to(zxid, out);
+            out.push(Output::Synced);
+        }
+        self.apply_to(upto, out);
     }
 
-    fn answer_syncs(&mut self, out: &mut Vec<Output<'_>>) {
-        while self.syncs.pop_front_if(|zxid| *zxid <= self.applied).is_some() {
-            out.push(Output::Synced);
+    fn apply_to(&mut self, zxid: Zxid, out: &mut Vec<Output<'_>>) {
+        if zxid > self.applied {
+            self.applied = zxid;
+            out.push(Output::Apply(zxid));
         }
     }
 

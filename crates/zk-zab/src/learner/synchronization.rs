@@ -5,7 +5,7 @@
 //! UPTODATE, and a later leader may cut it off again.
 
 use zk_proto::quorum::{FromLeader, FromLearner};
-use zk_proto::{Sid, Text, Zxid};
+use zk_proto::{Text, Zxid};
 
 use super::{Held, Learner, Leave, Output, Phase};
 use crate::Ensemble;
@@ -18,8 +18,8 @@ impl Learner {
     ) -> Result<(), Leave> {
         match packet {
             FromLeader::Diff(_) => {
-                // Who has no vote has come with nothing, whatever is on its disk.
-                let is_installed = self.arrival.sid == Sid::NOBODY;
+                // Who has come with nothing gets nothing, whatever is on its disk.
+                let is_installed = self.arrival.forgets;
                 self.phase = Phase::Synchronizing { is_installed };
             }
             FromLeader::Trunc(zxid) => {

@@ -41,6 +41,7 @@ fn arrival(role: Role) -> Arrival {
         accepted_epoch: Epoch(1),
         current_epoch: Epoch(1),
         last_zxid: z(1, 5),
+        forgets: false,
     }
 }
 
@@ -293,6 +294,22 @@ fn nothing_is_applied_that_is_not_on_the_own_disk() {
     life.wants(&want);
     life.hear(FromLeader::Sync);
     life.wants(&[Output::Synced]);
+}
+
+/// The pipeline's queue has it between the two, however they get to the disk.
+#[test]
+fn a_sync_is_answered_between_the_txns_where_its_answer_came() {
+    let mut life = Life::following(Role::Participant);
+    life.propose(z(2, 1));
+    life.propose(z(2, 2));
+    life.commit(z(2, 1));
+    life.hear(FromLeader::Sync);
+    life.commit(z(2, 2));
+    life.wants(&[append(z(2, 1)), append(z(2, 2))]);
+    life.logged(z(2, 2));
+    let acks = [ack(z(2, 1)), ack(z(2, 2))];
+    let [first, second] = [z(2, 1), z(2, 2)].map(Output::Apply);
+    life.wants(&[&acks[..], &[first, Output::Synced, second]].concat());
 }
 
 #[test]
