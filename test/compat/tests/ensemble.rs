@@ -168,6 +168,40 @@ fn a_damaged_member_has_no_vote_until_it_is_mended() -> Result<(), Error> {
     write(&ensemble, damaged, "voting", 3)
 }
 
+/// A sync of one client stands between the writes of others, in the leader's queue and in the
+/// follower's.
+#[test]
+fn syncs_and_writes_at_a_follower_do_not_disturb_each_other() -> Result<(), Error> {
+    let ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
+    let leader = ensemble.leader()?;
+    let follower = other_than(&ensemble, leader)[0];
+    let work = |sid: i64, name: &str, is_sync: bool| -> Result<(), Error> {
+        let mut client = ensemble.connect(sid, SESSION_MS)?;
+        let path = format!("/{name}");
+        client.create(&path, b"", CreateMode::Persistent)?;
+        for n in 0..400 {
+            if is_sync {
+                client.sync()?;
+            } else {
+                assert_eq!(client.set_data(&path, b"x", n)?.version, n + 1);
+            }
+        }
+        client.close()?;
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        let clients = (0..8).map(|n| {
+            let sid = if n == 7 { leader } else { follower };
+            scope.spawn(move || work(sid, &format!("client{n}"), n % 3 == 0))
+        });
+        let clients: Vec<_> = clients.collect();
+        clients.into_iter().try_for_each(|client| client.join().expect("no panic"))
+    })?;
+    assert_equal(&ensemble, "after")?;
+    Ok(())
+}
+
 /// More than is in memory: the leader finds it in its log, and sends no snapshot.
 #[test]
 fn who_was_away_for_long_gets_what_the_log_has() -> Result<(), Error> {
