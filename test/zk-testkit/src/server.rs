@@ -60,7 +60,10 @@ impl Server {
             server.port = free_port()?;
             tries -= 1;
             match server.run() {
-                Err(Error::NotUp { tail, .. }) if tries > 0 && tail.contains("in use") => {}
+                Err(Error::NotUp { tail, .. }) if tries > 0 && tail.contains("in use") => {
+                    // Nobody need look at that.
+                    fs::remove_file(server.log_path())?;
+                }
                 result => return result.map(|()| server),
             }
         }
