@@ -129,6 +129,12 @@ impl Election {
     /// Begins a round: the member has no leader (any more).
     pub fn look(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
         self.founding = None;
+        self.begin_round(now_ms, standing, out);
+        self.judge(now_ms, out);
+    }
+
+    /// A new round, in which this member stands itself, if it has a vote.
+    fn begin_round(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
         self.clock += 1;
         self.standing = standing;
         let own = match self.configs.is_voter(self.me) {
@@ -138,7 +144,6 @@ impl Election {
         self.phase = Phase::Looking(Round::new(own, now_ms, self.times.resend_min_ms));
         out.push(Output::Dial);
         self.tell_all(out);
-        self.judge(now_ms, out);
     }
 
     /// A member said something.

@@ -426,9 +426,7 @@ impl Engine {
 
     /// Begins a snapshot: its head, and the sessions of that moment.
     pub(crate) fn begin_snapshot(&self) -> Option<(SnapshotHead, Vec<(SessionId, i32)>)> {
-        let gate = self.gate.lock();
-        let head = self.tree.write().begin_snapshot()?;
-        Some((head, gate.core.sessions().to_sorted()))
+        self.begin_snapshot_at(&self.gate.lock())
     }
 
     /// Closes every connection.

@@ -17,9 +17,7 @@ const LESSON_TURN: usize = 256;
 impl Engine {
     /// From now on this member learns from a leader; nobody is let in yet.
     pub(crate) fn begin_learning(&self) {
-        self.begin(|engine, tree, sessions| {
-            Core::learning(engine.options.core.clone(), tree, sessions, engine.times())
-        });
+        self.begin(Engine::learning_core);
     }
 
     /// This member leads in an epoch, and lets clients in.
@@ -36,10 +34,24 @@ impl Engine {
         self.count();
         let mut gate = self.gate.lock();
         let tree = self.tree.read();
+        self.replace_core(&mut gate, &tree, make);
+    }
+
+    /// A new pipeline takes over the sessions of the last one; nobody is let in yet.
+    fn replace_core(
+        &self,
+        gate: &mut Gate,
+        tree: &Tree,
+        make: impl FnOnce(&Engine, &Tree, Vec<(SessionId, i32)>) -> Core,
+    ) {
         let sessions = gate.core.sessions().to_sorted();
-        gate.core = make(self, &tree, sessions);
+        gate.core = make(self, tree, sessions);
         gate.core.set_admission(Admission::Closed);
         gate.counted = gate.core.counters();
+    }
+
+    fn learning_core(&self, tree: &Tree, sessions: Vec<(SessionId, i32)>) -> Core {
+        Core::learning(self.options.core.clone(), tree, sessions, self.times())
     }
 
     /// Lets clients in.
@@ -81,10 +93,7 @@ impl Engine {
                 break;
             }
         }
-        let sessions = gate.core.sessions().to_sorted();
-        gate.core = Core::learning(self.options.core.clone(), &tree, sessions, now);
-        gate.core.set_admission(Admission::Closed);
-        gate.counted = gate.core.counters();
+        self.replace_core(&mut gate, &tree, Engine::learning_core);
         let learned = learned.iter().filter_map(|lesson| match lesson {
             Lesson::Txn(txn) => Some(txn),
             Lesson::Synced | Lesson::Revalidated(..) => None,
@@ -185,8 +194,8 @@ impl Engine {
         self.end_turn(gate, tree);
     }
 
-    /// A session moves to a learner; whether it is alive.
-    /// Who does not serve does not know (rule R1).
+    /// A session moves to a learner; whether it is alive. Who does not serve does not know (rule
+    /// R1).
     pub(crate) fn moves(&self, session: SessionId, timeout_ms: i32, to: LearnerId) -> Option<bool> {
         let now = self.times();
         let mut gate = self.gate.lock();
@@ -237,7 +246,7 @@ impl Engine {
         self.last_zxid.store(tree.last_zxid().0, Ordering::Relaxed);
     }
 
-    /// Begins a snapshot for a learner, for who holds the pipeline.
+    /// Begins a snapshot, for who holds the pipeline: its head, and the sessions of that moment.
     pub(crate) fn begin_snapshot_at(
         &self,
         gate: &Gate,

@@ -199,8 +199,7 @@ impl Driver {
         self.quorum.note_rest();
         let under_way = {
             let mut held = self.quorum.lock();
-            held.state.links.clear();
-            held.state.upstream = None;
+            held.state.hang_up();
             held.state.attempt += 1;
             held.state.chores.clear();
             held.state.staged = None;

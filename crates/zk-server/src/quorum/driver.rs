@@ -95,12 +95,8 @@ impl Driver {
                     _ = stopped => {}
                 }
             });
-            {
-                let mut held = self.quorum.lock();
-                held.state.links.clear();
-                held.state.upstream = None;
-                held.state.election = None;
-            }
+            self.quorum.hang_up();
+            self.quorum.lock().state.election = None;
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("zk-quorum".into()).spawn(body)?;

@@ -118,8 +118,7 @@ impl Hear for Upstream {
                 return;
             }
             tracing::info!("the connection to the leader has ended: {why}");
-            held.state.upstream = None;
-            held.act(|peer, _, wants| peer.leader_lost(wants), &mut Vec::new());
+            held.leave();
         }
         self.driver.settle();
     }

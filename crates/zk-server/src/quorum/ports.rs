@@ -190,30 +190,24 @@ impl Driver {
     /// told nothing elsewhere.
     fn learner_comes(self: &Arc<Driver>, stream: TcpStream) {
         let link = LinkId(self.next_link());
-        let is_there = {
-            let mut held = self.quorum.lock();
-            let now_ms = self.quorum.now_ms();
-            let may_wait = held.state.peer.may_lead_soon();
-            if !held.state.peer.learner_connected(now_ms, link) {
-                let mut waiting = self.waiting.lock();
-                if may_wait && waiting.len() < MAX_WAITING {
-                    waiting.push(stream);
-                }
-                return;
+        let mut held = self.quorum.lock();
+        let now_ms = self.quorum.now_ms();
+        let may_wait = held.state.peer.may_lead_soon();
+        if !held.state.peer.learner_connected(now_ms, link) {
+            let mut waiting = self.waiting.lock();
+            if may_wait && waiting.len() < MAX_WAITING {
+                waiting.push(stream);
             }
-            let Ok(peer) = stream.peer_addr() else { return held.state.peer.learner_lost(link) };
-            let tally = LinkTally::new(peer);
-            let hear = Learners { driver: self.clone(), link, tally: tally.clone() };
-            match Link::start(stream, MAX_UNSENT_BYTES, hear) {
-                Ok(started) => {
-                    held.state.links.insert(link, LearnerLink::new(started, tally));
-                    true
-                }
-                Err(_) => false,
+            return;
+        }
+        let Ok(peer) = stream.peer_addr() else { return held.state.peer.learner_lost(link) };
+        let tally = LinkTally::new(peer);
+        let hear = Learners { driver: self.clone(), link, tally: tally.clone() };
+        match Link::start(stream, MAX_UNSENT_BYTES, hear) {
+            Ok(started) => {
+                held.state.links.insert(link, LearnerLink::new(started, tally));
             }
-        };
-        if !is_there {
-            self.quorum.lock().state.peer.learner_lost(link);
+            Err(_) => held.state.peer.learner_lost(link),
         }
     }
 

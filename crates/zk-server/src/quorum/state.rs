@@ -220,27 +220,26 @@ impl Quorum {
         }
     }
 
-    /// The same, if it is still this connection to a leader.
-    pub(super) fn leave_attempt(&self, attempt: u64) {
-        let is_current = self.state.lock().attempt == attempt;
-        if is_current {
-            self.leave();
-        }
-    }
-
     /// The connections to other members end.
     pub(crate) fn hang_up(&self) {
-        let mut state = self.state.lock();
-        state.links.clear();
-        state.upstream = None;
+        self.state.lock().hang_up();
     }
 
     /// The leader has taught something that cannot be: it is left.
     pub(crate) fn leave(&self) {
-        let mut held = self.lock();
-        held.state.upstream = None;
-        held.act(|peer, _, wants| peer.leader_lost(wants), &mut Vec::new());
-        drop(held);
+        self.lock().leave();
+        self.news.notify_one();
+    }
+
+    /// The same, if it is still this connection to a leader.
+    pub(super) fn leave_attempt(&self, attempt: u64) {
+        {
+            let mut held = self.lock();
+            if held.state.attempt != attempt {
+                return;
+            }
+            held.leave();
+        }
         self.news.notify_one();
     }
 
@@ -284,7 +283,21 @@ impl Quorum {
     }
 }
 
+impl State {
+    /// The connections to other members end.
+    pub(super) fn hang_up(&mut self) {
+        self.links.clear();
+        self.upstream = None;
+    }
+}
+
 impl Held<'_> {
+    /// The leader is lost, and the connection to it ends.
+    pub(super) fn leave(&mut self) {
+        self.state.upstream = None;
+        self.act(|peer, _, wants| peer.leader_lost(wants), &mut Vec::new());
+    }
+
     pub(super) fn act<'a>(
         &mut self,
         act: impl FnOnce(&mut Peer, u64, &mut Wants<'a>),

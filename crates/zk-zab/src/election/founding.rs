@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::{Sid, Zxid};
 
-use super::{Election, Output, Phase, Round, Standing};
-use super::{ballot::Candidate, ballot::Heard};
+use super::ballot::Heard;
+use super::{Election, Output, Phase, Standing};
 
 /// What the other voters have said, each of which is empty.
 #[derive(Clone, Debug, Default)]
@@ -23,13 +23,8 @@ impl Election {
         if !self.configs.is_voter(self.me) {
             return self.look(now_ms, standing, out);
         }
-        self.clock += 1;
-        self.standing = standing;
-        let own = Candidate::new(self.me, standing);
-        self.phase = Phase::Looking(Round::new(own, now_ms, self.times.resend_min_ms));
         self.founding = Some(Founding::default());
-        out.push(Output::Dial);
-        self.tell_all(out);
+        self.begin_round(now_ms, standing, out);
         self.found(now_ms, out);
     }
 
