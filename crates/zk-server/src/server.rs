@@ -493,9 +493,10 @@ fn start_chores(member: &Arc<Member>, runtime: &Runtime) {
     runtime.spawn(async move {
         loop {
             // Deadlines of handshakes are looked at each second, sessions at the ends of ticks.
-            let to_tick = tick_ms - engine.now_ms() % tick_ms;
-            tokio::time::sleep(Duration::from_millis(to_tick.clamp(1, 1000) as u64)).await;
-            engine.tick();
+            let now_ms = engine.now_ms();
+            let wait_ms = (tick_ms - now_ms % tick_ms).clamp(1, 1000);
+            tokio::time::sleep(Duration::from_millis(wait_ms as u64)).await;
+            engine.tick(now_ms + wait_ms);
         }
     });
     let containers = member.config.storage.containers.clone();

@@ -169,7 +169,14 @@ impl GroupCommit {
 
     /// Waits until everything appended so far is durable and told.
     pub fn flush(&self) -> Result<(), AppendError> {
-        self.shared.flush()
+        while !self.flush_within(Duration::from_secs(1))? {}
+        Ok(())
+    }
+
+    /// The same for `patience` at most: a full disk may take as long as it likes. Whether all of it
+    /// is durable.
+    pub fn flush_within(&self, patience: Duration) -> Result<bool, AppendError> {
+        self.shared.flush_within(patience)
     }
 
     /// Closes the files, lets `make` change them, and goes on with the writer that it makes. Nobody

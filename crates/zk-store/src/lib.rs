@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod names;
 pub mod purge;
 pub mod recover;
+pub mod replacement;
 mod reserve;
 pub mod restore;
 mod sealed_text;

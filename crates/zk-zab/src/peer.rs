@@ -102,6 +102,9 @@ pub enum Rest {
     /// The ensemble was reconfigured: another member leads, or this one has another role.
     #[error("the ensemble was reconfigured; server {0} leads it")]
     Reconfigured(Sid),
+    /// Its disk is full: it cannot promise anything.
+    #[error("the disk is full")]
+    DiskFull,
     /// It was damaged, and has the history of a working ensemble now.
     #[error("the history was taken from server {0}; this member votes again")]
     Mended(Sid),
@@ -177,7 +180,8 @@ impl Peer {
         vote: &Notification<'_>,
         wants: &mut Wants<'_>,
     ) {
-        if !self.history.is_damaged {
+        // Who rests has no leader any more, and no vote yet.
+        if !self.history.is_damaged && !matches!(self.part, Part::Resting) {
             self.election.heard(now_ms, from, vote, &mut wants.elect);
             self.turn(now_ms, wants);
         }
@@ -263,6 +267,13 @@ impl Peer {
     pub fn leader_lost(&mut self, wants: &mut Wants<'_>) {
         if let Part::Learning { leader, .. } = self.part {
             self.rest(Rest::NoConnection(leader), wants);
+        }
+    }
+
+    /// What this member was to write does not fit on its disk. It looks again when there is room.
+    pub fn disk_full(&mut self, wants: &mut Wants<'_>) {
+        if !matches!(self.part, Part::Resting) {
+            self.rest(Rest::DiskFull, wants);
         }
     }
 

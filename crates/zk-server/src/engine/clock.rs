@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 use zk_tree::ConnId;
 
 impl Engine {
-    /// Expires sessions, and closes connections that are past their deadline.
-    pub(crate) fn tick(&self) {
+    /// Expires sessions, and closes connections that are past their deadline. This was to happen at
+    /// `due_ms`.
+    pub(crate) fn tick(&self, due_ms: i64) {
+        let now_ms = self.now_ms();
+        self.stall.ticked(now_ms, now_ms - due_ms, self.options.core.tick_ms.into());
         while self.expire_some() {}
         let now_ms = self.now_ms();
         if self.stall.excuses(now_ms) {

@@ -391,6 +391,10 @@ impl Engine {
             // Its thread may wait for the disk.
             conn.shut();
         }
+        drop(gate);
+        if let Some(quorum) = self.quorum.get() {
+            quorum.wake();
+        }
     }
 
     /// Whether `enforce.auth` demands SASL.

@@ -3,8 +3,11 @@
 //! While it waits nothing could be logged, so no session ends anyway; all are given a moment
 //! longer, in which their words are read. No worker waits again for a while on a disk that has done
 //! that.
+//!
+//! The same holds for a whole process that was not let run: a leader hears by the learners' answers
+//! to its pings which of their clients have spoken meanwhile.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 /// A shorter wait matters to no session, in ms.
 const LONG_MS: i64 = 100;
@@ -14,6 +17,10 @@ const GRACE_MS: i64 = 1_000;
 
 /// So long after a long wait none is risked again, in ms.
 const DISTRUST_MS: i64 = 10_000;
+
+/// So many late ticks in a row are excused, and no more: on a machine that is always late silence
+/// must end too.
+const MOST_LATE: u32 = 5;
 
 /// No worker waits.
 const NEVER: i64 = i64::MIN;
@@ -25,12 +32,15 @@ pub(super) struct Stall {
     /// When the last long wait ended, and until when silence is excused for it.
     ended_ms: AtomicI64,
     until_ms: AtomicI64,
+    /// Ticks in a row that came too late.
+    late: AtomicU32,
 }
 
 impl Stall {
     pub(super) fn new() -> Stall {
         let never = || AtomicI64::new(NEVER);
-        Stall { since_ms: never(), ended_ms: never(), until_ms: never() }
+        let late = AtomicU32::new(0);
+        Stall { since_ms: never(), ended_ms: never(), until_ms: never(), late }
     }
 
     /// Whether a worker may wait for the disk.
@@ -51,6 +61,17 @@ impl Stall {
             self.until_ms.store(now_ms + took_ms.min(GRACE_MS), Ordering::Release);
         }
         self.since_ms.store(NEVER, Ordering::Release);
+    }
+
+    /// A tick came `late_ms` after its time: so long nobody was heard. Learners are heard again
+    /// within `tick_ms`.
+    pub(super) fn ticked(&self, now_ms: i64, late_ms: i64, tick_ms: i64) {
+        if late_ms < LONG_MS.max(tick_ms / 4) {
+            return self.late.store(0, Ordering::Relaxed);
+        }
+        if self.late.fetch_add(1, Ordering::Relaxed) < MOST_LATE {
+            self.until_ms.fetch_max(now_ms + GRACE_MS.max(tick_ms), Ordering::Release);
+        }
     }
 
     /// Whether silence says nothing now.
@@ -78,5 +99,23 @@ mod tests {
         stall.end(60_000 + LONG_MS - 1);
         assert!(!stall.excuses(60_000 + LONG_MS - 1), "too short to matter");
         assert!(stall.trusts(60_000 + LONG_MS - 1));
+    }
+
+    #[test]
+    fn a_late_tick_excuses_for_another_but_not_for_ever() {
+        let stall = Stall::new();
+        stall.ticked(10_000, 499, 2_000);
+        assert!(!stall.excuses(10_000), "as late as on a busy machine");
+        stall.ticked(20_000, 3_000, 2_000);
+        assert!(stall.excuses(21_999) && !stall.excuses(22_000));
+        for at in 1..i64::from(MOST_LATE) {
+            stall.ticked(20_000 + at * 2_500, 500, 2_000);
+            assert!(stall.excuses(20_000 + at * 2_500));
+        }
+        stall.ticked(40_000, 500, 2_000);
+        assert!(!stall.excuses(40_000), "always late");
+        stall.ticked(42_000, 0, 2_000);
+        stall.ticked(44_000, 500, 2_000);
+        assert!(stall.excuses(44_000));
     }
 }

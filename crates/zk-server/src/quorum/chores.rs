@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zk_proto::quorum::{FromLearner, Touched};
 use zk_proto::{Epoch, Zxid};
 use zk_store::data_dir::EpochFile;
+use zk_store::group_commit::AppendError;
 use zk_store::tail::Encoded;
+use zk_zab::Role;
 use zk_zab::leader::LinkId;
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
@@ -16,6 +18,8 @@ use super::driver::Driver;
 use super::state::{Chore, Entry, Held};
 use crate::storage::{HistoryError, Loading};
 
+/// So long votes wait for a slow disk.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
 /// A snapshot of our own is given up within the time of a piece.
 const TURN_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -34,13 +38,40 @@ impl Driver {
                 (None, Some(turn)) => self.turn_to(turn),
                 (None, None) => return self.engine.do_what_is_due(&self.quorum),
             };
-            if let Err(error) = done {
-                tracing::error!("{error}; the server ends");
-                self.engine.metrics.unrecoverable_error_count.add(1);
-                self.engine.poison();
-                return;
+            match done {
+                Ok(()) => {}
+                Err(error) if error.is_disk_full() => {
+                    tracing::error!(
+                        "{error}; this member takes no part until there is space again"
+                    );
+                    self.full(true);
+                    drop(self.quorum.act(|peer, _, wants| peer.disk_full(wants)));
+                }
+                Err(error) => return self.fail(&error),
             }
         }
+    }
+
+    /// A leader whose log has no room takes no writes: after a while another member leads.
+    pub(super) fn watch_log(&self) {
+        let leads = self.quorum.part() == (Some(self.quorum.sid()), Role::Participant, true);
+        let is_full = leads && self.quorum.log().admits() == Err(AppendError::DiskFull);
+        let mut since = self.full_since.lock();
+        if !is_full {
+            *since = None;
+        } else if since.get_or_insert_with(Instant::now).elapsed() > self.patience {
+            *since = None;
+            self.full(true);
+            tracing::error!("the disk of the log is full: another member has to lead");
+            drop(self.quorum.act(|peer, _, wants| peer.disk_full(wants)));
+        }
+    }
+
+    /// This member cannot go on.
+    pub(super) fn fail(&self, error: &HistoryError) {
+        tracing::error!("{error}; the server ends");
+        self.engine.metrics.unrecoverable_error_count.add(1);
+        self.engine.poison();
     }
 
     fn do_chore(self: &Arc<Driver>, chore: Chore) -> Result<(), HistoryError> {
@@ -186,18 +217,21 @@ impl Driver {
                 self.admit_waiting();
                 return Ok(());
             }
-            Turn::Rest(why) => return self.rest(&why),
+            Turn::Rest(why) => {
+                self.rest(why);
+                return Ok(());
+            }
         }
         self.refuse_waiting();
         Ok(())
     }
 
-    /// The part is over: everything that it began comes to its end.
-    fn rest(&self, why: &Rest) -> Result<(), HistoryError> {
+    /// The part is over.
+    fn rest(&self, why: Rest) {
         tracing::info!("this member has no leader: {why}");
         self.engine.close();
         self.quorum.note_rest();
-        let under_way = {
+        {
             let mut held = self.quorum.lock();
             held.state.hang_up();
             held.state.attempt += 1;
@@ -206,11 +240,27 @@ impl Driver {
             held.state.outgoing.clear();
             held.state.promises.clear();
             held.state.moves.clear();
-            std::mem::take(&mut held.state.under_way)
-        };
+        }
         self.refuse_waiting();
-        self.history.flush()?;
-        let under_way: Vec<_> = under_way.into();
+        *self.resting.lock() = Some(why);
+        self.end_rest();
+    }
+
+    /// Everything that the last part began comes to its end; later, if the disk is full.
+    pub(super) fn end_rest(&self) {
+        let Some(why) = self.resting.lock().take() else { return };
+        match self.try_to_end_rest(&why) {
+            Ok(true) => {}
+            Ok(false) => *self.resting.lock() = Some(why),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn try_to_end_rest(&self, why: &Rest) -> Result<bool, HistoryError> {
+        if !self.history.flush_within(FLUSH_PATIENCE)? {
+            return Ok(false);
+        }
+        let under_way: Vec<_> = std::mem::take(&mut self.quorum.lock().state.under_way).into();
         let last = self.engine.settle(&under_way)?;
         {
             let mut held = self.quorum.lock();
@@ -222,7 +272,7 @@ impl Driver {
             self.damaged(false);
         }
         self.look_again();
-        Ok(())
+        Ok(true)
     }
 
     /// What the disk holds, for a member that looks for a leader.

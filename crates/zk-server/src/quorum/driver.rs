@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use zk_proto::{Limits, Sid};
+use zk_zab::peer::Rest;
 
 use super::ports::Ports;
 use super::state::Quorum;
@@ -26,6 +27,8 @@ pub(crate) struct DriverParts {
     pub(crate) limits: Limits,
     /// The history is not whole.
     pub(crate) is_damaged: bool,
+    /// So long a leader may be unable to write.
+    pub(crate) patience: Duration,
 }
 
 /// Carries out what the machine wants that takes a while.
@@ -35,7 +38,14 @@ pub(crate) struct Driver {
     pub(super) history: HistoryFiles,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) limits: Limits,
+    pub(super) patience: Duration,
     is_damaged: AtomicBool,
+    /// The part is over, and not everything that it began is on the disk yet.
+    pub(super) resting: Mutex<Option<Rest>>,
+    /// The disk was full.
+    is_full: AtomicBool,
+    /// Since when the log of this leader has no room.
+    pub(super) full_since: Mutex<Option<Instant>>,
     /// Since it looked for a leader the last time, it had one.
     has_served: AtomicBool,
     /// When it looks again.
@@ -67,14 +77,19 @@ impl QuorumThread {
 
 impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Arc<Driver> {
-        let DriverParts { quorum, engine, history, snapshots, limits, is_damaged } = parts;
+        let DriverParts { quorum, engine, history, snapshots, limits, is_damaged, patience } =
+            parts;
         Arc::new(Driver {
             quorum,
             engine,
             history,
             snapshots,
             limits,
+            patience,
             is_damaged: AtomicBool::new(is_damaged),
+            resting: Mutex::new(None),
+            is_full: AtomicBool::new(false),
+            full_since: Mutex::new(None),
             has_served: AtomicBool::new(true),
             look_at: Mutex::new(None),
             to_join: Mutex::new(None),
@@ -115,6 +130,15 @@ impl Driver {
         self.is_damaged.store(is_damaged, Ordering::Relaxed);
     }
 
+    /// Whether the disk was full when something was written last.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn full(&self, is_full: bool) -> bool {
+        self.is_full.swap(is_full, Ordering::Relaxed)
+    }
+
     pub(super) fn serves(&self, serves: bool) {
         self.has_served.store(serves, Ordering::Relaxed);
     }
@@ -122,8 +146,11 @@ impl Driver {
     /// It looks for a leader: at once if it had one, else after a pause, so that it is not as busy
     /// with that as the network lets it be.
     pub(super) fn look_again(&self) {
-        let pause =
-            if self.has_served.swap(false, Ordering::Relaxed) { Duration::ZERO } else { PAUSE };
+        let had_served = self.has_served.swap(false, Ordering::Relaxed);
+        self.look_in(if had_served { Duration::ZERO } else { PAUSE });
+    }
+
+    pub(super) fn look_in(&self, pause: Duration) {
         *self.look_at.lock() = Some(Instant::now() + pause);
         self.quorum.news.notify_one();
     }

@@ -41,13 +41,15 @@ pub(crate) struct JoinOptions {
 const DIALS: u32 = 5;
 /// How often the machine is told the time: elections count in so many ms.
 const TICK: Duration = Duration::from_millis(10);
+/// So often it is tried whether a full disk has room again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// So much may wait for a member that does not read.
 const MAX_UNSENT_BYTES: usize = 256 << 20;
 /// So many learners wait until it is known who leads.
 const MAX_WAITING: usize = 64;
 
 impl Driver {
-    /// Serves the ports until it is dropped.
+    /// Serves the ports until it is dropped, or this member has failed.
     pub(super) async fn run(self: &Arc<Driver>, ports: Ports) {
         let Ports { quorum, election, options, join } = ports;
         let (Ok(quorum), Ok(election)) = (listeners(quorum), listeners(election)) else {
@@ -78,10 +80,16 @@ impl Driver {
                 () = self.quorum.news.notified() => {}
                 _ = tick.tick() => {
                     drop(self.quorum.act(|peer, now_ms, wants| peer.tick(now_ms, wants)));
+                    self.watch_log();
                 }
             }
             self.settle();
+            if self.engine.is_poisoned() {
+                // The others need not find out by themselves.
+                return;
+            }
             self.hear_promises();
+            self.end_rest();
             self.look_if_due();
             if let Some(leader) = self.to_join.lock().take() {
                 dials += 1;
@@ -107,16 +115,22 @@ impl Driver {
         }
         let last = self.engine.tree.read().last_zxid();
         self.quorum.lock().state.committed = last;
-        match self.stand(last) {
-            Ok(history) => {
+        let stand = self.stand(last).and_then(|history| {
+            // Who cannot write must not be elected: it would be again and again.
+            let is_full = self.is_full() && !self.history.has_room(history.accepted_epoch)?;
+            Ok((!is_full).then_some(history))
+        });
+        match stand {
+            Ok(Some(history)) => {
+                if self.full(false) {
+                    tracing::info!("the disk has room again: this member takes part");
+                }
                 self.quorum.note_looking();
                 drop(self.quorum.act(|peer, now_ms, wants| peer.look(now_ms, history, wants)));
                 self.settle();
             }
-            Err(error) => {
-                tracing::error!("{error}; the server ends");
-                self.engine.poison();
-            }
+            Ok(None) => self.look_in(FULL_PAUSE),
+            Err(error) => self.fail(&error),
         }
     }
 

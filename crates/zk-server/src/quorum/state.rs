@@ -243,6 +243,11 @@ impl Quorum {
         self.news.notify_one();
     }
 
+    /// Its thread looks what has happened.
+    pub(crate) fn wake(&self) {
+        self.news.notify_one();
+    }
+
     /// The number of this member.
     pub(crate) fn sid(&self) -> Sid {
         self.state.lock().peer.sid()

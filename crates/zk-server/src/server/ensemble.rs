@@ -68,6 +68,7 @@ impl Joined {
             snapshots: member.snapshots.clone(),
             limits: Limits { max_len },
             is_damaged: storage.is_damaged(),
+            patience: Duration::from_millis(times(&member.config).sync_ms),
         });
         driver.start(self.ports).map_err(StartError::Thread)
     }

@@ -4,16 +4,18 @@ use super::{Loading, Snapshots};
 use crate::engine::Engine;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use zk_core::LearnError;
 use zk_proto::{Epoch, SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::data_dir::{DataDirs, EpochError, EpochFile};
 use zk_store::disk::{Access, Disk};
 use zk_store::group_commit::{AppendError, GroupCommit, ReopenError};
-use zk_store::incomplete::{discard_history, history_is_whole, note_incomplete};
+use zk_store::incomplete::{history_is_whole, note_incomplete};
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::manifest::Manifest;
 use zk_store::recover::{RecoverError, RecoverOptions, recover};
+use zk_store::replacement::{Replacement, replace_history};
 use zk_store::tail::{Encoded, read_tail};
 use zk_store::truncate::{TruncateError, truncate};
 use zk_tree::TreeOptions;
@@ -56,6 +58,18 @@ impl From<ReopenError<HistoryError>> for HistoryError {
         match error {
             ReopenError::Log(error) => HistoryError::Log(error),
             ReopenError::Files(error) => error,
+        }
+    }
+}
+
+impl HistoryError {
+    /// Whether there was no room, and nothing else is wrong.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        match self {
+            HistoryError::File(error) | HistoryError::Epoch(EpochError::File(error)) => {
+                error.is_disk_full()
+            }
+            _ => false,
         }
     }
 }
@@ -125,8 +139,25 @@ impl HistoryFiles {
         self.log.get().ok_or(AppendError::Closed)
     }
 
+    /// Waits until everything that was appended is durable, for `patience` at most; whether it is.
+    pub(crate) fn flush_within(&self, patience: Duration) -> Result<bool, HistoryError> {
+        Ok(self.log()?.flush_within(patience)?)
+    }
+
+    /// Whether the disk takes what a member has to write in its part: tried with what is there
+    /// already.
+    pub(crate) fn has_room(&self, accepted: Epoch) -> Result<bool, HistoryError> {
+        if let Err(AppendError::DiskFull) = self.log()?.admits() {
+            return Ok(false);
+        }
+        match self.set_epoch(EpochFile::Accepted, accepted) {
+            Err(error) if error.is_disk_full() => Ok(false),
+            written => written.map(|()| true),
+        }
+    }
+
     /// Waits until everything that was appended is durable.
-    pub(crate) fn flush(&self) -> Result<(), HistoryError> {
+    fn flush(&self) -> Result<(), HistoryError> {
         Ok(self.log()?.flush()?)
     }
 
@@ -177,14 +208,14 @@ impl HistoryFiles {
         let turn = self.snapshots.turn_at_last();
         self.flush()?;
         let sessions: Vec<(SessionId, i32)> = loading.sessions.into_iter().collect();
+        let name = self.snapshots.put_aside(&mut loading.tree, &sessions, &turn)?;
         self.log()?.reopen(|| -> Result<LogWriter, HistoryError> {
-            discard_history(&*self.disk, &self.dirs)?;
-            self.snapshots.put(&mut loading.tree, &sessions, &turn)?;
+            replace_history(&*self.disk, &self.dirs, Replacement { name, has_vote })?;
             let (disk, logs) = (self.disk.clone(), self.dirs.logs());
             let last = loading.tree.last_zxid();
             Ok(LogWriter::new(disk, logs, self.log_options, last, Manifest::default())?)
         })?;
         self.engine.replace_learning(loading.tree, sessions);
-        if has_vote { self.note_whole() } else { Ok(()) }
+        Ok(())
     }
 }

@@ -31,6 +31,7 @@ use zk_store::incomplete;
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::manifest::Manifest;
 use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
+use zk_store::replacement::end_replacement;
 use zk_store::session_rule;
 use zk_store::snapshot::SnapshotOptions;
 use zk_tree::{Tree, TreeOptions};
@@ -242,6 +243,7 @@ impl Storage {
         let dirs = DataDirs::new(&config.data_dir, Some(config.data_log_dir.clone()));
         let lock = dirs.open(&*disk, settings.autocreate_dirs)?;
         let started = Instant::now();
+        end_replacement(&*disk, &dirs)?;
         let mut options = RecoverOptions::default();
         options.overrides.trust_empty = settings.trust_empty_snapshot;
         accept.iter().for_each(|accept| options.overrides.accept(*accept));

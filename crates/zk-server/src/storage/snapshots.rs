@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use zk_proto::snapshot::SessionRecord;
+use zk_proto::snapshot::{SessionRecord, ZxidDigest};
 use zk_proto::{SessionId, Zxid};
 use zk_store::FileError;
 use zk_store::disk::Disk;
 use zk_store::names::Name;
+use zk_store::replacement::TAKEN;
 use zk_store::snapshot::{SnapshotFile, SnapshotOptions, SnapshotWriter};
 use zk_tree::{SnapshotHead, Tree};
 
@@ -156,13 +157,34 @@ impl Snapshots {
         sessions: &[(SessionId, i32)],
         _turn: &SnapshotTurn,
     ) -> Result<SnapshotFile, FileError> {
+        let (writer, digest) = self.write_whole(tree, sessions)?;
+        writer.finish(digest)
+    }
+
+    /// Writes another tree's snapshot beside the history whose place it is to take; the name that
+    /// it gets then.
+    pub(crate) fn put_aside(
+        &self,
+        tree: &mut Tree,
+        sessions: &[(SessionId, i32)],
+        _turn: &SnapshotTurn,
+    ) -> Result<Name, FileError> {
+        let (writer, digest) = self.write_whole(tree, sessions)?;
+        writer.set_aside(digest, TAKEN)
+    }
+
+    fn write_whole(
+        &self,
+        tree: &mut Tree,
+        sessions: &[(SessionId, i32)],
+    ) -> Result<(SnapshotWriter, Option<ZxidDigest>), FileError> {
         let Some(head) = tree.begin_snapshot() else {
             unreachable!("nobody else has this tree");
         };
         // Nothing is logged meanwhile.
         let some = |piece: &mut Vec<u8>| Some(tree.snapshot_some(TURN, PIECE_BYTES, piece));
         match self.write_out(&head, sessions, false, some)? {
-            Some(file) => Ok(file),
+            Some(written) => Ok(written),
             None => unreachable!("only paced snapshots are given up"),
         }
     }
@@ -185,19 +207,21 @@ impl Snapshots {
             // Another tree would be at its end at once, and the file would look whole.
             tree.is_snapshotting().then(|| tree.snapshot_some(TURN, PIECE_BYTES, piece))
         };
-        let written = self.write_out(&head, &sessions, true, some)?;
-        Ok(written.map(|file| (head.zxid, file)))
+        let Some((writer, digest)) = self.write_out(&head, &sessions, true, some)? else {
+            return Ok(None);
+        };
+        Ok(Some((head.zxid, writer.finish(digest)?)))
     }
 
-    /// Writes a snapshot; `some` adds some znodes and says whether there are more. `None` if it was
-    /// given up.
+    /// Writes a snapshot but for its end; `some` adds some znodes and says whether there are more.
+    /// `None` if it was given up.
     fn write_out(
         &self,
         head: &SnapshotHead,
         sessions: &[(SessionId, i32)],
         is_paced: bool,
         mut some: impl FnMut(&mut Vec<u8>) -> Option<bool>,
-    ) -> Result<Option<SnapshotFile>, FileError> {
+    ) -> Result<Option<(SnapshotWriter, Option<ZxidDigest>)>, FileError> {
         let sessions: Vec<SessionRecord> = sessions
             .iter()
             .map(|&(id, timeout_ms)| SessionRecord { id: id.0, timeout_ms })
@@ -228,6 +252,6 @@ impl Snapshots {
             }
         }
         let digest = self.options.digest.then_some(head.digest);
-        writer.finish(digest).map(Some)
+        Ok(Some((writer, digest)))
     }
 }

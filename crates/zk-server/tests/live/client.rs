@@ -185,18 +185,28 @@ impl Client {
 
     /// The data of a znode, or the error code.
     pub(crate) fn get(&mut self, path: &str) -> Result<Vec<u8>, i32> {
-        let reply = self.call(&get(path, false)).unwrap();
+        self.try_get(path).unwrap()
+    }
+
+    /// The same, of a member that may let its clients go.
+    pub(crate) fn try_get(&mut self, path: &str) -> io::Result<Result<Vec<u8>, i32>> {
+        let reply = self.call(&get(path, false))?;
         if reply.err != 0 {
-            return Err(reply.err);
+            return Ok(Err(reply.err));
         }
         let record = GetDataResponse::read(&mut Reader::new(&reply.body)).unwrap();
-        Ok(record.data.unwrap_or_default().to_vec())
+        Ok(Ok(record.data.unwrap_or_default().to_vec()))
     }
 
     /// Sets the data of a znode; the error code.
     pub(crate) fn set(&mut self, path: &str, data: &[u8]) -> i32 {
+        self.try_set(path, data).unwrap()
+    }
+
+    /// The same, of a member that may let its clients go.
+    pub(crate) fn try_set(&mut self, path: &str, data: &[u8]) -> io::Result<i32> {
         let request = SetDataRequest { path: path.into(), data: Some(data), version: -1 };
-        self.call(&Request::SetData(request)).unwrap().err
+        Ok(self.call(&Request::SetData(request))?.err)
     }
 
     /// The identities of the connection as `scheme:id`, those by address left out.

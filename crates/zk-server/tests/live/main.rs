@@ -5,6 +5,7 @@ mod addresses;
 mod audit;
 mod certificates;
 mod client;
+mod ensemble_disk;
 mod faults;
 mod foreign;
 mod full_disk;

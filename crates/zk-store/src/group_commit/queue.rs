@@ -244,16 +244,23 @@ impl Shared {
         }
     }
 
-    /// Waits until everything appended so far is completed.
-    pub(super) fn flush(&self) -> Result<(), AppendError> {
+    /// Waits until everything appended so far is completed, for `patience` at most; whether it is.
+    pub(super) fn flush_within(&self, patience: Duration) -> Result<bool, AppendError> {
         let mut state = self.lock();
         let wanted = state.appended;
+        let (begun, mut left) = (Instant::now(), patience);
         state.flushing += 1;
-        while state.completed < wanted && !state.closed {
-            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while state.completed < wanted && !state.closed && !left.is_zero() {
+            let waited = self.progress.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            left = patience.saturating_sub(begun.elapsed());
         }
         state.flushing -= 1;
-        if state.completed < wanted { Err(AppendError::Closed) } else { Ok(()) }
+        match state.completed >= wanted {
+            true => Ok(true),
+            false if state.closed => Err(AppendError::Closed),
+            false => Ok(false),
+        }
     }
 
     /// Tells who flushes what `state` says now.

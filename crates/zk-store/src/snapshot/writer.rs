@@ -109,6 +109,30 @@ impl SnapshotWriter {
 
     /// Ends the snapshot with the digest that belongs to it, makes it durable and names it.
     pub fn finish(mut self, digest: Option<ZxidDigest>) -> Result<SnapshotFile, FileError> {
+        let bytes = self.end(digest)?;
+        self.list_ours().doing("list the snapshot in", &self.dir.join(manifest::SNAPSHOTS))?;
+        let path = self.dir.join(self.name.to_string());
+        self.disk.rename(&self.temp, &path).doing("name", &path)?;
+        self.disk.sync_dir(&self.dir).doing("sync", &self.dir)?;
+        Ok(SnapshotFile { path, bytes })
+    }
+
+    /// The same, but it lies beside the history under the name of a file that nobody takes for a
+    /// snapshot; the name that it is to get.
+    pub fn set_aside(
+        mut self,
+        digest: Option<ZxidDigest>,
+        beside: &str,
+    ) -> Result<Name, FileError> {
+        self.end(digest)?;
+        let path = self.dir.join(beside);
+        self.disk.rename(&self.temp, &path).doing("name", &path)?;
+        self.disk.sync_dir(&self.dir).doing("sync", &self.dir)?;
+        Ok(self.name)
+    }
+
+    /// Writes what stands behind the znodes, and makes all of it durable; the file's length.
+    fn end(&mut self, digest: Option<ZxidDigest>) -> Result<u64, FileError> {
         self.piece.extend_from_slice(TERMINATOR);
         self.seal()?;
         if let Some(digest) = digest.filter(|_| self.options.digest) {
@@ -122,15 +146,10 @@ impl SnapshotWriter {
             }
         }
         self.spill(0)?;
-        let bytes = match self.out.take() {
-            Some(out) => out.finish().doing("write", &self.temp)?,
-            None => 0,
-        };
-        self.list_ours().doing("list the snapshot in", &self.dir.join(manifest::SNAPSHOTS))?;
-        let path = self.dir.join(self.name.to_string());
-        self.disk.rename(&self.temp, &path).doing("name", &path)?;
-        self.disk.sync_dir(&self.dir).doing("sync", &self.dir)?;
-        Ok(SnapshotFile { path, bytes })
+        match self.out.take() {
+            Some(out) => out.finish().doing("write", &self.temp),
+            None => Ok(0),
+        }
     }
 
     /// Writes everything so far, and its checksum.
