@@ -7,7 +7,7 @@ use crate::pipeline::{Answer, ConnState, Connection, Core, Owner, Work};
 use crate::read::{WatchAccess, visits_many};
 use hashbrown::HashMap;
 use zk_proto::request::MultiHeader;
-use zk_proto::response::{MultiResult, ReplyHeader};
+use zk_proto::response::{GetDataResponse, MultiResult, ReplyHeader};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::watch::{EventType, STATE_SYNC_CONNECTED};
 use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader, Zxid};
@@ -177,6 +177,9 @@ impl Core {
         fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |out| match applied {
             Applied::Done | Applied::Error(_) => {}
             Applied::Stat(stat) => {
+                if let Txn::Reconfig(body) = &entry.txn {
+                    return GetDataResponse { data: body.data, stat: *stat }.write(out);
+                }
                 if let Some(path) = created_path(&entry.txn) {
                     zk_proto::jute::put_text(out, path);
                 }

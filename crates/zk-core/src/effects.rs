@@ -216,7 +216,8 @@ impl Effects {
         self.list.push(Effect::Audit(Box::new(record)));
     }
 
-    pub(crate) fn close(&mut self, conn: ConnId) {
+    /// A connection ends when its client has what was sent before.
+    pub fn close(&mut self, conn: ConnId) {
         self.list.push(Effect::Close { conn });
     }
 

@@ -1,9 +1,10 @@
 //! What learners ask of a leader (Apache `LearnerHandler`, `LeaderRequestProcessor`).
 
 use crate::effects::Effects;
-use crate::options::Times;
+use crate::options::{Membership, Times};
 use crate::pipeline::{Answer, Core, LearnerId, Owner};
 use crate::submit::code_without_path;
+use std::sync::Arc;
 use zk_proto::quorum::{Forwarded, Id, Touched};
 use zk_proto::request::Request;
 use zk_proto::{DecodeError, ErrorCode, OpCode, Reader, SessionId};
@@ -42,26 +43,37 @@ impl Core {
                 self.sessions.set_closing(asked.session);
                 Proposal::CloseSession
             }
-            (Some(op), Some(request)) => {
-                match self.check_owner(asked.session, Owner::Learner(from)) {
-                    Err(code) => Proposal::Refused(code),
-                    Ok(()) => match request {
-                        Ok(Some(Request::Multi(multi))) if !is_well_formed(multi) => {
-                            Proposal::Refused(ErrorCode::MarshallingError)
-                        }
-                        Ok(Some(request)) => Proposal::Request(request),
-                        Err(DecodeError::Null { at: 0 }) => {
-                            let code = code_without_path(op, body, tree, self.options.limits);
-                            Proposal::Refused(code.unwrap_or(ErrorCode::MarshallingError))
-                        }
-                        Ok(None) | Err(_) => Proposal::Refused(ErrorCode::MarshallingError),
-                    },
+            (Some(op), Some(request)) => match request {
+                Ok(Some(Request::Multi(multi))) if !is_well_formed(multi) => {
+                    self.refused(asked.session, from, ErrorCode::MarshallingError)
                 }
-            }
+                Ok(Some(request)) => self.wanted(request, asked.session, Owner::Learner(from)),
+                Err(DecodeError::Null { at: 0 }) => {
+                    let code = code_without_path(op, body, tree, self.options.limits);
+                    self.refused(asked.session, from, code.unwrap_or(ErrorCode::MarshallingError))
+                }
+                Ok(None) | Err(_) => self.refused(asked.session, from, ErrorCode::MarshallingError),
+            },
             _ => Proposal::Refused(ErrorCode::Unimplemented),
         };
         let (session, cxid) = (asked.session, asked.cxid);
         self.propose(tree, now, session, cxid, &identities, &proposal, Answer::None, fx);
+    }
+
+    /// The refusal of a request, if its learner may act for the session.
+    fn refused<'r, 'a>(
+        &mut self,
+        session: SessionId,
+        from: LearnerId,
+        code: ErrorCode,
+    ) -> Proposal<'r, 'a> {
+        let owned = self.check_owner(session, Owner::Learner(from));
+        Proposal::Refused(owned.err().unwrap_or(code))
+    }
+
+    /// This leader's clients may change the ensemble, if that is enabled.
+    pub fn set_membership(&mut self, membership: Arc<dyn Membership>) {
+        self.membership = Some(membership);
     }
 
     /// Whether somebody may act for a session: the error that its request gets if not.

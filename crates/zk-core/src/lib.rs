@@ -34,7 +34,7 @@ mod txns;
 pub use audit::{Asker, AuditRecord};
 pub use effects::{Effect, Effects, News, Refusal, Span};
 pub use learner::LearnError;
-pub use options::{Admission, CoreOptions, Times};
+pub use options::{Admission, CoreOptions, Membership, Times};
 pub use pipeline::{Core, CoreCounters, LearnerId, Owner, TURN_BYTES};
 pub use read::{Reader, WatchAccess, visits_many};
 pub use throttle::ThrottleOptions;

@@ -1,6 +1,8 @@
 //! What the pipeline is told from outside: configuration, time, admission.
 
 use crate::throttle::ThrottleOptions;
+use zk_proto::request::ReconfigRequest;
+use zk_proto::{ErrorCode, Zxid};
 use zk_session::password::Passwords;
 use zk_tree::PrepareOptions;
 
@@ -31,8 +33,20 @@ pub struct CoreOptions {
     pub limits: zk_proto::Limits,
     /// `audit.enable`: whether there are [`Effect::Audit`](crate::Effect::Audit)s.
     pub audit: bool,
+    /// `reconfigEnabled`.
+    pub reconfig_enabled: bool,
     /// Seed of the hash tables.
     pub hash_seed: u64,
+}
+
+/// What a leader knows of its ensemble, where a client wants to change that.
+pub trait Membership: Send + Sync {
+    /// The text of the configuration that the transaction `zxid` would make; a quorum of it follows
+    /// already.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn next(&self, request: &ReconfigRequest<'_>, zxid: Zxid) -> Result<String, ErrorCode>;
 }
 
 /// A member that sets nothing: Apache's limits, and none where it has none. Its hashes can be
@@ -52,6 +66,7 @@ impl Default for CoreOptions {
             max_response_bytes: 4 * zk_proto::Limits::DEFAULT_MAX_BUFFER,
             limits: zk_proto::Limits::default(),
             audit: false,
+            reconfig_enabled: false,
             hash_seed: 1,
         }
     }

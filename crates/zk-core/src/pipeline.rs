@@ -3,7 +3,7 @@
 use crate::audit::Audit;
 use crate::effects::{Effects, News};
 use crate::learner::{Forward, Learning};
-use crate::options::{Admission, CoreOptions, Times};
+use crate::options::{Admission, CoreOptions, Membership, Times};
 use crate::throttle::Throttle;
 use crate::txns::Txns;
 use hashbrown::HashMap;
@@ -47,6 +47,10 @@ pub struct Core {
     throttle: Option<Throttle>,
     pub(crate) last_proposed: Zxid,
     pub(crate) committed: Zxid,
+    /// Of a leader.
+    pub(crate) membership: Option<Arc<dyn Membership>>,
+    /// The last transaction that changes the ensemble.
+    pub(crate) reconfigured: Zxid,
     pub(crate) counters: CoreCounters,
 }
 
@@ -193,6 +197,8 @@ impl Core {
             throttle: throttle.map(|t| Throttle::new(t, options.hash_seed, now.monotonic_ms)),
             last_proposed: tree.last_zxid(),
             committed: tree.last_zxid(),
+            membership: None,
+            reconfigured: Zxid::ZERO,
             counters: CoreCounters::default(),
             options,
         }
@@ -379,7 +385,10 @@ impl Core {
             over_quota: None,
         };
         // An error is a transaction too; the answer is made when it is applied.
-        let _: Result<(), ErrorCode> = preparer.prepare(proposal, &mut fx.bytes);
+        let prepared = preparer.prepare(proposal, &mut fx.bytes);
+        if prepared.is_ok() && matches!(proposal, Proposal::Reconfig(_)) {
+            self.reconfigured = zxid;
+        }
         fx.over_quota.extend(preparer.over_quota);
         let span = fx.span_from(start);
         let txn = fx.get(span);

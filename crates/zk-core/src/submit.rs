@@ -9,7 +9,7 @@ use crate::read::{Reader, WatchAccess};
 use std::sync::Arc;
 use zk_proto::request::{AuthPacket, Request, RequestHeader};
 use zk_proto::response::ReplyHeader;
-use zk_proto::{DecodeError, ErrorCode, Jute, Limits, OpCode};
+use zk_proto::{DecodeError, ErrorCode, Jute, Limits, OpCode, SessionId};
 use zk_tree::auth::{self, AuthOutcome, Identity};
 use zk_tree::{ConnId, Proposal, Tree, check_create_mode, is_well_formed};
 
@@ -102,13 +102,34 @@ impl Core {
                 }
                 Proposal::CloseSession
             }
-            request => match self.check_owner(session, Owner::Conn(conn)) {
-                Ok(()) => Proposal::Request(request),
-                Err(code) => Proposal::Refused(code),
-            },
+            request => self.wanted(request, session, Owner::Conn(conn)),
         };
         self.propose(tree, now, session, xid, &identities, &proposal, answer, fx);
         self.note_for_audit(conn, identities, || Asked::of(request));
+    }
+
+    /// What becomes of a write by who has the session's connection.
+    pub(crate) fn wanted<'r, 'a>(
+        &mut self,
+        request: &'r Request<'a>,
+        session: SessionId,
+        owner: Owner,
+    ) -> Proposal<'r, 'a> {
+        if matches!(request, Request::Reconfig(_)) && !self.options.reconfig_enabled {
+            return Proposal::Refused(ErrorCode::ReconfigDisabled);
+        }
+        if let Err(code) = self.check_owner(session, owner) {
+            return Proposal::Refused(code);
+        }
+        let Request::Reconfig(reconfig) = request else { return Proposal::Request(request) };
+        let next = match &self.membership {
+            // Alone there is nothing to change.
+            None => Err(ErrorCode::Unimplemented),
+            // The driver has not heard of it yet, perhaps.
+            Some(_) if self.committed < self.reconfigured => Err(ErrorCode::ReconfigInProgress),
+            Some(membership) => membership.next(reconfig, self.last_proposed.next()),
+        };
+        next.map_or_else(Proposal::Refused, Proposal::Reconfig)
     }
 
     /// Asks the leader for what a client wants: for a transaction, whatever is in the request, or

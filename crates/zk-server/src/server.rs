@@ -396,6 +396,7 @@ fn engine_options(
         max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
         limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
         audit: config.service.audit,
+        reconfig_enabled: config.quorum.reconfig_enabled,
         hash_seed,
     };
     Ok(EngineOptions {

@@ -306,6 +306,12 @@ impl Tree {
         (node.version, node.mzxid, node.mtime) = (-1, version, now_ms);
     }
 
+    /// The text in that znode.
+    #[must_use]
+    pub fn config(&self) -> Option<&[u8]> {
+        self.arena[self.find(path::CONFIG)?].data()
+    }
+
     fn set_data(
         &mut self,
         header: &TxnHeader,

@@ -11,7 +11,7 @@ mod round;
 
 pub use ballot::{Candidate, Standing};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ballot::Heard;
 use founding::Founding;
@@ -55,6 +55,9 @@ pub enum Output {
     /// There is an ensemble already, and this member, which is empty, has lost what it had there:
     /// it has no vote. Nothing follows.
     Wiped,
+    /// Too few of those that elected this member still want it, and it does not lead yet: look
+    /// again. Nothing follows.
+    Outvoted,
     /// It is over.
     Elected {
         /// What this member does now: not [`ServerState::Looking`].
@@ -88,6 +91,8 @@ pub struct Election {
     phase: Phase,
     /// Of an empty member: whether its ensemble is new.
     founding: Option<Founding>,
+    /// Who elected this member, until it leads.
+    backers: BTreeSet<Sid>,
     /// Who has no vote and was answered a moment ago: when, to what, and what it was told.
     answered: BTreeMap<Sid, (u64, Heard, Heard)>,
 }
@@ -122,6 +127,7 @@ impl Election {
             standing,
             phase,
             founding: None,
+            backers: BTreeSet::new(),
             answered: BTreeMap::new(),
         }
     }
@@ -133,9 +139,17 @@ impl Election {
         self.judge(now_ms, out);
     }
 
+    /// Somebody leads without an election: the ensemble was reconfigured.
+    pub fn designate(&mut self, standing: Standing, leader: Sid, out: &mut Vec<Output>) {
+        self.founding = None;
+        self.standing = standing;
+        self.settle(Candidate::new(leader, standing), out);
+    }
+
     /// A new round, in which this member stands itself, if it has a vote.
     fn begin_round(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
         self.clock += 1;
+        self.backers.clear();
         self.standing = standing;
         let own = match self.configs.is_voter(self.me) {
             true => Candidate::new(self.me, standing),
@@ -173,6 +187,7 @@ impl Election {
         let Phase::Looking(round) = &mut self.phase else {
             if their_is_looking {
                 self.answer(from, out);
+                self.reconsider(from, notification, out);
             }
             return;
         };
@@ -217,11 +232,24 @@ impl Election {
         }
     }
 
+    /// One that elected this member wants a better one, which was not there before: without a
+    /// quorum behind it, it would wait in vain for followers until `initLimit`.
+    fn reconsider(&mut self, from: Sid, notification: &Notification<'_>, out: &mut Vec<Output>) {
+        let Phase::Settled(vote) = &self.phase else { return };
+        let their = Heard::of(notification);
+        let wants_another = their.candidate > vote.candidate && their.election_epoch >= self.clock;
+        if wants_another && self.backers.remove(&from) && !self.configs.has_quorum(&self.backers) {
+            self.backers.clear();
+            out.push(Output::Outvoted);
+        }
+    }
+
     /// The leader's new epoch is established: those who join late are told it (ZOOKEEPER-1732).
     pub fn established(&mut self, epoch: i64) {
         if let Phase::Settled(vote) = &mut self.phase {
             vote.candidate.peer_epoch = epoch;
         }
+        self.backers.clear();
     }
 
     /// The configurations that count.
@@ -394,6 +422,10 @@ impl Election {
     fn settle(&mut self, candidate: Candidate, out: &mut Vec<Output>) {
         let (state, leader) = (self.state_under(candidate.leader), candidate.leader);
         let election_epoch = self.clock;
+        self.backers = match &self.phase {
+            Phase::Looking(round) if leader == self.me => round.backers(candidate, election_epoch),
+            _ => BTreeSet::new(),
+        };
         self.phase = Phase::Settled(Heard { candidate, election_epoch, state, has_version: true });
         out.push(Output::Elected { state, leader });
     }

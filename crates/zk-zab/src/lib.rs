@@ -20,7 +20,9 @@ pub mod leader;
 pub mod learner;
 mod member;
 pub mod peer;
+mod reconfig;
 
 pub use address::HostPort;
 pub use ensemble::{Configs, Ensemble, EnsembleError};
 pub use member::{Member, MemberAddress, MemberError, Role};
+pub use reconfig::ReconfigError;

@@ -59,7 +59,7 @@ pub struct History {
 /// What a member wants done; each list in order, `elect` first, `turn` last.
 #[derive(Debug, Default)]
 pub struct Wants<'a> {
-    /// On the election port; never [`Elect::Elected`] or [`Elect::Wiped`].
+    /// On the election port; never [`Elect::Elected`], [`Elect::Outvoted`] or [`Elect::Wiped`].
     pub elect: Vec<Elect>,
     /// As a learner.
     pub learn: Vec<Learn<'a>>,
@@ -102,6 +102,9 @@ pub enum Rest {
     /// The ensemble was reconfigured: another member leads, or this one has another role.
     #[error("the ensemble was reconfigured; server {0} leads it")]
     Reconfigured(Sid),
+    /// It was elected, and a better one came before anybody followed it.
+    #[error("a better leader has come, and too few still want this one")]
+    Outvoted,
     /// Its disk is full: it cannot promise anything.
     #[error("the disk is full")]
     DiskFull,
@@ -120,6 +123,8 @@ pub struct Peer {
     history: History,
     /// Its history could not be made that of a leader txn by txn.
     wants_snapshot: bool,
+    /// Who leads next, as the reconfiguration says that ended the last part.
+    designated: Option<Sid>,
     part: Part,
 }
 
@@ -149,7 +154,7 @@ impl Peer {
             options.election,
         );
         let (history, part) = (History::default(), Part::Resting);
-        Peer { options, election, history, wants_snapshot: false, part }
+        Peer { options, election, history, wants_snapshot: false, designated: None, part }
     }
 
     /// Looks for a leader, with what is on the disk.
@@ -165,9 +170,12 @@ impl Peer {
             zxid: self.history.last_zxid,
             epoch: i64::from(self.history.current_epoch.0),
         };
-        match self.history.is_empty {
-            true => self.election.look_empty(now_ms, &mut wants.elect),
-            false => self.election.look(now_ms, standing, &mut wants.elect),
+        match self.designated.take() {
+            // No election: others do not vote now, but wait for this leader (Apache
+            // `QuorumPeer.updateServerState`). If it does not come, there is one afterwards.
+            Some(leader) => self.election.designate(standing, leader, &mut wants.elect),
+            None if self.history.is_empty => self.election.look_empty(now_ms, &mut wants.elect),
+            None => self.election.look(now_ms, standing, &mut wants.elect),
         }
         self.turn(now_ms, wants);
     }
@@ -292,7 +300,7 @@ impl Peer {
     /// Whether a learner that connects may find a leader here soon.
     #[must_use]
     pub fn may_lead_soon(&self) -> bool {
-        matches!(self.part, Part::Looking)
+        matches!(self.part, Part::Looking | Part::Resting)
     }
 
     /// A learner's connection has ended.
@@ -431,6 +439,11 @@ impl Peer {
     }
 
     fn rest(&mut self, why: Rest, wants: &mut Wants<'_>) {
+        self.designated = match &why {
+            Rest::Reconfigured(leader) => Some(*leader),
+            Rest::SteppedDown(StepDown::NotDesignated(leader)) => Some(*leader),
+            _ => None,
+        };
         self.part = Part::Resting;
         wants.turn = Some(Turn::Rest(why));
     }
@@ -441,6 +454,12 @@ impl Peer {
             self.history.is_damaged = true;
             self.part = Part::Joining(Sid::NOBODY);
             wants.turn = Some(Turn::JoinAnybody);
+            return;
+        }
+        if wants.elect.pop_if(|last| *last == Elect::Outvoted).is_some() {
+            if matches!(&self.part, Part::Leading(leader) if !leader.is_leading()) {
+                self.rest(Rest::Outvoted, wants);
+            }
             return;
         }
         let Some(Elect::Elected { state, leader }) =

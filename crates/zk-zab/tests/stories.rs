@@ -119,6 +119,7 @@ impl Story {
                 Output::Adopt(config) => {
                     writeln!(self.told, "  {sid} adopts version {:x}", config.version).unwrap();
                 }
+                Output::Outvoted => writeln!(self.told, "  {sid} is wanted no more").unwrap(),
                 Output::Wiped => writeln!(self.told, "  {sid} has lost what it had").unwrap(),
                 Output::Elected { state, leader } => {
                     writeln!(self.told, "  {sid} is {} under {leader}", name(state)).unwrap();

@@ -39,7 +39,10 @@ impl Voter {
                 match output {
                     Output::Send { to, notification } => self.port.send(to, &notification),
                     Output::Dial => self.port.dial((1..=3).map(Sid)),
-                    Output::Adopt(_) | Output::Elected { .. } | Output::Wiped => {}
+                    Output::Adopt(_)
+                    | Output::Elected { .. }
+                    | Output::Wiped
+                    | Output::Outvoted => {}
                 }
             }
             if let Some(turn) = wants.turn.take() {

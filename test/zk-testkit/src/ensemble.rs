@@ -15,6 +15,8 @@ use crate::{Client, Engine, Error, PATIENCE, Server, ServerConfig, four_letter_w
 #[derive(Debug)]
 pub struct Ensemble {
     members: BTreeMap<i64, Server>,
+    /// Lines of every `zoo.cfg`.
+    common: Vec<String>,
 }
 
 /// A member closes connections that it cannot serve yet.
@@ -28,6 +30,13 @@ fn patiently(mut connect: impl FnMut() -> Result<Client, Error>) -> Result<Clien
             result => return result,
         }
     }
+}
+
+fn start_member(myid: i64, engine: Engine, lines: &[String]) -> Result<Server, Error> {
+    let mut config = ServerConfig::new(engine);
+    config.myid = Some(myid);
+    config.lines.extend_from_slice(lines);
+    Server::start(config)
 }
 
 impl Ensemble {
@@ -52,13 +61,11 @@ impl Ensemble {
         }
         common.extend(lines.iter().map(ToString::to_string));
         let start = |myid: i64, engine: Engine| {
-            let mut config = ServerConfig::new(engine);
-            config.myid = Some(myid);
-            config.lines.extend_from_slice(&common);
+            let mut lines = common.clone();
             if myid > participants.len() as i64 {
-                config.lines.push("peerType=observer".to_owned());
+                lines.push("peerType=observer".to_owned());
             }
-            Server::start(config)
+            start_member(myid, engine, &lines)
         };
         let members = thread::scope(|scope| {
             let starting: Vec<_> = (1..)
@@ -71,7 +78,35 @@ impl Ensemble {
             });
             started.collect::<Result<BTreeMap<_, _>, Error>>()
         })?;
-        Ok(Ensemble { members })
+        Ok(Ensemble { members, common })
+    }
+
+    /// Starts a member that the others do not know, with the `zoo.cfg` of the beginning and its own
+    /// line, and waits until it serves. Its number, and its line with the client's port for a
+    /// reconfiguration.
+    pub fn join(&mut self, engine: Engine, role: &str) -> Result<(i64, String), Error> {
+        let sid = self.members.keys().max().map_or(1, |sid| sid + 1);
+        let line = format!("server.{sid}=127.0.0.1:{}:{}:{role}", free_port()?, free_port()?);
+        self.common.push(line.clone());
+        let lines = [&*self.common, &[format!("peerType={role}")]].concat();
+        let server = start_member(sid, engine, &lines)?;
+        let line = format!("{line};{}", server.addr());
+        self.members.insert(sid, server);
+        Ok((sid, line))
+    }
+
+    /// A member's line as it was at the beginning, with another role and the client's port.
+    pub fn line(&self, sid: i64, role: &str) -> Result<String, Error> {
+        let start = format!("server.{sid}=");
+        let line =
+            self.common.iter().find(|line| line.starts_with(&start)).ok_or(Error::Stopped)?;
+        let ports = line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":");
+        Ok(format!("{ports}:{role};{}", self.addr(sid)?))
+    }
+
+    /// A member that is none any more: it is killed, and forgotten.
+    pub fn forget(&mut self, sid: i64) {
+        self.members.remove(&sid);
     }
 
     /// Starts members again that do not run, all at once, and waits until they serve.

@@ -45,6 +45,8 @@ pub struct Server {
     config: ServerConfig,
     dir: TempDir,
     port: u16,
+    /// What the present `zoo.cfg` was made from: a server that changes it keeps what it wrote.
+    written: Option<(ServerConfig, u16)>,
     child: Option<Child>,
 }
 
@@ -53,7 +55,7 @@ impl Server {
     pub fn start(config: ServerConfig) -> Result<Server, Error> {
         let mut dir = TempDir::with_prefix("zkfleet-test-")?;
         dir.disable_cleanup(std::env::var_os("ZKFLEET_KEEP").is_some());
-        let mut server = Server { config, dir, port: 0, child: None };
+        let mut server = Server { config, dir, port: 0, written: None, child: None };
         // Between choosing a port and binding it somebody else may take it.
         let mut tries = 3;
         loop {
@@ -107,12 +109,16 @@ impl Server {
         Ok(())
     }
 
-    fn write_config(&self) -> Result<PathBuf, Error> {
+    fn write_config(&mut self) -> Result<PathBuf, Error> {
+        let path = self.dir.path().join("zoo.cfg");
+        let wanted = (self.config.clone(), self.port);
+        if self.written.as_ref() == Some(&wanted) {
+            return Ok(path);
+        }
         if let Some(myid) = self.config.myid {
             fs::create_dir_all(self.data_dir())?;
             fs::write(self.data_dir().join("myid"), myid.to_string())?;
         }
-        let path = self.dir.path().join("zoo.cfg");
         let mut file = File::create(&path)?;
         writeln!(file, "dataDir={}", self.data_dir().display())?;
         writeln!(file, "clientPort={}\nclientPortAddress=127.0.0.1", self.port)?;
@@ -125,6 +131,7 @@ impl Server {
                 writeln!(file, "{name}={value}")?;
             }
         }
+        self.written = Some(wanted);
         Ok(path)
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::dynamic::{DynamicFiles, version_of};
 use super::keys::{Keys, Value, is_secret};
 use super::problem::{ConfigError, Origin, Problem, Problems};
 use super::properties::{self, Property};
-use super::{ServerConfig, schema};
+use super::{Ensemble, ServerConfig, schema};
 
 /// A property that is not from the file. It may be a secret, so it cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,7 +67,14 @@ pub fn load(
     let mut draft = Draft::new(&name, &text, overrides);
     if let Some(value) = draft.keys.values.get("dynamicConfigFile").cloned() {
         draft.add_dynamic(&value.text, &read(Path::new(&value.text))?);
+        draft.version = version_of(&value.text);
     }
+    let files = DynamicFiles { static_file: path.to_owned() };
+    draft.next = files.next().unwrap_or_else(|error| {
+        draft.keys.problems.error(&Origin::Nowhere, error.to_string());
+        None
+    });
+    draft.files = Some(files);
     if let Some(dir) = draft.keys.values.get("dataDir") {
         options.server_id = my_id(&Path::new(&dir.text).join("myid"), &mut draft.keys.problems);
     }
@@ -112,11 +120,21 @@ fn my_id(path: &Path, problems: &mut Problems) -> Option<i64> {
 struct Draft {
     keys: Keys,
     initial_text: String,
+    /// Of the configuration of the ensemble.
+    version: i64,
+    next: Option<Ensemble>,
+    files: Option<DynamicFiles>,
 }
 
 impl Draft {
     fn new(name: &str, text: &[u8], overrides: &[Override]) -> Draft {
-        let mut draft = Draft { keys: Keys::default(), initial_text: String::new() };
+        let mut draft = Draft {
+            keys: Keys::default(),
+            initial_text: String::new(),
+            version: 0,
+            next: None,
+            files: None,
+        };
         let file: Arc<str> = name.into();
         let entries = draft.parse_file(&file, text);
         draft.initial_text = masked(text, &entries);
@@ -216,6 +234,9 @@ impl Draft {
         self.keys.check_against_schema();
         let mut config = ServerConfig::read(&mut self.keys, options);
         config.initial_text = self.initial_text;
+        let quorum = &mut config.quorum;
+        quorum.ensemble.version = self.version;
+        (quorum.proposed, quorum.files) = (self.next, self.files);
         let shown = |(key, value): (&String, &Value)| {
             (key.clone(), if is_secret(key) { "***".to_owned() } else { value.text.clone() })
         };
@@ -245,7 +266,8 @@ fn canonical(key: &str) -> &str {
     key.strip_prefix(PREFIX).unwrap_or(key)
 }
 
-fn is_dynamic(key: &str) -> bool {
+/// Whether a key belongs into a dynamic file, if there is one.
+pub(super) fn is_dynamic(key: &str) -> bool {
     let key = key.trim();
     let server = key.starts_with("server.") && key != "server.principal";
     server || key.starts_with("group") || key.starts_with("weight")

@@ -11,6 +11,7 @@
 //! values that give data away are refused.
 
 mod auth;
+mod dynamic;
 mod keys;
 mod limits;
 mod listen;
@@ -31,9 +32,11 @@ use std::path::PathBuf;
 use zk_proto::Sid;
 
 pub use auth::{AuthSettings, SaslSettings};
+pub use dynamic::{DynamicError, DynamicFiles};
 pub use limits::{LargeRequestSettings, LimitSettings};
 pub(crate) use listen::DEFAULT_BACKLOG;
 pub use listen::Listeners;
+use load::is_dynamic;
 pub use load::{Loaded, Options, Override, load, parse};
 pub use problem::{ConfigError, Origin, Problem, Severity};
 pub use quorum::QuorumSettings;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use zk_proto::Sid;
 use zk_zab::{Ensemble, Member, Role};
 
+use super::dynamic::DynamicFiles;
 use super::keys::Keys;
 
 /// Settings of the quorum.
@@ -13,6 +14,10 @@ use super::keys::Keys;
 pub struct QuorumSettings {
     /// `server.N`, `group.N` and `weight.N`.
     pub ensemble: Ensemble,
+    /// What was proposed when the member ended, and not known to be committed.
+    pub proposed: Option<Ensemble>,
+    /// Where changes of the ensemble are kept; nowhere, for a text in memory.
+    pub files: Option<DynamicFiles>,
     /// `dynamicConfigFile`: where those lines are instead.
     pub dynamic_config_file: Option<PathBuf>,
     /// `initLimit`: ticks to connect and synchronise; `None` when missing.
@@ -74,6 +79,8 @@ impl QuorumSettings {
         let also = keys.java_bool("observer.syncEnabled", true);
         QuorumSettings {
             ensemble: ensemble(keys),
+            proposed: None,
+            files: None,
             dynamic_config_file: keys.path("dynamicConfigFile"),
             init_limit_ticks: some(ticks(keys, "initLimit")),
             sync_limit_ticks: some(ticks(keys, "syncLimit")),
@@ -154,12 +161,6 @@ impl QuorumSettings {
             keys.error(
                 "sslQuorum",
                 "sslQuorum: TLS between members is not built yet; put them into a network of their own",
-            );
-        }
-        if self.reconfig_enabled {
-            keys.warn(
-                "reconfigEnabled",
-                "reconfigEnabled: changes of the ensemble are not built yet; reconfig is refused here",
             );
         }
         let voters = self.ensemble.voters().count();

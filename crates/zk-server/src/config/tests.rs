@@ -359,7 +359,6 @@ fn ensembles_are_checked() {
     expect![[r#"
         zoo.cfg:10: warning: sslQuorum: accepted without effect: this part of ensembles is not built yet
         zoo.cfg:10: error: sslQuorum: TLS between members is not built yet; put them into a network of their own
-        zoo.cfg:11: warning: reconfigEnabled: changes of the ensemble are not built yet; reconfig is refused here
         zoo.cfg:12: warning: peerType is observer, and the line server.1 says participant; the line counts
     "#]].assert_eq(&findings(&odd, &[], as_server(Some(1))));
     check(

@@ -257,7 +257,7 @@ impl Engine {
 
     /// This member belongs to an ensemble: its first part is that of a learner without a leader.
     pub(crate) fn join(&self, quorum: Arc<Quorum>) {
-        quorum.tell_config(&mut self.tree.write(), self.times().wall_ms);
+        self.tell_config(&quorum.config());
         // Once, at the start.
         let _ = self.quorum.set(quorum);
         self.begin_learning();

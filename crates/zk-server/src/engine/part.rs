@@ -3,6 +3,7 @@
 
 use super::pipe::Lesson;
 use super::{Engine, Gate, SharedWatches};
+use crate::net::conn::{Conn, Phase};
 use crate::quorum::Quorum;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use zk_core::{Admission, Core, Effect, Effects, LearnError, LearnerId};
 use zk_proto::quorum::{Forwarded, Touched};
 use zk_proto::{Epoch, SessionId, Zxid};
 use zk_tree::{SnapshotHead, Tree};
+use zk_zab::Ensemble;
 
 /// So many lessons are learned before others get the pipeline.
 const LESSON_TURN: usize = 256;
@@ -25,6 +27,9 @@ impl Engine {
         self.begin(|engine, tree, sessions| {
             let mut core = Core::new(engine.options.core.clone(), tree, sessions, engine.times());
             core.lead(epoch);
+            if let Some(quorum) = engine.quorum.get() {
+                core.set_membership(quorum.clone());
+            }
             core
         });
         self.open();
@@ -54,6 +59,28 @@ impl Engine {
         Core::learning(self.options.core.clone(), tree, sessions, self.times())
     }
 
+    /// Writes into the tree who the members are.
+    pub(crate) fn tell_config(&self, config: &Ensemble) {
+        let (text, now_ms) = (config.to_string(), self.times().wall_ms);
+        let _gate = self.gate.lock();
+        let mut tree = self.tree.write();
+        if tree.config() != Some(text.as_bytes()) {
+            tree.set_config(&text, config.version, now_ms);
+        }
+    }
+
+    /// Applies what is committed, and lets all clients go when they have their answers.
+    pub(crate) fn finish(&self, zxid: Zxid) {
+        while self.learn_some() {}
+        let mut gate = self.gate.lock();
+        self.apply_committed(&mut gate, zxid);
+        let conns: Vec<_> = gate.conns.keys().copied().collect();
+        conns.into_iter().for_each(|conn| gate.fx.close(conn));
+        let left = self.dispatch(&mut gate);
+        drop(gate);
+        self.flush(left);
+    }
+
     /// Lets clients in.
     pub(crate) fn open(&self) {
         self.gate.lock().core.set_admission(Admission::Serving);
@@ -65,9 +92,9 @@ impl Engine {
         let mut gate = self.gate.lock();
         self.is_paused.store(true, Ordering::Relaxed);
         gate.core.set_admission(Admission::Closed);
-        for conn in gate.conns.values() {
-            conn.kill();
-        }
+        // Who is let go already may read the last answers.
+        let stays = |conn: &&Arc<Conn>| conn.state.lock().phase != Phase::Closing;
+        gate.conns.values().filter(stays).for_each(|conn| conn.kill());
     }
 
     /// Everything that is logged is in the tree afterwards, committed or not: it is what this

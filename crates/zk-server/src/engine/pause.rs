@@ -68,7 +68,8 @@ impl Engine {
         self.count();
         let mut tree = tree;
         if let Some(quorum) = self.quorum.get() {
-            quorum.tell_config(&mut tree, self.times().wall_ms);
+            let config = quorum.config();
+            tree.set_config(&config.to_string(), config.version, self.times().wall_ms);
         }
         let mut gate = self.gate.lock();
         let mut current = self.tree.write();

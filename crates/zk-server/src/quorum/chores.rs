@@ -11,7 +11,7 @@ use zk_store::data_dir::EpochFile;
 use zk_store::group_commit::AppendError;
 use zk_store::tail::Encoded;
 use zk_zab::Role;
-use zk_zab::leader::LinkId;
+use zk_zab::leader::{LinkId, StepDown};
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
 use super::driver::Driver;
@@ -99,15 +99,19 @@ impl Driver {
                 self.forget_window();
                 drop(self.quorum.act(|peer, _, wants| peer.settled(wants)));
             }
+            Chore::Proposed(config) => self.config_proposed(&config),
+            Chore::Activated(config) => self.config_activated(&config),
             Chore::Serve => {
                 if self.quorum.part().2 {
                     self.serves(true);
+                    self.engine.tell_config(&self.quorum.config());
                     self.engine.open();
                     self.quorum.note_serving();
                 }
             }
             Chore::Lead(epoch) => {
                 self.serves(true);
+                self.engine.tell_config(&self.quorum.config());
                 self.engine.begin_leading(epoch);
                 self.quorum.note_serving();
                 tracing::info!("this member leads, in epoch {}", epoch.0);
@@ -229,6 +233,11 @@ impl Driver {
     /// The part is over.
     fn rest(&self, why: Rest) {
         tracing::info!("this member has no leader: {why}");
+        if let Rest::Reconfigured(_) | Rest::SteppedDown(StepDown::NotDesignated(_)) = why {
+            // Whoever has changed the ensemble should hear that it is done.
+            let committed = self.quorum.lock().state.committed;
+            self.engine.finish(committed);
+        }
         self.engine.close();
         self.quorum.note_rest();
         {

@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use zk_proto::{Limits, Sid};
+use zk_zab::MemberAddress;
 use zk_zab::peer::Rest;
 
 use super::ports::Ports;
 use super::state::Quorum;
+use crate::config::DynamicFiles;
 use crate::engine::Engine;
 use crate::storage::{HistoryFiles, Snapshots};
 
@@ -29,6 +31,10 @@ pub(crate) struct DriverParts {
     pub(crate) is_damaged: bool,
     /// So long a leader may be unable to write.
     pub(crate) patience: Duration,
+    /// Where it listens for the others.
+    pub(crate) addresses: Vec<MemberAddress>,
+    /// Where changes of the ensemble are kept.
+    pub(crate) files: Option<DynamicFiles>,
 }
 
 /// Carries out what the machine wants that takes a while.
@@ -39,6 +45,10 @@ pub(crate) struct Driver {
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) limits: Limits,
     pub(super) patience: Duration,
+    pub(super) files: Option<DynamicFiles>,
+    pub(super) listens_at: Mutex<Vec<MemberAddress>>,
+    /// These are others than those that are bound.
+    pub(super) is_moving: Mutex<bool>,
     is_damaged: AtomicBool,
     /// The part is over, and not everything that it began is on the disk yet.
     pub(super) resting: Mutex<Option<Rest>>,
@@ -77,8 +87,17 @@ impl QuorumThread {
 
 impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Arc<Driver> {
-        let DriverParts { quorum, engine, history, snapshots, limits, is_damaged, patience } =
-            parts;
+        let DriverParts {
+            quorum,
+            engine,
+            history,
+            snapshots,
+            limits,
+            is_damaged,
+            patience,
+            files,
+            addresses,
+        } = parts;
         Arc::new(Driver {
             quorum,
             engine,
@@ -86,6 +105,9 @@ impl Driver {
             snapshots,
             limits,
             patience,
+            files,
+            listens_at: Mutex::new(addresses),
+            is_moving: Mutex::new(false),
             is_damaged: AtomicBool::new(is_damaged),
             resting: Mutex::new(None),
             is_full: AtomicBool::new(false),

@@ -42,8 +42,8 @@ impl Held<'_> {
                 Learn::Serve => self.chore(Chore::Serve),
                 // Whoever reads the connection looks for it.
                 Learn::Install(_) => {}
-                // Only with reconfigurations.
-                Learn::Proposed(_) | Learn::Activate { .. } => {}
+                Learn::Proposed(config) => self.propose_config(config),
+                Learn::Activate { config, .. } => self.chore(Chore::Activated(config)),
                 // Told by the turn.
                 Learn::Leave(_) => {}
             }

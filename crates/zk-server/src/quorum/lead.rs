@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use zk_proto::quorum::FromLeader;
 use zk_proto::{SessionId, Zxid};
+use zk_zab::Ensemble;
 use zk_zab::leader::{LinkId, Output as Lead, Plan};
 
 use super::snap::Outgoing;
@@ -62,20 +63,28 @@ impl Held<'_> {
                 }
                 Lead::Commit { zxid, followers, observers } => {
                     to_followers.put(self, &followers, &FromLeader::Commit(zxid));
-                    let Some(entry) = self.state.under_way.pop_front() else { continue };
-                    debug_assert_eq!(entry.0, zxid);
+                    let Some(txn) = self.commit_oldest(zxid, &mut clock) else { continue };
                     if !observers.is_empty() {
-                        let packet = FromLeader::Inform { zxid, txn: &entry.1 };
+                        let packet = FromLeader::Inform { zxid, txn: &txn };
                         to_observers.put(self, &observers, &packet);
                     }
-                    self.quorum.count_commit(&entry, &mut clock);
-                    self.keep(entry);
-                    self.state.committed = zxid;
                     if self.state.moves.front().is_some_and(|(behind, ..)| *behind <= zxid) {
                         to_followers.send(self);
                         to_observers.send(self);
                         self.answer_moves();
                     }
+                    continue;
+                }
+                Lead::CommitAndActivate { zxid, config, leader, followers, observers } => {
+                    let packet = FromLeader::CommitAndActivate { zxid, leader };
+                    to_followers.put(self, &followers, &packet);
+                    let Some(txn) = self.commit_oldest(zxid, &mut clock) else { continue };
+                    let packet = FromLeader::InformAndActivate { zxid, leader, txn: &txn };
+                    to_observers.put(self, &observers, &packet);
+                    to_followers.send(self);
+                    to_observers.send(self);
+                    self.answer_moves();
+                    self.chore(Chore::Activated(config));
                     continue;
                 }
                 other => {
@@ -91,6 +100,23 @@ impl Held<'_> {
             let who = self.quorum.pipe().commit(self.state.committed);
             self.note_due(who);
         }
+    }
+
+    /// The oldest transaction that was proposed is committed.
+    fn commit_oldest(&mut self, zxid: Zxid, clock: &mut WallClock) -> Option<Arc<[u8]>> {
+        let entry = self.state.under_way.pop_front()?;
+        debug_assert_eq!(entry.0, zxid);
+        self.quorum.count_commit(&entry, clock);
+        let txn = entry.1.clone();
+        self.keep(entry);
+        self.state.committed = zxid;
+        Some(txn)
+    }
+
+    /// Other members may be needed from now on.
+    pub(super) fn propose_config(&mut self, config: Ensemble) {
+        self.tell_port();
+        self.chore(Chore::Proposed(config));
     }
 
     /// What is neither a proposal nor a commit.
@@ -114,12 +140,12 @@ impl Held<'_> {
             Lead::Synced(Some(link)) => self.send(link, &FromLeader::Sync),
             // Own syncs wait in the pipeline, behind what was proposed.
             Lead::Synced(None) => {}
-            // Only with reconfigurations.
-            Lead::Proposed(_) | Lead::Activate(_) | Lead::CommitAndActivate { .. } => {}
+            Lead::Proposed(config) => self.propose_config(config),
+            Lead::Activate(config) => self.chore(Chore::Activated(config)),
             // Told by the turn.
             Lead::StepDown(_) => {}
             // Those of `lead`.
-            Lead::Propose { .. } | Lead::Commit { .. } => {}
+            Lead::Propose { .. } | Lead::Commit { .. } | Lead::CommitAndActivate { .. } => {}
         }
     }
 

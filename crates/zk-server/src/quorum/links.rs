@@ -211,6 +211,8 @@ fn is_chore(output: &Learn<'_>) -> bool {
             | Learn::WriteCurrent(_)
             | Learn::Truncate(_)
             | Learn::Settle
+            | Learn::Proposed(_)
+            | Learn::Activate { .. }
             | Learn::Serve
     )
 }

@@ -12,11 +12,14 @@ mod driver;
 mod follow;
 mod lead;
 mod links;
+mod listen;
+mod membership;
 mod ports;
 mod snap;
 mod state;
 mod tally;
 
 pub(crate) use driver::{Driver, DriverParts, QuorumThread};
+pub(crate) use listen::{ListenError, advertised, bind};
 pub(crate) use ports::{JoinOptions, Ports};
 pub(crate) use state::{Quorum, QuorumOptions};

@@ -1,26 +1,27 @@
 //! Sockets: the election port, the quorum port, and the way to a leader's.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use zk_proto::Sid;
 use zk_quorum::dial;
-use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
+use zk_quorum::election::{ElectionEvent, ElectionPortOptions};
 use zk_quorum::link::Link;
 use zk_zab::HostPort;
 use zk_zab::leader::LinkId;
 
 use super::driver::{Dialled, Driver};
 use super::links::{Learners, Upstream};
+use super::listen::Bound;
 use super::tally::{LearnerLink, LinkTally};
 
-/// Listeners that are bound, and what is told to those who dial.
+/// Listeners that are bound, and how others are dialled.
 pub(crate) struct Ports {
-    pub(crate) quorum: Vec<std::net::TcpListener>,
-    pub(crate) election: Vec<std::net::TcpListener>,
+    pub(crate) bound: Bound,
+    /// Whether it listens on all addresses of the machine.
+    pub(crate) on_all: bool,
     pub(crate) options: ElectionPortOptions,
     /// For a connection to a leader.
     pub(crate) join: JoinOptions,
@@ -51,22 +52,12 @@ const MAX_WAITING: usize = 64;
 impl Driver {
     /// Serves the ports until it is dropped, or this member has failed.
     pub(super) async fn run(self: &Arc<Driver>, ports: Ports) {
-        let Ports { quorum, election, options, join } = ports;
-        let (Ok(quorum), Ok(election)) = (listeners(quorum), listeners(election)) else {
+        let Ports { bound, on_all, options, join } = ports;
+        let (learners, mut come) = mpsc::channel(1);
+        let (dialled, mut answers): (_, Dialled) = mpsc::unbounded_channel();
+        let Ok(mut listening) = self.open(bound, options.clone(), &learners) else {
             tracing::error!("cannot listen for other members");
             return self.engine.poison();
-        };
-        let (learners, mut come) = mpsc::channel(1);
-        for listener in quorum {
-            tokio::spawn(accept(listener, learners.clone()));
-        }
-        let (dialled, mut answers): (_, Dialled) = mpsc::unbounded_channel();
-        let mut events = {
-            let mut held = self.quorum.lock();
-            let configs = held.state.peer.configs().clone();
-            let (port, events) = ElectionPort::start(options, &configs, election);
-            held.state.election = Some(port);
-            events
         };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -74,7 +65,7 @@ impl Driver {
         self.look_again();
         loop {
             tokio::select! {
-                Some(event) = events.recv() => self.heard_election(&event),
+                Some(event) = listening.events.recv() => self.heard_election(&event),
                 Some(stream) = come.recv() => self.learner_comes(stream),
                 Some((leader, stream)) = answers.recv() => self.dialled(leader, stream),
                 () = self.quorum.news.notified() => {}
@@ -88,6 +79,7 @@ impl Driver {
                 // The others need not find out by themselves.
                 return;
             }
+            self.move_if_wanted(&mut listening, &options, on_all, &learners).await;
             self.hear_promises();
             self.end_rest();
             self.look_if_due();
@@ -229,29 +221,5 @@ impl Driver {
     pub(super) fn admit_waiting(self: &Arc<Driver>) {
         let waiting = std::mem::take(&mut *self.waiting.lock());
         waiting.into_iter().for_each(|stream| self.learner_comes(stream));
-    }
-}
-
-fn listeners(bound: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
-    let listener = |listener: std::net::TcpListener| {
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
-    bound.into_iter().map(listener).collect()
-}
-
-async fn accept(listener: TcpListener, learners: mpsc::Sender<TcpStream>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if learners.send(stream).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!("cannot accept on the quorum port: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }

@@ -6,17 +6,19 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
+use zk_core::Membership;
 use zk_proto::quorum::{Forwarded, FromLearner, Id, Touched};
-use zk_proto::{Epoch, SessionId, Sid, Zxid};
+use zk_proto::request::ReconfigRequest;
+use zk_proto::txn::{Txn, TxnEntry};
+use zk_proto::{Epoch, ErrorCode, Jute, Limits, OpCode, Reader, SessionId, Sid, Zxid};
 use zk_quorum::election::ElectionPort;
 use zk_quorum::link::Link;
 use zk_store::group_commit::AppendError;
-use zk_tree::Tree;
 use zk_tree::auth::Identity;
 use zk_zab::election::Output as Elect;
 use zk_zab::leader::LinkId;
 use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
-use zk_zab::{Configs, Role};
+use zk_zab::{Configs, Ensemble, ReconfigError, Role};
 
 use super::snap::Outgoing;
 use super::tally::{LearnerLink, Moments};
@@ -31,6 +33,8 @@ pub(crate) struct QuorumOptions {
     pub(crate) configs: Configs,
     /// So many committed transactions are kept for learners that come back.
     pub(crate) window: usize,
+    /// `standaloneEnabled`: an ensemble must not shrink to one participant.
+    pub(crate) standalone_enabled: bool,
 }
 
 /// A member's machine, behind its lock.
@@ -42,6 +46,7 @@ pub(crate) struct Quorum {
     log: Box<dyn TxnLog>,
     pipe: Arc<Pipe>,
     window: usize,
+    standalone_enabled: bool,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -91,6 +96,10 @@ pub(super) enum Chore {
     Serve,
     Lead(Epoch),
     AnswerPing(Zxid),
+    /// The ensemble is to change, when this is committed.
+    Proposed(Ensemble),
+    /// The ensemble has changed.
+    Activated(Ensemble),
     LookUp(LinkId, Zxid),
     /// What was found in the log; nothing, if not everything is there.
     LookedUp(LinkId, Option<Vec<Entry>>),
@@ -146,7 +155,8 @@ impl Quorum {
             moments: Moments::default(),
         };
         let (state, news) = (Mutex::new(state), Notify::new());
-        Arc::new(Quorum { state, news, started, log, pipe, window: options.window, metrics })
+        let QuorumOptions { window, standalone_enabled, .. } = options;
+        Arc::new(Quorum { state, news, started, log, pipe, window, standalone_enabled, metrics })
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -175,7 +185,12 @@ impl Quorum {
         self.count_proposals(&made);
         held.state.under_way.extend(made.iter().cloned());
         let propose = |peer: &mut Peer, now_ms, wants: &mut Wants<'_>| {
-            made.iter().for_each(|(zxid, _)| peer.propose(now_ms, *zxid, wants));
+            for (zxid, txn) in &made {
+                match reconfiguration(txn) {
+                    Some(config) => peer.reconfigure(now_ms, *zxid, config, wants),
+                    None => peer.propose(now_ms, *zxid, wants),
+                }
+            }
         };
         held.act(propose, &mut Vec::new());
         self.log.append(&mut made.iter().map(|(zxid, txn)| (*zxid, &**txn)))
@@ -253,11 +268,9 @@ impl Quorum {
         self.state.lock().peer.sid()
     }
 
-    /// Writes into a tree who the members are.
-    pub(crate) fn tell_config(&self, tree: &mut Tree, now_ms: i64) {
-        let state = self.state.lock();
-        let config = &state.peer.configs().committed;
-        tree.set_config(&config.to_string(), config.version, now_ms);
+    /// Who the members are.
+    pub(crate) fn config(&self) -> Ensemble {
+        self.state.lock().peer.configs().committed.clone()
     }
 
     /// Who leads, and what this member does.
@@ -286,6 +299,35 @@ impl Quorum {
     pub(super) fn pipe(&self) -> &Pipe {
         &self.pipe
     }
+}
+
+impl Membership for Quorum {
+    fn next(&self, request: &ReconfigRequest<'_>, zxid: Zxid) -> Result<String, ErrorCode> {
+        let peer = &self.state.lock().peer;
+        let next = peer.configs().next(request, zxid, self.standalone_enabled);
+        let next = match next {
+            Ok(next) if !peer.is_synced(&next) => Err(ReconfigError::NoQuorum),
+            next => next,
+        };
+        next.map(|next| next.to_string()).map_err(|error| {
+            tracing::warn!("a client's reconfig is refused: {error}");
+            error.code()
+        })
+    }
+}
+
+/// Operation of a transaction, behind three longs and an int.
+const OP_AT: usize = 28;
+
+/// The configuration that a transaction makes, if it is one that does.
+fn reconfiguration(txn: &[u8]) -> Option<Ensemble> {
+    let op = txn.get(OP_AT..)?.first_chunk()?;
+    if i32::from_be_bytes(*op) != OpCode::Reconfig.code() {
+        return None;
+    }
+    let entry = TxnEntry::read(&mut Reader::with_limits(txn, Limits::NONE)).ok()?;
+    let Txn::Reconfig(set) = entry.txn else { return None };
+    Ensemble::parse(std::str::from_utf8(set.data?).ok()?).ok()
 }
 
 impl State {
@@ -318,7 +360,14 @@ impl Held<'_> {
     pub(super) fn carry_out<'a>(&mut self, wants: Wants<'a>, asks: &mut Vec<Ask<'a>>) {
         let Wants { elect, learn, lead, turn } = wants;
         for output in elect {
-            self.elect(output);
+            match output {
+                Elect::Adopt(config) => {
+                    // Its members are dialled at once.
+                    self.tell_port();
+                    self.chore(Chore::Activated(config));
+                }
+                output => self.elect(output),
+            }
         }
         self.follow(learn);
         self.lead(lead, asks);
@@ -327,13 +376,19 @@ impl Held<'_> {
         }
     }
 
+    /// Whom the election port may have to dial.
+    pub(super) fn tell_port(&self) {
+        if let Some(port) = &self.state.election {
+            port.reconfigured(self.state.peer.configs());
+        }
+    }
+
     fn elect(&self, output: Elect) {
         let Some(port) = &self.state.election else { return };
         match output {
             Elect::Send { to, notification } => port.send(to, &notification),
             Elect::Dial => port.dial(self.state.peer.configs().voters()),
-            // Only with reconfigurations.
-            Elect::Adopt(_) | Elect::Elected { .. } | Elect::Wiped => {}
+            Elect::Adopt(_) | Elect::Outvoted | Elect::Elected { .. } | Elect::Wiped => {}
         }
     }
 

@@ -1,13 +1,14 @@
 //! A member's start in its ensemble.
 
 use super::StartError;
-use crate::config::{DEFAULT_BACKLOG, HostPort, QuorumSettings, Role, ServerConfig};
+use crate::config::{QuorumSettings, Role, ServerConfig};
 use crate::engine::Engine;
 use crate::inspect::Member;
-use crate::net;
-use crate::quorum::{Driver, DriverParts, JoinOptions, Ports, Quorum, QuorumOptions, QuorumThread};
+use crate::quorum::{
+    Driver, DriverParts, JoinOptions, ListenError, Ports, Quorum, QuorumOptions, QuorumThread,
+    advertised, bind,
+};
 use crate::storage::{MAX_TXN_FACTOR, Storage};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zk_proto::{Epoch, Limits, Sid};
@@ -15,7 +16,7 @@ use zk_quorum::election::ElectionPortOptions;
 use zk_zab::election::ElectionTimes;
 use zk_zab::leader::LeaderTimes;
 use zk_zab::peer::PeerOptions;
-use zk_zab::{Configs, MemberAddress};
+use zk_zab::{Configs, Ensemble, MemberAddress};
 
 /// The longest transaction that another member may send; memory is taken for what has come alone.
 const MAX_PACKET_BYTES: usize = 256 << 20;
@@ -35,8 +36,9 @@ impl Joined {
         storage: &Storage,
     ) -> Result<Option<Joined>, StartError> {
         let Some(sid) = sid(config) else { return Ok(None) };
-        let ports = bind(config, sid)?;
-        let options = options(config, sid);
+        let ports = ports(config, sid)?;
+        let logged = engine.tree.read().config().and_then(read_config);
+        let options = options(config, sid, logged);
         let quorum = Quorum::new(
             options,
             Instant::now(),
@@ -61,6 +63,7 @@ impl Joined {
         // As for the own log: a closeSession is as long as the paths of all ephemerals.
         let max_len =
             MAX_PACKET_BYTES.max(MAX_TXN_FACTOR * member.config.storage.max_request_bytes as usize);
+        let addresses = addresses(&member.config, self.quorum.sid());
         let driver = Driver::new(DriverParts {
             quorum: self.quorum,
             engine: member.engine.clone(),
@@ -69,29 +72,24 @@ impl Joined {
             limits: Limits { max_len },
             is_damaged: storage.is_damaged(),
             patience: Duration::from_millis(times(&member.config).sync_ms),
+            addresses,
+            files: member.config.quorum.files.clone(),
         });
         driver.start(self.ports).map_err(StartError::Thread)
     }
 }
 
-fn bind(config: &ServerConfig, sid: Sid) -> Result<Ports, StartError> {
+/// Where a member is, by its own configuration.
+fn addresses(config: &ServerConfig, sid: Sid) -> Vec<MemberAddress> {
+    let own = config.quorum.ensemble.members.get(&sid);
+    own.map(|own| own.addresses.clone()).unwrap_or_default()
+}
+
+fn ports(config: &ServerConfig, sid: Sid) -> Result<Ports, StartError> {
     let settings = &config.quorum;
-    let addresses =
-        settings.ensemble.members.get(&sid).map(|own| own.addresses.clone()).unwrap_or_default();
-    let listen_on = |port: fn(&MemberAddress) -> u16| -> Result<Vec<TcpListener>, StartError> {
-        let mut listeners = Vec::new();
-        for address in &addresses {
-            let host = if settings.listen_on_all { "0.0.0.0" } else { &address.host };
-            let address = HostPort { host: host.to_owned(), port: port(address) };
-            let listener = net::listen(&address, DEFAULT_BACKLOG);
-            listeners.push(listener.map_err(|source| StartError::Listen { address, source })?);
-        }
-        Ok(listeners)
-    };
-    let advertised = addresses
-        .iter()
-        .map(|address| HostPort { host: address.host.clone(), port: address.election_port })
-        .collect();
+    let addresses = addresses(config, sid);
+    let bound = bind(&addresses, settings.listen_on_all)
+        .map_err(|ListenError { address, source }| StartError::Listen { address, source })?;
     let connect_timeout = Duration::from_millis(settings.connect_timeout_ms.into());
     let times = times(config);
     let greeting_ms = settings.quorum_timeout_ms.map_or(times.sync_ms, u64::from);
@@ -100,11 +98,11 @@ fn bind(config: &ServerConfig, sid: Sid) -> Result<Ports, StartError> {
         None => times.init_ms,
     };
     Ok(Ports {
-        quorum: listen_on(|address| address.quorum_port)?,
-        election: listen_on(|address| address.election_port)?,
+        bound,
+        on_all: settings.listen_on_all,
         options: ElectionPortOptions {
             me: sid,
-            advertised,
+            advertised: advertised(&addresses),
             connect_timeout,
             greeting_timeout: Duration::from_millis(greeting_ms),
             keep_alive: settings.tcp_keep_alive,
@@ -117,7 +115,7 @@ fn bind(config: &ServerConfig, sid: Sid) -> Result<Ports, StartError> {
     })
 }
 
-fn options(config: &ServerConfig, sid: Sid) -> QuorumOptions {
+fn options(config: &ServerConfig, sid: Sid, logged: Option<Ensemble>) -> QuorumOptions {
     let QuorumSettings { ensemble, notification_interval_ms, .. } = &config.quorum;
     let role = ensemble.members.get(&sid).map_or(Role::Observer, |own| own.role);
     let (resend_min_ms, resend_max_ms) = *notification_interval_ms;
@@ -129,14 +127,26 @@ fn options(config: &ServerConfig, sid: Sid) -> QuorumOptions {
     let peer = PeerOptions {
         sid,
         role,
-        accepts_configs: false,
+        accepts_configs: config.quorum.reconfig_enabled,
         election,
         times: times(config),
         epoch_floor: Epoch(0),
         admits_strangers: true,
     };
     let window = config.quorum.commit_log_count as usize;
-    QuorumOptions { peer, configs: Configs::new(ensemble.clone()), window }
+    let mut configs = Configs::new(ensemble.clone());
+    // A change that is logged may be committed. What its file says of it may be missing.
+    let proposed = config.quorum.proposed.iter().chain(&logged).max_by_key(|it| it.version);
+    if let Some(proposed) = proposed.filter(|_| config.quorum.reconfig_enabled) {
+        configs.propose(proposed.clone());
+    }
+    let standalone_enabled = config.quorum.standalone_enabled;
+    QuorumOptions { peer, configs, window, standalone_enabled }
+}
+
+/// What the znode of the configuration says.
+fn read_config(text: &[u8]) -> Option<Ensemble> {
+    Ensemble::parse(std::str::from_utf8(text).ok()?).ok()
 }
 
 fn sid(config: &ServerConfig) -> Option<Sid> {

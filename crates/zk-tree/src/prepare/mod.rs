@@ -64,6 +64,8 @@ impl Default for PrepareOptions {
 pub enum Proposal<'r, 'a> {
     /// A client's write.
     Request(&'r Request<'a>),
+    /// The ensemble changes: the text of its new configuration.
+    Reconfig(String),
     /// A write that is refused without a look at the tree; it becomes an error transaction.
     Refused(ErrorCode),
     /// A session opens, with this timeout in ms.
@@ -120,6 +122,7 @@ impl Preparer<'_> {
         self.header.write(out);
         let result = match proposal {
             Proposal::Request(request) => self.request(request, out),
+            Proposal::Reconfig(config) => self.reconfig(config, out),
             Proposal::Refused(code) => Err(*code),
             Proposal::CreateSession(timeout_ms) => {
                 timeout_ms.write(out);
@@ -155,9 +158,22 @@ impl Preparer<'_> {
             Request::SetData(set) => self.set_data(set, out),
             Request::SetAcl(set) => self.set_acl(set, out),
             Request::Multi(multi) => self.multi(multi, out),
-            Request::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
             _ => Err(ErrorCode::Unimplemented),
         }
+    }
+
+    /// The digest does not count that znode, and its data version stays what it is.
+    fn reconfig(&mut self, config: &str, out: &mut Vec<u8>) -> Result<OpCode, ErrorCode> {
+        let mut node = self.look(path::CONFIG)?;
+        self.allows(&node, Perms::WRITE)?;
+        node.stat.version = -1;
+        (node.stat.mzxid, node.stat.mtime) = (self.header.zxid, self.header.time_ms);
+        node.data_len = config.len();
+        node.content = Content::Known(ContentCrc::new(path::CONFIG, Some(config.as_bytes())));
+        self.put(path::CONFIG, node);
+        let path = path::CONFIG.into();
+        SetDataTxn { path, data: Some(config.as_bytes()), version: -1 }.write(out);
+        Ok(OpCode::Reconfig)
     }
 
     fn zxid(&self) -> Zxid {

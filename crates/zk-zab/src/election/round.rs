@@ -82,6 +82,12 @@ impl Round {
         self.decide_at_ms.map_or(self.resend_at_ms, |at| at.min(self.resend_at_ms))
     }
 
+    /// Who wants this one in this round.
+    pub(super) fn backers(&self, candidate: Candidate, clock: i64) -> BTreeSet<Sid> {
+        let wants = |vote: &Heard| vote.candidate == candidate && vote.election_epoch == clock;
+        self.votes.iter().filter(|(_, vote)| wants(vote)).map(|(sid, _)| *sid).collect()
+    }
+
     /// Whether the proposal has won: a quorum wants it, and nobody is left who could change that,
     /// or was waited for long enough.
     pub(super) fn is_won(

@@ -192,7 +192,7 @@ impl Member {
                 }
                 Elect::Dial => effects.push(Effect::Probe),
                 Elect::Adopt(config) => self.disk.configs.committed = config,
-                Elect::Elected { .. } | Elect::Wiped => {}
+                Elect::Outvoted | Elect::Elected { .. } | Elect::Wiped => {}
             }
         }
         // It leads from now on, and its first wishes are those of a leader.

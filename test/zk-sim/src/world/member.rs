@@ -90,6 +90,7 @@ fn core_options(settings: &Settings, passwords: Passwords) -> CoreOptions {
         max_response_bytes: settings.terms.max_response_bytes,
         limits: Limits::default(),
         throttle: None,
+        reconfig_enabled: false,
         audit: false,
         hash_seed: settings.hash_seed,
     }

@@ -1,0 +1,145 @@
+//! Where a member listens for the others, and that it listens elsewhere when the ensemble says so.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
+use zk_zab::{HostPort, MemberAddress};
+
+use super::driver::Driver;
+use crate::config::DEFAULT_BACKLOG;
+use crate::net;
+
+/// Listeners that are bound.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// For learners.
+    pub(crate) quorum: Vec<TcpListener>,
+    /// For votes.
+    pub(crate) election: Vec<TcpListener>,
+}
+
+/// Why a member cannot listen for the others.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen at {address} for other members: {source}")]
+pub(crate) struct ListenError {
+    pub(crate) address: HostPort,
+    pub(crate) source: io::Error,
+}
+
+/// Listens at a member's addresses; with `on_all` at their ports alone.
+pub(crate) fn bind(addresses: &[MemberAddress], on_all: bool) -> Result<Bound, ListenError> {
+    let listen_on = |port: fn(&MemberAddress) -> u16| -> Result<Vec<TcpListener>, ListenError> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let host = if on_all { "0.0.0.0" } else { &address.host };
+            let address = HostPort { host: host.to_owned(), port: port(address) };
+            let listener = net::listen(&address, DEFAULT_BACKLOG);
+            listeners.push(listener.map_err(|source| ListenError { address, source })?);
+        }
+        Ok(listeners)
+    };
+    Ok(Bound {
+        quorum: listen_on(|address| address.quorum_port)?,
+        election: listen_on(|address| address.election_port)?,
+    })
+}
+
+/// Where a member is, as it tells those whom it dials.
+pub(crate) fn advertised(addresses: &[MemberAddress]) -> Vec<HostPort> {
+    let at = |it: &MemberAddress| HostPort { host: it.host.clone(), port: it.election_port };
+    addresses.iter().map(at).collect()
+}
+
+/// What listens now.
+pub(super) struct Listening {
+    acceptors: Vec<JoinHandle<()>>,
+    pub(super) events: mpsc::Receiver<ElectionEvent>,
+}
+
+impl Driver {
+    /// Listens there and nowhere else, from the next turn of the thread on.
+    pub(super) fn listen_at(&self, addresses: &[MemberAddress]) {
+        let mut listens_at = self.listens_at.lock();
+        if **listens_at != *addresses {
+            tracing::info!("this member listens at other addresses from now on");
+            listens_at.clear();
+            listens_at.extend_from_slice(addresses);
+            *self.is_moving.lock() = true;
+        }
+    }
+
+    /// Takes bound listeners into use.
+    pub(super) fn open(
+        &self,
+        bound: Bound,
+        mut options: ElectionPortOptions,
+        learners: &mpsc::Sender<TcpStream>,
+    ) -> io::Result<Listening> {
+        let (quorum, election) = (listeners(bound.quorum)?, listeners(bound.election)?);
+        let acceptors = quorum.into_iter().map(|it| tokio::spawn(accept(it, learners.clone())));
+        options.advertised = advertised(&self.listens_at.lock());
+        let mut held = self.quorum.lock();
+        let configs = held.state.peer.configs().clone();
+        let (port, events) = ElectionPort::start(options, &configs, election);
+        held.state.election = Some(port);
+        Ok(Listening { acceptors: acceptors.collect(), events })
+    }
+
+    /// Moves to other addresses, if that is wanted. What cannot be bound is tried again.
+    pub(super) async fn move_if_wanted(
+        &self,
+        listening: &mut Listening,
+        options: &ElectionPortOptions,
+        on_all: bool,
+        learners: &mpsc::Sender<TcpStream>,
+    ) {
+        if !std::mem::take(&mut *self.is_moving.lock()) {
+            return;
+        }
+        for acceptor in listening.acceptors.drain(..) {
+            acceptor.abort();
+            let _ = acceptor.await;
+        }
+        let old = self.quorum.lock().state.election.take();
+        drop(old);
+        let addresses = self.listens_at.lock().clone();
+        let moved = bind(&addresses, on_all).map_err(io::Error::other);
+        match moved.and_then(|bound| self.open(bound, options.clone(), learners)) {
+            Ok(moved) => *listening = moved,
+            Err(error) => {
+                tracing::error!("{error}; tried again in a second");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                *self.is_moving.lock() = true;
+            }
+        }
+    }
+}
+
+fn listeners(bound: Vec<TcpListener>) -> io::Result<Vec<tokio::net::TcpListener>> {
+    let listener = |listener: TcpListener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    bound.into_iter().map(listener).collect()
+}
+
+async fn accept(listener: tokio::net::TcpListener, learners: mpsc::Sender<TcpStream>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if learners.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept on the quorum port: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

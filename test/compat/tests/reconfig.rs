@@ -1,0 +1,194 @@
+//! An ensemble whose members change while it works, ours and Apache's: some join, leave, become
+//! observers or voters; the leader too. Sessions stay, and what is decided is found at each start.
+
+use std::time::Instant;
+
+use zk_proto::request::{CreateMode, ReconfigRequest, Request};
+use zk_proto::response::GetDataResponse;
+use zk_proto::{ErrorCode, Jute, Reader, Zxid};
+use zk_testkit::{Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip};
+
+const SESSION_MS: i32 = 20_000;
+/// The superuser's password is `secret`: nobody else may change the ensemble.
+const LINES: &[&str] = &[
+    "reconfigEnabled=true",
+    "DigestAuthenticationProvider.superDigest=super:lK75jTNcA+U9vtVEw5vB51mj/w4=",
+];
+
+/// What happens when a change is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Asked {
+    /// The new configuration.
+    Done(String),
+    Refused(i32),
+    /// The connection ended: the leader has changed, too.
+    Unknown,
+}
+
+fn change(client: &mut Client, joining: &str, leaving: &str) -> Asked {
+    let request = Request::Reconfig(ReconfigRequest {
+        joining: if joining.is_empty() { None } else { Some(joining.into()) },
+        leaving: if leaving.is_empty() { None } else { Some(leaving.into()) },
+        new_members: None,
+        config_id: -1,
+    });
+    let Ok(reply) = client.call(&request) else { return Asked::Unknown };
+    if reply.err != 0 {
+        return Asked::Refused(reply.err);
+    }
+    let body = GetDataResponse::read(&mut Reader::new(&reply.body)).expect("a configuration");
+    Asked::Done(String::from_utf8_lossy(body.data.unwrap_or_default()).into_owned())
+}
+
+impl Asked {
+    #[track_caller]
+    fn done(self) -> String {
+        match self {
+            Asked::Done(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn config(ensemble: &Ensemble, sid: i64) -> Result<String, Error> {
+    let mut client = ensemble.connect(sid, SESSION_MS)?;
+    client.sync()?;
+    let (text, _) = client.get_data("/zookeeper/config")?;
+    client.close()?;
+    Ok(String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
+}
+
+/// Waits until all members have this configuration.
+fn wait_for(ensemble: &Ensemble, text: &str) -> Result<(), Error> {
+    for sid in ensemble.sids() {
+        let started = Instant::now();
+        loop {
+            let found = config(ensemble, sid);
+            if found.as_deref().is_ok_and(|found| found == text) {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "server {sid} has {found:?}, not {text}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+fn write(ensemble: &Ensemble, path: &str) -> Result<(), Error> {
+    for sid in ensemble.sids() {
+        let mut client = ensemble.connect(sid, SESSION_MS)?;
+        client.create(&format!("{path}-{sid}"), b"", CreateMode::Persistent)?;
+        client.close()?;
+    }
+    Ok(())
+}
+
+fn another(ensemble: &Ensemble, than: i64) -> i64 {
+    ensemble.sids().into_iter().find(|sid| *sid != than).expect("there are several")
+}
+
+fn mode(ensemble: &Ensemble, sid: i64, wanted: &str) {
+    let started = Instant::now();
+    while ensemble.mode(sid).as_deref() != Some(wanted) {
+        let found = ensemble.mode(sid);
+        assert!(started.elapsed() < PATIENCE, "server {sid} is {found:?}, not {wanted}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn changes(engines: [Engine; 3], joiner: Engine) -> Result<(), Error> {
+    let all = engines.iter().chain([&joiner]);
+    if !all.into_iter().all(|engine| *engine == Engine::Ours || apache_or_skip(*engine)) {
+        return Ok(());
+    }
+    let mut ensemble = Ensemble::start(&engines, LINES)?;
+    let first = config(&ensemble, ensemble.leader()?)?;
+    assert!(first.ends_with("version=100000000"), "{first}");
+    wait_for(&ensemble, &first)?;
+
+    // A session at a member that stays.
+    let leader = ensemble.leader()?;
+    let stays = another(&ensemble, leader);
+    let mut client = ensemble.connect(stays, SESSION_MS)?;
+    client.create("/mine", b"", CreateMode::Ephemeral)?;
+    assert_eq!(change(&mut client, "", "7"), Asked::Refused(ErrorCode::NoAuth.code()));
+    client.auth("digest", b"super:secret")?;
+    assert_eq!(change(&mut client, "", "x"), Asked::Refused(ErrorCode::MarshallingError.code()));
+
+    // One joins, as an observer and then as a voter.
+    let (fourth, line) = ensemble.join(joiner, "observer")?;
+    let text = change(&mut client, &line, "").done();
+    assert!(text.contains(&line), "{text}");
+    wait_for(&ensemble, &text)?;
+    mode(&ensemble, fourth, "observer");
+    let (_, line) = ensemble.join(joiner, "participant")?;
+    let text = change(&mut client, &line, "").done();
+    wait_for(&ensemble, &text)?;
+    let line = ensemble.line(fourth, "participant")?;
+    // No quorum of four voters needs it: three follow already.
+    let text = change(&mut client, &line, "").done();
+    wait_for(&ensemble, &text)?;
+    mode(&ensemble, fourth, "follower");
+    write(&ensemble, "/five")?;
+
+    // The leader leaves, and then the one that leads after it; the session goes on.
+    for _ in 0..2 {
+        let leader = ensemble.leader()?;
+        let asked_at = another(&ensemble, leader);
+        let mut asks = ensemble.connect(asked_at, SESSION_MS)?;
+        asks.auth("digest", b"super:secret")?;
+        match change(&mut asks, "", &leader.to_string()) {
+            Asked::Done(_) | Asked::Unknown => {}
+            Asked::Refused(code) => panic!("refused with {code}"),
+        }
+        ensemble.forget(leader);
+        let new = ensemble.leader()?;
+        let text = config(&ensemble, new)?;
+        assert!(!text.contains(&format!("server.{leader}=")), "{text}");
+        wait_for(&ensemble, &text)?;
+        write(&ensemble, &format!("/without-{leader}"))?;
+        let session = client.session().clone();
+        client = ensemble.resume(new, &session, Zxid::ZERO)?;
+        assert!(client.exists("/mine").is_ok());
+    }
+
+    restarts(&mut ensemble)
+}
+
+/// Whoever starts again finds the members that there are.
+fn restarts(ensemble: &mut Ensemble) -> Result<(), Error> {
+    let text = config(ensemble, ensemble.leader()?)?;
+    for sid in ensemble.sids() {
+        ensemble.member(sid)?.kill()?;
+        ensemble.restart(&[sid])?;
+    }
+    wait_for(ensemble, &text)?;
+    for sid in ensemble.sids() {
+        ensemble.member(sid)?.kill()?;
+    }
+    let sids = ensemble.sids();
+    ensemble.restart(&sids)?;
+    wait_for(ensemble, &text)?;
+    write(ensemble, "/again")?;
+    for sid in ensemble.sids() {
+        let complaints = ensemble.member(sid)?.complaints();
+        assert_eq!(complaints, [""; 0], "server {sid}");
+    }
+    Ok(())
+}
+
+#[test]
+fn members_of_ours_change() {
+    changes([Engine::Ours; 3], Engine::Ours).expect("all members work");
+}
+
+#[test]
+fn members_of_apaches_and_ours_change() {
+    let apache = Engine::Apache39;
+    changes([Engine::Ours, apache, apache], Engine::Ours).expect("all members work");
+}
+
+#[test]
+fn apaches_join_members_of_ours() {
+    changes([Engine::Ours; 3], Engine::Apache39).expect("all members work");
+}
