@@ -7,6 +7,7 @@ pub mod goals;
 pub mod jobs;
 pub mod report;
 pub mod results;
+pub mod running;
 pub mod server;
 pub mod snapshots;
 pub mod znodes;
@@ -22,7 +23,8 @@ use crate::spec::Spec;
 use disk::Disk;
 use jobs::Job;
 use results::{Results, Run};
-use server::{Host, Running, Server};
+use running::Running;
+use server::{Host, Server};
 
 /// What an unwarmed JVM must have done before it is measured. Apache's own code is the same for
 /// all reads and for all writes, so a few kinds are enough.

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::compare::server::{Host, Running, Server};
+use crate::compare::running::Running;
+use crate::compare::server::{Host, Server};
 use crate::compare::snapshots::{Watch, Window};
 use crate::drive::{Outcome, Plan, Span, histogram};
 use crate::error::{Error, Result};
