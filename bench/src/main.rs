@@ -74,9 +74,10 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// The server's client address.
-    #[arg(long)]
-    server: SocketAddr,
+    /// The server's client address; of an ensemble those of the members that sessions are
+    /// spread over.
+    #[arg(long, required = true, value_delimiter = ',')]
+    server: Vec<SocketAddr>,
     /// The load, e.g. get-16x32, open-set-500, preload-1000000 (see loads).
     #[arg(long)]
     load: Spec,
@@ -86,9 +87,9 @@ struct RunArgs {
     /// Seconds before them.
     #[arg(long, default_value = "1", value_parser = seconds)]
     warm: Duration,
-    /// The server's process, to read its processor time and memory.
-    #[arg(long)]
-    pid: Option<u32>,
+    /// The server's process, or those of all members: their processor time and memory count.
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
     /// The server keeps nothing (floor): check only that answers fit their requests.
     #[arg(long)]
     framing_only: bool,
@@ -236,8 +237,8 @@ fn become_child(command: &[OsString]) -> Error {
 
 fn one(args: &RunArgs) -> Result<()> {
     let target = Target {
-        addr: args.server,
-        pid: args.pid.map(Pid),
+        addrs: args.server.clone(),
+        pids: args.pid.iter().copied().map(Pid).collect(),
         check: if args.framing_only { Check::Framing } else { Check::Content },
     };
     let timing = Timing { warm: args.warm, measured: args.seconds };

@@ -130,31 +130,32 @@ impl Values {
         self.put(Metric::TailRatio, us(0.999) / us(0.5).max(f64::MIN_POSITIVE));
     }
 
-    /// Adds rate and processor time of `ops` operations in `seconds`, and the server's memory.
+    /// Adds rate and processor time of `ops` operations in `seconds`, and the memory of all
+    /// members.
     pub fn put_costs(
         &mut self,
         ops: u64,
         seconds: f64,
         cpu: CpuUse,
-        server: Option<Pid>,
+        members: &[Pid],
     ) -> Result<()> {
         let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / ops.max(1) as f64;
         self.put(Metric::OpsPerS, ops as f64 / seconds);
         self.put(Metric::ClientCpuUsPerOp, each(cpu.own));
-        if let Some(pid) = server {
+        if !members.is_empty() {
             self.put(Metric::CpuUsPerOp, each(cpu.server));
             self.put(Metric::OtherCores, cpu.others.as_secs_f64() / seconds);
-            self.put(Metric::RssMb, megabytes(rss_bytes(pid)?));
+            self.put(Metric::RssMb, megabytes(rss_bytes(members)?));
         }
         Ok(())
     }
 
     /// The figures of a driven load.
-    pub fn of(outcome: &Outcome, server: Option<Pid>) -> Result<Values> {
+    pub fn of(outcome: &Outcome, members: &[Pid]) -> Result<Values> {
         let mut values = Values::default();
         let all = outcome.all();
         values.put_latencies(&all);
-        values.put_costs(all.len(), outcome.seconds, outcome.cpu, server)?;
+        values.put_costs(all.len(), outcome.seconds, outcome.cpu, members)?;
         let (reads, writes) = (&outcome.reads, &outcome.writes);
         if !reads.is_empty() && !writes.is_empty() {
             values.put(Metric::ReadP50Us, quantile_us(reads, 0.5));

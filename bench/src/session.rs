@@ -152,20 +152,23 @@ pub struct Sessions {
     list: Vec<Session>,
     events: Events,
     begin: Instant,
-    addr: SocketAddr,
+    /// How many were begun: each goes to the next member.
+    begun: usize,
+    addrs: Vec<SocketAddr>,
     /// Sessions whose connection ended as it should, since [`Sessions::take_ended`].
     ended: Vec<usize>,
 }
 
 impl Sessions {
-    /// No sessions yet.
-    pub fn new(addr: SocketAddr) -> Result<Sessions> {
+    /// No sessions yet; they will be spread over these members.
+    pub fn new(addrs: &[SocketAddr]) -> Result<Sessions> {
         Ok(Sessions {
             net: Net::new()?,
             list: Vec::new(),
             events: Events::new(),
             begin: Instant::now(),
-            addr,
+            addrs: addrs.to_vec(),
+            begun: 0,
             ended: Vec::new(),
         })
     }
@@ -189,7 +192,8 @@ impl Sessions {
 
     /// Begins one session; its number may be that of one that ended.
     pub fn dial(&mut self) -> Result<usize> {
-        let conn = self.net.connect(self.addr)?;
+        let conn = self.net.connect(self.addrs[self.begun % self.addrs.len()])?;
+        self.begun += 1;
         if conn == self.list.len() {
             self.list.push(Session::new());
         } else {

@@ -42,7 +42,7 @@ impl Served {
     }
 
     fn target(&self, check: Check) -> Target {
-        Target { addr: self.addr, pid: Some(Pid(std::process::id())), check }
+        Target { addrs: vec![self.addr], pids: vec![Pid(std::process::id())], check }
     }
 }
 

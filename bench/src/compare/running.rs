@@ -87,7 +87,7 @@ impl Running {
     /// The load's view of it.
     #[must_use]
     pub fn target(&self) -> Target {
-        Target { addr: self.addr, pid: Some(self.pid()), check: check_of(&self.server) }
+        Target { addrs: vec![self.addr], pids: vec![self.pid()], check: check_of(&self.server) }
     }
 
     /// Its process.
@@ -98,7 +98,7 @@ impl Running {
 
     /// Its resident memory in MB.
     pub fn rss_mb(&self) -> Result<f64> {
-        rss_bytes(self.pid()).map(megabytes)
+        rss_bytes(&[self.pid()]).map(megabytes)
     }
 
     /// Where snapshots and logs are.

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
 use crate::compare::running::Running;
 use crate::compare::server::{Host, Server};
 use crate::compare::snapshots::{Watch, Window};
@@ -78,7 +77,7 @@ pub fn run_all(host: &Host, server: &Server, count: usize) -> Result<Values> {
 }
 
 fn verify(running: &Running, count: usize) -> Result<()> {
-    let mut client = Client::open(running.target().addr)?;
+    let mut client = running.target().client()?;
     preload::verify(&mut client, count, DEFAULT_VALUE_BYTES)?;
     client.close()
 }
@@ -88,12 +87,7 @@ fn write(running: &Running, measured: Duration) -> Result<Outcome> {
     let pace = Pace::Open { per_s: WRITES_PER_S };
     let spec =
         Spec { kind: Kind::Keyed { read_percent: 0, pace }, value_bytes: DEFAULT_VALUE_BYTES };
-    let plan = Plan {
-        pace,
-        span: Span::For { warm: WARM, measured },
-        server: Some(running.pid()),
-        keep_samples: true,
-    };
+    let plan = Plan { pace, span: Span::For { warm: WARM, measured }, keep_samples: true };
     driven(&spec, &running.target(), plan)
 }
 
