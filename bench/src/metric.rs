@@ -1,6 +1,7 @@
 //! The figures: their names, units, and which way is better.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,15 @@ metrics! {
     RssMb "RSS MB" Lower,
     /// From the start of the process to the first answer, nothing on disk.
     FirstAnswerMs "first answer ms" Lower,
+    /// From the start of the first of several members to the first acknowledged write, nothing on
+    /// disk.
+    FirstWriteMs "first acknowledged write ms" Lower,
+    /// The longest time between two acknowledged writes of one client while the leader was lost.
+    WriteGapMs "longest write gap of a client ms" Lower,
+    /// The longest time without an acknowledged write of any client meanwhile.
+    OutageMs "longest time without any write ms" Lower,
+    /// From the start of a wiped member until it serves.
+    RejoinMs "wiped member serves after ms" Lower,
     /// A session's share of resident memory.
     RssBytesPerSession "RSS B/session" Lower,
     /// Sessions opened a second.
@@ -139,7 +149,7 @@ impl Values {
         cpu: CpuUse,
         members: &[Pid],
     ) -> Result<()> {
-        let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / ops.max(1) as f64;
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / ops.max(1) as f64;
         self.put(Metric::OpsPerS, ops as f64 / seconds);
         self.put(Metric::ClientCpuUsPerOp, each(cpu.own));
         if !members.is_empty() {
@@ -171,6 +181,12 @@ impl Values {
 #[must_use]
 pub fn quantile_us(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1e3
+}
+
+/// A duration in ms.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 /// Millions of bytes.

@@ -1,5 +1,6 @@
 //! One load on one server.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -116,7 +117,7 @@ fn preloaded(spec: &Spec, target: &Target, count: usize) -> Result<Values> {
 }
 
 /// A root that no earlier run on the same server has used.
-fn fresh_root(spec: &Spec) -> String {
+pub fn fresh_root(spec: &impl fmt::Display) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{ROOT}/{spec}-{}", now.as_micros())
 }

@@ -8,7 +8,7 @@ use zk_proto::request::Request;
 use zk_proto::response::ReplyHeader;
 use zk_proto::{Jute, Reader, Xid};
 
-use crate::client;
+use crate::client::{self, Identity};
 use crate::error::{Error, Result, Wrong};
 use crate::net::{self, Events, Net, Peer};
 use crate::wire;
@@ -199,7 +199,7 @@ impl Sessions {
         } else {
             self.list[conn] = Session::new();
         }
-        client::put_handshake(self.net.out(conn));
+        client::put_handshake(self.net.out(conn), &Identity::NEW);
         self.net.flush(conn)?;
         Ok(conn)
     }

@@ -20,7 +20,8 @@ fn options(dir: &Path, servers: &[&str], loads: &[&str], rounds: u32) -> Options
     let instant = Duration::from_millis(50);
     Options {
         servers: servers.collect(),
-        jobs: Job::list(&names).unwrap(),
+        jobs: Job::list(&names, 1).unwrap(),
+        members: 1,
         rounds,
         timing: Timing { warm: instant, measured: instant },
         jvm_warm: instant,

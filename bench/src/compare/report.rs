@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::compare::goals::{Bound, GOALS, Goal, Medians, Source};
+use crate::compare::goals::{Bound, Goal, Medians, Source, goals};
 use crate::compare::jobs::Job;
 use crate::compare::results::{About, Results, Run};
 use crate::metric::{Better, Metric, Spread};
@@ -117,7 +117,9 @@ fn row(out: &mut String, results: &Results, servers: &[&str], load: &str, metric
         (Some(ours), Some(apache)) if apache > 0.0 => times(ours / apache),
         _ => "-".to_owned(),
     };
-    let goals = GOALS.iter().filter(|goal| goal.load == load && goal.metric == metric);
+    let goals = goals(results.about.members)
+        .iter()
+        .filter(|goal| goal.load == load && goal.metric == metric);
     let goals: Vec<String> = goals.map(|goal| verdict(goal, &medians)).collect();
     let _ = writeln!(out, " {ratio} | {} |", goals.join("; "));
 }

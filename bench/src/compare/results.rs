@@ -45,6 +45,9 @@ pub struct About {
     pub seconds: f64,
     /// Rounds asked for.
     pub rounds: u32,
+    /// Members of each server's ensemble; 0 and 1 are a standalone server.
+    #[serde(default)]
+    pub members: usize,
 }
 
 /// One load on one server in one round.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,9 @@ use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::compare::check_of;
 use crate::compare::server::{Host, Server, zoo_cfg};
 use crate::error::{Error, Result};
-use crate::metric::megabytes;
-use crate::net::free_port;
-use crate::proc::{Pid, rss_bytes};
-use crate::run::Target;
+use crate::proc::Pid;
 
 /// A million znodes from a log take Apache many seconds.
 const START_DEADLINE: Duration = Duration::from_secs(180);
@@ -32,29 +28,47 @@ pub struct Running {
     dir: Rc<TempDir>,
 }
 
-impl Running {
-    /// Starts a server on a new directory.
-    pub fn start(host: &Host, server: &Server, further: &[String]) -> Result<Running> {
+/// A server whose files are there and whose process is not: members of an ensemble are to start
+/// at one moment.
+pub struct Prepared {
+    server: Server,
+    command: Command,
+    addr: SocketAddr,
+    dir: Rc<TempDir>,
+}
+
+impl Prepared {
+    /// On a new directory. A member of an ensemble is told its number.
+    pub fn new(
+        host: &Host,
+        server: &Server,
+        port: u16,
+        further: &[String],
+        sid: Option<usize>,
+    ) -> Result<Prepared> {
         fs::create_dir_all(&host.dir).map_err(Error::io(format!("make {}", host.dir.display())))?;
         let dir = tempfile::Builder::new()
             .prefix(&format!("{}-", server.name))
             .disable_cleanup(host.keep)
             .tempdir_in(&host.dir)
             .map_err(Error::io(format!("make a directory in {}", host.dir.display())))?;
-        Running::start_in(host, server, further, Rc::new(dir))
+        let data = dir.path().join("data");
+        fs::create_dir(&data).map_err(Error::io("make dataDir"))?;
+        if let Some(sid) = sid {
+            fs::write(data.join("myid"), format!("{sid}\n")).map_err(Error::io("write myid"))?;
+        }
+        Prepared::on(host, server, port, further, Rc::new(dir))
     }
 
-    fn start_in(
+    fn on(
         host: &Host,
         server: &Server,
+        port: u16,
         further: &[String],
         dir: Rc<TempDir>,
-    ) -> Result<Running> {
-        let port = free_port()?;
+    ) -> Result<Prepared> {
         let lines: Vec<String> = host.config.iter().chain(further).cloned().collect();
-        let config = dir.path().join("zoo.cfg");
-        fs::create_dir_all(dir.path().join("data")).map_err(Error::io("make dataDir"))?;
-        fs::write(&config, zoo_cfg(dir.path(), port, &lines))
+        fs::write(dir.path().join("zoo.cfg"), zoo_cfg(dir.path(), port, &lines))
             .map_err(Error::io("write zoo.cfg"))?;
         let log = File::options()
             .create(true)
@@ -64,30 +78,53 @@ impl Running {
         let errors = log.try_clone().map_err(Error::io("make the server's log"))?;
         let mut command = server.command(host, dir.path(), port)?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(dir.path());
-        settle_disk(dir.path())?;
-        let started = Instant::now();
-        let child = command.spawn().map_err(Error::io(format!("start {}", server.name)))?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok(Running { server: server.clone(), child, addr, started, dir })
+        Ok(Prepared { server: server.clone(), command, addr, dir })
     }
 
-    /// Kills the server (as a crash does) and starts it again on its files.
-    pub fn restart(mut self, host: &Host, further: &[String]) -> Result<Running> {
+    /// What an earlier server left to be written back is not the next one's to pay.
+    pub fn settle_disk(&self) -> Result<()> {
+        settle_disk(self.dir.path())
+    }
+
+    /// Starts it.
+    pub fn launch(self) -> Result<Running> {
+        let Prepared { server, mut command, addr, dir } = self;
+        let started = Instant::now();
+        let child = command.spawn().map_err(Error::io(format!("start {}", server.name)))?;
+        Ok(Running { server, child, addr, started, dir })
+    }
+}
+
+impl Running {
+    /// Kills the server (as a crash does), if it still runs, and starts it again on its files.
+    pub fn restart(&mut self, host: &Host, further: &[String]) -> Result<()> {
         self.kill();
-        Running::start_in(host, &self.server, further, Rc::clone(&self.dir))
+        let (port, dir) = (self.addr.port(), Rc::clone(&self.dir));
+        let prepared = Prepared::on(host, &self.server, port, further, dir)?;
+        prepared.settle_disk()?;
+        *self = prepared.launch()?;
+        Ok(())
     }
 
     /// Waits until the server answers for `path`; returns the time since its start.
     pub fn first_answer(&mut self, path: &str) -> Result<Duration> {
         let (addr, started) = (self.addr, self.started);
-        let at = Client::first_answer(addr, path, START_DEADLINE, || self.check_alive())?;
+        let alive = || self.check_alive();
+        let at = Client::first(&[addr], START_DEADLINE, alive, |client| client.exists(path))?;
         Ok(at - started)
     }
 
-    /// The load's view of it.
+    /// When its process was started.
     #[must_use]
-    pub fn target(&self) -> Target {
-        Target { addrs: vec![self.addr], pids: vec![self.pid()], check: check_of(&self.server) }
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Where its clients connect.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Its process.
@@ -96,15 +133,16 @@ impl Running {
         Pid(self.child.id())
     }
 
-    /// Its resident memory in MB.
-    pub fn rss_mb(&self) -> Result<f64> {
-        rss_bytes(&[self.pid()]).map(megabytes)
-    }
-
     /// Where snapshots and logs are.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data/version-2")
+    }
+
+    /// Removes everything of the history that it has, epochs too. It must not run.
+    pub fn wipe(&self) -> Result<()> {
+        let dir = self.data_dir();
+        fs::remove_dir_all(&dir).map_err(Error::io(format!("remove {}", dir.display())))
     }
 
     /// Writes back what the system still holds in memory for the disk of its files.
@@ -117,7 +155,8 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    fn check_alive(&mut self) -> Result<()> {
+    /// Fails when its process has ended, with its last words.
+    pub fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.ended(status)),
@@ -145,17 +184,22 @@ impl Running {
 
     /// Asks it to end, and kills it when it does not.
     pub fn stop(mut self) {
-        if let Some(pid) = self.rustix_pid() {
-            // It may have ended by itself.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
         let deadline = Instant::now() + STOP_DEADLINE;
         while self.is_alive() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn kill(&mut self) {
+    /// Signals the process, which may have ended by itself.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.rustix_pid() {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends it as a crash does. Its files stay.
+    pub fn kill(&mut self) {
         // Both fail only when it is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -166,7 +210,6 @@ impl Running {
     }
 }
 
-/// What an earlier server left to be written back is not the next one's to pay.
 fn settle_disk(dir: &Path) -> Result<()> {
     let doing = format!("sync the disk of {}", dir.display());
     File::open(dir)

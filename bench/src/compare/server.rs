@@ -67,6 +67,12 @@ impl Server {
         matches!(self.kind, Kind::Apache(_))
     }
 
+    /// Whether an ensemble of so many members can be made of it.
+    #[must_use]
+    pub fn can_have(&self, members: usize) -> bool {
+        members == 1 || (members > 1 && !self.keeps_nothing())
+    }
+
     /// Whether it forgets what it is told.
     #[must_use]
     pub fn keeps_nothing(&self) -> bool {
