@@ -99,6 +99,13 @@ impl Results {
         in_order(self.runs.iter().map(|run| run.load.as_str()))
     }
 
+    /// A figure of a load on a server in one round.
+    #[must_use]
+    pub fn value(&self, load: &str, server: &str, round: u32, metric: Metric) -> Option<f64> {
+        let is_it = |run: &&Run| run.load == load && run.server == server && run.round == round;
+        self.runs.iter().find(is_it)?.values.get(metric)
+    }
+
     /// A figure of a load on a server over the rounds.
     #[must_use]
     pub fn spread(&self, load: &str, server: &str, metric: Metric) -> Option<Spread> {
