@@ -113,17 +113,16 @@ impl Client {
     }
 
     /// Tries one of these members after the other until a session opens and `ask` succeeds on it;
-    /// returns the time of that. `alive` is asked between attempts and may end them.
+    /// returns the time of that. An attempt may take `patience`. `alive` is asked between attempts
+    /// and may end them.
     pub fn first<T>(
         addrs: &[SocketAddr],
         deadline: Duration,
+        patience: Duration,
         mut alive: impl FnMut() -> Result<()>,
         mut ask: impl FnMut(&mut Client) -> Result<T>,
     ) -> Result<Instant> {
         let begin = Instant::now();
-        // Apache closes connections that come before its database is loaded; a lost one must not
-        // cost more than the answer is worth.
-        let patience = Duration::from_millis(500);
         for addr in addrs.iter().cycle() {
             if begin.elapsed() >= deadline {
                 break;

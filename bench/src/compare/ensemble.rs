@@ -14,6 +14,9 @@ use crate::run::Target;
 
 /// A JVM has to start and to be elected.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// A session and a write that a JVM has just begun with may take it seconds on busy processors; to
+/// begin anew would cost it more.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Apache gives up an unreachable leader after `syncLimit` ticks, 10 s, and elects another.
 const ELECTION_DEADLINE: Duration = Duration::from_secs(60);
 /// Between two questions who leads.
@@ -94,7 +97,8 @@ impl<'a> Ensemble<'a> {
         let started = self.members.iter().map(Running::started).min();
         let addrs = self.addrs();
         let alive = || self.members.iter_mut().try_for_each(Running::check_alive);
-        let at = Client::first(&addrs, START_DEADLINE, alive, |client| client.create_all(FIRST))?;
+        let write = |client: &mut Client| client.create_all(FIRST);
+        let at = Client::first(&addrs, START_DEADLINE, WRITE_PATIENCE, alive, write)?;
         Ok(started.map_or(Duration::ZERO, |started| at - started))
     }
 

@@ -17,6 +17,9 @@ use crate::proc::Pid;
 
 /// A million znodes from a log take Apache many seconds.
 const START_DEADLINE: Duration = Duration::from_secs(180);
+/// Apache closes connections that come before its database is loaded; a lost one must not cost more
+/// than the answer is worth.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server that runs, with its files. Dropping it kills it and removes them.
@@ -111,7 +114,9 @@ impl Running {
     pub fn first_answer(&mut self, path: &str) -> Result<Duration> {
         let (addr, started) = (self.addr, self.started);
         let alive = || self.check_alive();
-        let at = Client::first(&[addr], START_DEADLINE, alive, |client| client.exists(path))?;
+        let at = Client::first(&[addr], START_DEADLINE, ANSWER_PATIENCE, alive, |client| {
+            client.exists(path)
+        })?;
         Ok(at - started)
     }
 
