@@ -83,6 +83,8 @@ metrics! {
     FirstWriteMs "first acknowledged write ms" Lower,
     /// The longest time between two acknowledged writes of one client while the leader was lost.
     WriteGapMs "longest write gap of a client ms" Lower,
+    /// The same in the median loss of a round.
+    TypicalWriteGapMs "the same in the median loss ms" Lower,
     /// The longest time without an acknowledged write of any client meanwhile.
     OutageMs "longest time without any write ms" Lower,
     /// From the start of a wiped member until it serves.

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::compare::ensemble::Ensemble;
 use crate::error::Result;
 use crate::loads::writers::Writers;
-use crate::metric::{Metric, Values, milliseconds};
+use crate::metric::{Metric, Spread, Values, milliseconds};
 
 /// Clients, with one write under way each.
 const CLIENTS: usize = 16;
@@ -62,15 +62,18 @@ pub fn run(ensemble: &mut Ensemble<'_>, loss: Loss, root: &str) -> Result<Values
     }
     let written = writers.finish()?;
     let mut values = Values::default();
-    let longest = |times: &[Instant]| {
-        let gaps = losses.iter().map(|&loss| longest_gap(times, loss));
+    let of_a_client = |loss| {
+        let gaps = written.iter().map(|times| longest_gap(times, loss));
         gaps.fold(0.0, f64::max)
     };
-    let of_clients = written.iter().map(|times| longest(times));
-    values.put(Metric::WriteGapMs, of_clients.fold(0.0, f64::max));
+    if let Some(gaps) = Spread::of(losses.iter().map(|&loss| of_a_client(loss))) {
+        values.put(Metric::WriteGapMs, gaps.max);
+        values.put(Metric::TypicalWriteGapMs, gaps.median);
+    }
     let mut all = written.concat();
     all.sort_unstable();
-    values.put(Metric::OutageMs, longest(&all));
+    let outages = losses.iter().map(|&loss| longest_gap(&all, loss));
+    values.put(Metric::OutageMs, outages.fold(0.0, f64::max));
     Ok(values)
 }
 

@@ -116,7 +116,8 @@ impl Job {
         use Metric::*;
         match self {
             Job::Empty => &[FirstAnswerMs, FirstWriteMs, RssMb],
-            Job::Lose(_) => &[WriteGapMs, OutageMs],
+            Job::Lose(Loss::Killed) => &[WriteGapMs, TypicalWriteGapMs, OutageMs],
+            Job::Lose(Loss::Unreachable) => &[WriteGapMs, OutageMs],
             Job::Rejoin { .. } => &[OpsPerS, CpuUsPerOp, RejoinMs],
             Job::Znodes { .. } => &[
                 OpsPerS,
