@@ -156,15 +156,20 @@ fn swap(
     (sid, engine): (i64, Engine),
     acknowledged: &Receiver<()>,
 ) -> Result<(), Error> {
+    // Shown if the test fails: how far it came.
+    println!("server {sid} leaves for {engine}");
     await_writes(acknowledged)?;
     ensemble.member(sid)?.terminate()?;
     let running: Vec<i64> = ensemble.sids().into_iter().filter(|other| *other != sid).collect();
     let without = format!("without {sid} for {engine}");
     change(ensemble, running[0], &without)?;
+    println!("changed without it");
     holders.iter_mut().try_for_each(|it| it.await_change(ensemble, &running, &without))?;
     await_writes(acknowledged)?;
 
+    println!("all are told");
     ensemble.member(sid)?.restart_as(engine)?;
+    println!("it is back");
     holders[sid as usize % 3].move_to(ensemble, sid)?;
     let with = format!("{sid} is {engine}");
     change(ensemble, sid, &with)?;
