@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use zk_proto::acl::AclBytes;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
 use zk_proto::jute::put_frame;
+use zk_proto::password::{NO_PASSWORD, Password};
 use zk_proto::request::{Create, CreateMode, PathRequest, ReadRequest, Request};
 use zk_proto::response::{
     GetAllChildrenNumberResponse, GetChildrenResponse, GetDataResponse, ReplyHeader,
@@ -22,21 +23,35 @@ use crate::wire;
 pub const SESSION_TIMEOUT_MS: i32 = 40_000;
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A session as its client knows it: enough to go on with it at another member.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    id: SessionId,
+    password: Password,
+    last_zxid: i64,
+}
+
+impl Identity {
+    /// Of a session that does not exist yet.
+    pub const NEW: Identity = Identity { id: SessionId::NONE, password: NO_PASSWORD, last_zxid: 0 };
+}
+
 /// A session.
 pub struct Client {
     stream: TcpStream,
     xid: i32,
+    identity: Identity,
 }
 
-/// Appends the frame that opens a session.
-pub fn put_handshake(out: &mut Vec<u8>) {
+/// Appends the frame that opens a session, or goes on with one.
+pub fn put_handshake(out: &mut Vec<u8>, identity: &Identity) {
     put_frame(out, |out| {
         ConnectRequest {
             protocol_version: 0,
-            last_zxid_seen: 0,
+            last_zxid_seen: identity.last_zxid,
             timeout_ms: SESSION_TIMEOUT_MS,
-            session_id: SessionId::NONE,
-            password: Some(&[0; 16]),
+            session_id: identity.id,
+            password: Some(&identity.password),
             read_only: Some(false),
         }
         .write(out);
@@ -75,38 +90,59 @@ impl Client {
     }
 
     fn open_within(addr: SocketAddr, timeout: Duration) -> Result<Client> {
-        let mut client = Client { stream: net::dial(addr, timeout)?, xid: 0 };
+        Client::resume(addr, Identity::NEW, timeout)
+    }
+
+    /// Goes on with a session. Nothing that this client asks for is waited for longer than
+    /// `patience`.
+    pub fn resume(addr: SocketAddr, identity: Identity, patience: Duration) -> Result<Client> {
+        let mut client = Client { stream: net::dial(addr, patience)?, xid: 0, identity };
         let mut out = Vec::new();
-        put_handshake(&mut out);
+        put_handshake(&mut out, &identity);
         client.write(&out)?;
-        check_handshake(&client.frame()?).map_err(Error::wrong)?;
+        let granted = check_handshake(&client.frame()?).map_err(Error::wrong)?;
+        client.identity.id = granted.session_id;
+        client.identity.password = granted.password;
         Ok(client)
     }
 
-    /// Tries until a session opens and `path` is answered for; returns the time of the answer.
-    /// `alive` is asked between attempts and may end them.
-    pub fn first_answer(
-        addr: SocketAddr,
-        path: &str,
+    /// What is known of the session by now.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Tries one of these members after the other until a session opens and `ask` succeeds on it;
+    /// returns the time of that. An attempt may take `patience`. `alive` is asked between attempts
+    /// and may end them.
+    pub fn first<T>(
+        addrs: &[SocketAddr],
         deadline: Duration,
+        patience: Duration,
         mut alive: impl FnMut() -> Result<()>,
+        mut ask: impl FnMut(&mut Client) -> Result<T>,
     ) -> Result<Instant> {
         let begin = Instant::now();
-        // Apache closes connections that come before its database is loaded; a lost one must not
-        // cost more than the answer is worth.
-        let patience = Duration::from_millis(500);
-        while begin.elapsed() < deadline {
-            let answered = Client::open_within(addr, patience).and_then(|mut client| {
-                let request = Request::Exists(ReadRequest { path: path.into(), watch: false });
-                client.call(&request).map(|_| Instant::now())
-            });
+        for addr in addrs.iter().cycle() {
+            if begin.elapsed() >= deadline {
+                break;
+            }
+            let answered = Client::open_within(*addr, patience)
+                .and_then(|mut client| ask(&mut client).map(|_| Instant::now()));
             if let Ok(at) = answered {
                 return Ok(at);
             }
             alive()?;
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(Error::Timeout { what: format!("an answer from {addr}"), seconds: deadline.as_secs() })
+        let what = format!("an answer from {addrs:?}");
+        Err(Error::Timeout { what, seconds: deadline.as_secs() })
+    }
+
+    /// Whether a znode is there.
+    pub fn exists(&mut self, path: &str) -> Result<()> {
+        let request = Request::Exists(ReadRequest { path: path.into(), watch: false });
+        self.call(&request).map(|_| ())
     }
 
     /// The body of a successful answer.
@@ -141,6 +177,7 @@ impl Client {
             return Err(Error::Wrong { conn: 0, xid, wrong });
         }
         let body_at = r.position();
+        self.identity.last_zxid = self.identity.last_zxid.max(header.zxid);
         Ok(if header.err == 0 { Ok(frame.split_off(body_at)) } else { Err(header.err) })
     }
 

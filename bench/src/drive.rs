@@ -1,6 +1,5 @@
 //! Drives a load over many sessions, in a closed or an open loop, and times it.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::error::{Error, Result, Wrong};
 use crate::proc::{Cpu, CpuUse, Pid};
+use crate::run::Target;
 use crate::session::{Heard, Nanos, Sent, Sessions, Turn};
 use crate::spec::{OPEN_CONNS, Pace};
 
@@ -51,8 +51,6 @@ pub struct Plan {
     pub pace: Pace,
     /// For how long.
     pub span: Span,
-    /// The server's process, for its processor time.
-    pub server: Option<Pid>,
     /// Whether to keep every sample, not only the histograms.
     pub keep_samples: bool,
 }
@@ -93,10 +91,10 @@ struct Driver<L> {
 }
 
 /// Opens the sessions, drives the load, and closes them.
-pub fn drive<L: Load>(addr: SocketAddr, plan: Plan, load: L) -> Result<Outcome> {
+pub fn drive<L: Load>(target: &Target, plan: Plan, load: L) -> Result<Outcome> {
     // The default slack of timers, 50 us, would be seen in open loops.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    let mut sessions = Sessions::new(addr)?;
+    let mut sessions = Sessions::new(&target.addrs)?;
     sessions.open(plan.pace.conns())?;
     let mut driver = Driver {
         load,
@@ -108,7 +106,7 @@ pub fn drive<L: Load>(addr: SocketAddr, plan: Plan, load: L) -> Result<Outcome> 
         writes: histogram(),
         samples: Vec::new(),
     };
-    let (seconds, cpu) = driver.run(&mut sessions)?;
+    let (seconds, cpu) = driver.run(&mut sessions, &target.pids)?;
     let Driver { reads, writes, samples, .. } = driver;
     let began = sessions.began();
     sessions.close()?;
@@ -117,7 +115,7 @@ pub fn drive<L: Load>(addr: SocketAddr, plan: Plan, load: L) -> Result<Outcome> 
 
 impl<L: Load> Driver<L> {
     /// Returns the measured time in s and the processor time used in it.
-    fn run(&mut self, sessions: &mut Sessions) -> Result<(f64, CpuUse)> {
+    fn run(&mut self, sessions: &mut Sessions, members: &[Pid]) -> Result<(f64, CpuUse)> {
         let begin = sessions.now();
         let (warm, end) = match self.plan.span {
             Span::For { warm, measured } => {
@@ -131,7 +129,7 @@ impl<L: Load> Driver<L> {
         let to = loop {
             let now = sessions.now();
             if measuring.is_none() && now >= warm {
-                measuring = Some(Cpu::now(self.plan.server)?);
+                measuring = Some(Cpu::now(members)?);
                 self.window = (now, end);
             }
             let next = self.send_due(sessions, &mut due, now.min(end - 1))?;
@@ -141,9 +139,8 @@ impl<L: Load> Driver<L> {
             let until = if measuring.is_none() { next.min(warm) } else { next.min(end) };
             sessions.pump(wait(until.saturating_sub(now)), |turn, heard| self.hear(turn, heard))?;
         };
-        let cpu = measuring.map_or(Ok(CpuUse::default()), |cpu| {
-            Cpu::now(self.plan.server).map(|now| now.since(&cpu))
-        })?;
+        let cpu = measuring
+            .map_or(Ok(CpuUse::default()), |cpu| Cpu::now(members).map(|now| now.since(&cpu)))?;
         self.stopping = true;
         sessions.pump_until("the last answers", |sessions| {
             sessions.pump(Duration::from_millis(100), |turn, heard| self.hear(turn, heard))?;

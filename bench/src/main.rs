@@ -24,6 +24,11 @@ use zkfleet_bench::proc::{self, Pid};
 use zkfleet_bench::run::{Target, Timing, run};
 use zkfleet_bench::spec::{GRAMMAR, Spec};
 
+/// What is compared when nothing is said.
+const SERVERS: &[&str] = &["ours", "apache-3.8.0", "apache-3.9.4", "floor"];
+/// The floor server is no member.
+const SERVERS_OF_ENSEMBLES: &[&str] = &["ours", "apache-3.9.4"];
+
 /// Loads for ZooKeeper servers, and a comparison of ours with Apache's.
 #[derive(Parser)]
 #[command(version)]
@@ -74,9 +79,10 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// The server's client address.
-    #[arg(long)]
-    server: SocketAddr,
+    /// The server's client address; of an ensemble those of the members that sessions are
+    /// spread over.
+    #[arg(long, required = true, value_delimiter = ',')]
+    server: Vec<SocketAddr>,
     /// The load, e.g. get-16x32, open-set-500, preload-1000000 (see loads).
     #[arg(long)]
     load: Spec,
@@ -86,9 +92,9 @@ struct RunArgs {
     /// Seconds before them.
     #[arg(long, default_value = "1", value_parser = seconds)]
     warm: Duration,
-    /// The server's process, to read its processor time and memory.
-    #[arg(long)]
-    pid: Option<u32>,
+    /// The server's process, or those of all members: their processor time and memory count.
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
     /// The server keeps nothing (floor): check only that answers fit their requests.
     #[arg(long)]
     framing_only: bool,
@@ -100,11 +106,16 @@ struct RunArgs {
 #[derive(Args)]
 struct CompareArgs {
     /// The servers, in the order of a round: ours, NAME=PATH of another zkfleet binary,
-    /// apache-VERSION, floor.
-    #[arg(long, value_delimiter = ',', default_value = "ours,apache-3.8.0,apache-3.9.4,floor")]
+    /// apache-VERSION, floor [default: ours,apache-3.8.0,apache-3.9.4,floor; of ensembles
+    /// ours,apache-3.9.4].
+    #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
+    /// Members of each server's ensemble; 1 is a standalone server.
+    #[arg(long, default_value_t = 1)]
+    members: usize,
     /// The loads: all, bar (what issue 2 asks for), or names; besides those of `loads` also
-    /// empty and znodes-N.
+    /// empty and znodes-N, and of ensembles LOAD@leader, LOAD@follower, leader-killed,
+    /// leader-unreachable and rejoin-N (a wiped member comes back to N znodes).
     #[arg(long, value_delimiter = ',', default_value = "all")]
     loads: Vec<String>,
     /// How often each server has its turn.
@@ -198,10 +209,16 @@ fn pipelines(kinds: &[String], seconds: Duration) {
 }
 
 fn several(args: CompareArgs) -> Result<()> {
-    let servers = args.servers.iter().map(|name| Server::parse(name, &args.ours));
+    let default = if args.members > 1 { SERVERS_OF_ENSEMBLES } else { SERVERS };
+    let names: Vec<&str> = match &args.servers[..] {
+        [] => default.to_vec(),
+        names => names.iter().map(String::as_str).collect(),
+    };
+    let servers = names.into_iter().map(|name| Server::parse(name, &args.ours));
     let options = Options {
         servers: servers.collect::<Result<_>>()?,
-        jobs: Job::list(&args.loads)?,
+        jobs: Job::list(&args.loads, args.members)?,
+        members: args.members,
         rounds: args.rounds,
         timing: Timing { warm: args.warm, measured: args.seconds },
         jvm_warm: args.jvm_warm,
@@ -236,8 +253,8 @@ fn become_child(command: &[OsString]) -> Error {
 
 fn one(args: &RunArgs) -> Result<()> {
     let target = Target {
-        addr: args.server,
-        pid: args.pid.map(Pid),
+        addrs: args.server.clone(),
+        pids: args.pid.iter().copied().map(Pid).collect(),
         check: if args.framing_only { Check::Framing } else { Check::Content },
     };
     let timing = Timing { warm: args.warm, measured: args.seconds };

@@ -1,6 +1,7 @@
 //! The figures: their names, units, and which way is better.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,17 @@ metrics! {
     RssMb "RSS MB" Lower,
     /// From the start of the process to the first answer, nothing on disk.
     FirstAnswerMs "first answer ms" Lower,
+    /// From the start of the first of several members to the first acknowledged write, nothing on
+    /// disk.
+    FirstWriteMs "first acknowledged write ms" Lower,
+    /// The longest time between two acknowledged writes of one client while the leader was lost.
+    WriteGapMs "longest write gap of a client ms" Lower,
+    /// The same in the median loss of a round.
+    TypicalWriteGapMs "the same in the median loss ms" Lower,
+    /// The longest time without an acknowledged write of any client meanwhile.
+    OutageMs "longest time without any write ms" Lower,
+    /// From the start of a wiped member until it serves.
+    RejoinMs "wiped member serves after ms" Lower,
     /// A session's share of resident memory.
     RssBytesPerSession "RSS B/session" Lower,
     /// Sessions opened a second.
@@ -130,31 +142,32 @@ impl Values {
         self.put(Metric::TailRatio, us(0.999) / us(0.5).max(f64::MIN_POSITIVE));
     }
 
-    /// Adds rate and processor time of `ops` operations in `seconds`, and the server's memory.
+    /// Adds rate and processor time of `ops` operations in `seconds`, and the memory of all
+    /// members.
     pub fn put_costs(
         &mut self,
         ops: u64,
         seconds: f64,
         cpu: CpuUse,
-        server: Option<Pid>,
+        members: &[Pid],
     ) -> Result<()> {
-        let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / ops.max(1) as f64;
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / ops.max(1) as f64;
         self.put(Metric::OpsPerS, ops as f64 / seconds);
         self.put(Metric::ClientCpuUsPerOp, each(cpu.own));
-        if let Some(pid) = server {
+        if !members.is_empty() {
             self.put(Metric::CpuUsPerOp, each(cpu.server));
             self.put(Metric::OtherCores, cpu.others.as_secs_f64() / seconds);
-            self.put(Metric::RssMb, megabytes(rss_bytes(pid)?));
+            self.put(Metric::RssMb, megabytes(rss_bytes(members)?));
         }
         Ok(())
     }
 
     /// The figures of a driven load.
-    pub fn of(outcome: &Outcome, server: Option<Pid>) -> Result<Values> {
+    pub fn of(outcome: &Outcome, members: &[Pid]) -> Result<Values> {
         let mut values = Values::default();
         let all = outcome.all();
         values.put_latencies(&all);
-        values.put_costs(all.len(), outcome.seconds, outcome.cpu, server)?;
+        values.put_costs(all.len(), outcome.seconds, outcome.cpu, members)?;
         let (reads, writes) = (&outcome.reads, &outcome.writes);
         if !reads.is_empty() && !writes.is_empty() {
             values.put(Metric::ReadP50Us, quantile_us(reads, 0.5));
@@ -170,6 +183,12 @@ impl Values {
 #[must_use]
 pub fn quantile_us(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1e3
+}
+
+/// A duration in ms.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 /// Millions of bytes.

@@ -234,12 +234,14 @@ fn split(bytes: &[u8], mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<usiz
     Ok(used)
 }
 
-/// A port of 127.0.0.1 that was free a moment ago.
-pub fn free_port() -> Result<u16> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map(|addr| addr.port())
-        .map_err(Error::io("look for a free port on 127.0.0.1"))
+/// Ports of 127.0.0.1, all different, that were free a moment ago.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let doing = || Error::io("look for free ports on 127.0.0.1");
+    // All held until the last is found, so that none is found twice.
+    let held = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").map_err(doing()));
+    let held = held.collect::<Result<Vec<_>>>()?;
+    let port = |listener: &TcpListener| Ok(listener.local_addr().map_err(doing())?.port());
+    held.iter().map(port).collect()
 }
 
 /// A blocking connection, for what is not measured.

@@ -20,7 +20,7 @@ pub struct Cpu {
 /// Processor time between two looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuUse {
-    /// Of the server.
+    /// Of the server, all members of it.
     pub server: Duration,
     /// Of this program.
     pub own: Duration,
@@ -29,13 +29,12 @@ pub struct CpuUse {
 }
 
 impl Cpu {
-    /// Processor time until now; without `server` its share counts as that of others.
-    pub fn now(server: Option<Pid>) -> Result<Cpu> {
+    /// Processor time until now. The server's is that of `members` added up; without any it
+    /// counts as that of others.
+    pub fn now(members: &[Pid]) -> Result<Cpu> {
+        let each = members.iter().map(|pid| process_cpu(&pid.0.to_string()));
         Ok(Cpu {
-            server: server
-                .map(|pid| process_cpu(&pid.0.to_string()))
-                .transpose()?
-                .unwrap_or_default(),
+            server: each.sum::<Result<Duration>>()?,
             own: process_cpu("self")?,
             all: machine_cpu()?,
         })
@@ -51,8 +50,12 @@ impl Cpu {
     }
 }
 
-/// Resident memory of a process in bytes.
-pub fn rss_bytes(pid: Pid) -> Result<u64> {
+/// Resident memory of all these processes together, in bytes.
+pub fn rss_bytes(members: &[Pid]) -> Result<u64> {
+    members.iter().map(|pid| rss_bytes_of(*pid)).sum()
+}
+
+fn rss_bytes_of(pid: Pid) -> Result<u64> {
     let statm = read(&format!("/proc/{}/statm", pid.0))?;
     let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
     Ok(pages * rustix::param::page_size() as u64)
@@ -127,23 +130,23 @@ mod tests {
 
     #[test]
     fn work_shows_as_processor_time_of_the_right_process() {
-        let me = Pid(std::process::id());
-        let before = Cpu::now(Some(me)).unwrap();
+        let me = [Pid(std::process::id())];
+        let before = Cpu::now(&me).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while Cpu::now(Some(me)).unwrap().since(&before).server < Duration::from_millis(30) {
+        while Cpu::now(&me).unwrap().since(&before).server < Duration::from_millis(30) {
             assert!(Instant::now() < deadline, "spinning did not count as processor time");
             (0..100_000u64).for_each(|i| _ = black_box(i));
         }
-        let used = Cpu::now(None).unwrap().since(&before);
+        let used = Cpu::now(&[]).unwrap().since(&before);
         assert!(used.own >= Duration::from_millis(30));
     }
 
     #[test]
     fn touched_memory_shows_as_resident() {
-        let me = Pid(std::process::id());
-        let before = rss_bytes(me).unwrap();
+        let me = [Pid(std::process::id())];
+        let before = rss_bytes(&me).unwrap();
         let block = black_box(vec![1u8; 64 << 20]);
-        assert!(rss_bytes(me).unwrap() >= before + (60 << 20));
+        assert!(rss_bytes(&me).unwrap() >= before + (60 << 20));
         drop(block);
     }
 

@@ -8,7 +8,7 @@ use zk_proto::request::Request;
 use zk_proto::response::ReplyHeader;
 use zk_proto::{Jute, Reader, Xid};
 
-use crate::client;
+use crate::client::{self, Identity};
 use crate::error::{Error, Result, Wrong};
 use crate::net::{self, Events, Net, Peer};
 use crate::wire;
@@ -152,20 +152,23 @@ pub struct Sessions {
     list: Vec<Session>,
     events: Events,
     begin: Instant,
-    addr: SocketAddr,
+    /// How many were begun: each goes to the next member.
+    begun: usize,
+    addrs: Vec<SocketAddr>,
     /// Sessions whose connection ended as it should, since [`Sessions::take_ended`].
     ended: Vec<usize>,
 }
 
 impl Sessions {
-    /// No sessions yet.
-    pub fn new(addr: SocketAddr) -> Result<Sessions> {
+    /// No sessions yet; they will be spread over these members.
+    pub fn new(addrs: &[SocketAddr]) -> Result<Sessions> {
         Ok(Sessions {
             net: Net::new()?,
             list: Vec::new(),
             events: Events::new(),
             begin: Instant::now(),
-            addr,
+            addrs: addrs.to_vec(),
+            begun: 0,
             ended: Vec::new(),
         })
     }
@@ -189,13 +192,14 @@ impl Sessions {
 
     /// Begins one session; its number may be that of one that ended.
     pub fn dial(&mut self) -> Result<usize> {
-        let conn = self.net.connect(self.addr)?;
+        let conn = self.net.connect(self.addrs[self.begun % self.addrs.len()])?;
+        self.begun += 1;
         if conn == self.list.len() {
             self.list.push(Session::new());
         } else {
             self.list[conn] = Session::new();
         }
-        client::put_handshake(self.net.out(conn));
+        client::put_handshake(self.net.out(conn), &Identity::NEW);
         self.net.flush(conn)?;
         Ok(conn)
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use zkfleet_bench::error::{Error, Result};
 use zkfleet_bench::floor::Floor;
 use zkfleet_bench::loads::Check;
+use zkfleet_bench::loads::writers::Writers;
 use zkfleet_bench::metric::{Metric, Values};
 use zkfleet_bench::proc::Pid;
 use zkfleet_bench::run::{Target, Timing, run};
@@ -42,7 +43,7 @@ impl Served {
     }
 
     fn target(&self, check: Check) -> Target {
-        Target { addr: self.addr, pid: Some(Pid(std::process::id())), check }
+        Target { addrs: vec![self.addr], pids: vec![Pid(std::process::id())], check }
     }
 }
 
@@ -95,6 +96,15 @@ fn a_server_that_keeps_nothing_is_found_out() {
         let error = served.run(load, Check::Content);
         assert!(matches!(error, Err(Error::Wrong { .. })), "{load}: {error:?}");
     }
+}
+
+/// A version that does not count the writes.
+#[test]
+fn writers_find_it_out_too() {
+    let served = serve(false);
+    let mut writers = Writers::start(&served.target(Check::Content), 2, "/writers").unwrap();
+    let error = writers.wait_for_all();
+    assert!(matches!(error, Err(Error::Wrong { .. })), "{error:?}");
 }
 
 #[test]

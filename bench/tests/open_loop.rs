@@ -75,10 +75,10 @@ fn outcome(addr: SocketAddr, load: &str) -> Outcome {
     let plan = Plan {
         pace: spec.kind.pace().unwrap(),
         span: Span::For { warm: Duration::from_millis(20), measured: Duration::from_secs(2) },
-        server: None,
         keep_samples: true,
     };
-    driven(&spec, &Target { addr, pid: None, check: Check::Framing }, plan).unwrap()
+    driven(&spec, &Target { addrs: vec![addr], pids: Vec::new(), check: Check::Framing }, plan)
+        .unwrap()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::compare::Options;
+use crate::compare::ensemble::quorum_lines;
 use crate::compare::results::About;
 use crate::compare::server::zoo_cfg;
 use crate::error::Result;
@@ -12,6 +13,7 @@ use crate::proc;
 /// What is known before the first round.
 pub fn about(options: &Options) -> Result<About> {
     let load_average = proc::load_average()?;
+    let lines = [&options.host.config[..], &quorum_lines(&vec![(0, 0); options.members])].concat();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
     Ok(About {
         date: first_line(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"])),
@@ -21,11 +23,12 @@ pub fn about(options: &Options) -> Result<About> {
         java: first_line(Command::new("java").arg("--version")),
         heap: options.host.heap.clone(),
         command: command(std::env::args().skip(1)),
-        zoo_cfg: zoo_cfg(Path::new("DIR"), 0, &options.host.config),
+        zoo_cfg: zoo_cfg(Path::new("DIR"), 0, &lines),
         load_average_before: load_average.clone(),
         load_average_after: load_average,
         seconds: options.timing.measured.as_secs_f64(),
         rounds: options.rounds,
+        members: options.members,
     })
 }
 

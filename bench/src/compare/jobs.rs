@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::compare::ensemble::Role;
+use crate::compare::failover::Loss;
 use crate::compare::server::Server;
 use crate::error::Error;
 use crate::metric::Metric;
@@ -13,8 +15,22 @@ use crate::spec::{Kind, Pace, Spec};
 pub enum Job {
     /// A load.
     Load(Spec),
-    /// Start on an empty directory: time to the first answer, memory.
+    /// A load with all sessions at one member of an ensemble.
+    At {
+        /// At which.
+        role: Role,
+        /// The load.
+        spec: Spec,
+    },
+    /// Start on empty directories: time to the first answer, or write; memory.
     Empty,
+    /// An ensemble loses its leader under load: for how long nobody can write.
+    Lose(Loss),
+    /// A wiped member of an ensemble comes back to many znodes.
+    Rejoin {
+        /// How many, of 100 bytes each.
+        count: usize,
+    },
     /// Many znodes: creating them, memory, starts from log and snapshot, writes during snapshots.
     Znodes {
         /// How many, of 100 bytes each.
@@ -67,12 +83,28 @@ pub const BAR: [&str; 10] = [
     "znodes-1000000",
 ];
 
+/// What `--loads all` and `--loads bar` mean of an ensemble. Who leads changes with the last two
+/// of those that share one.
+pub const OF_ENSEMBLES: [&str; 10] = [
+    "set-1x1@leader",
+    "set-1x1@follower",
+    "get-16x32",
+    "set-16x32",
+    "create-16x32",
+    "mixed50-16x32",
+    "leader-killed",
+    "leader-unreachable",
+    "empty",
+    "rejoin-1000000",
+];
+
 impl Job {
     /// Whether it is run on a server that nothing else was run on.
     #[must_use]
     pub fn needs_own_server(&self) -> bool {
         match self {
-            Job::Empty | Job::Znodes { .. } => true,
+            Job::Empty | Job::Znodes { .. } | Job::Rejoin { .. } => true,
+            Job::At { .. } | Job::Lose(_) => false,
             // A heap that other loads have grown hides what a session or a znode takes.
             Job::Load(spec) => matches!(spec.kind, Kind::Sessions { .. } | Kind::Preload { .. }),
         }
@@ -83,7 +115,10 @@ impl Job {
     pub fn shown(&self) -> &'static [Metric] {
         use Metric::*;
         match self {
-            Job::Empty => &[FirstAnswerMs, RssMb],
+            Job::Empty => &[FirstAnswerMs, FirstWriteMs, RssMb],
+            Job::Lose(Loss::Killed) => &[WriteGapMs, TypicalWriteGapMs, OutageMs],
+            Job::Lose(Loss::Unreachable) => &[WriteGapMs, OutageMs],
+            Job::Rejoin { .. } => &[OpsPerS, CpuUsPerOp, RejoinMs],
             Job::Znodes { .. } => &[
                 OpsPerS,
                 CpuUsPerOp,
@@ -97,7 +132,7 @@ impl Job {
                 SnapshotMaxUs,
                 SnapshotMs,
             ],
-            Job::Load(spec) => match (spec.kind, spec.kind.pace()) {
+            Job::Load(spec) | Job::At { spec, .. } => match (spec.kind, spec.kind.pace()) {
                 (_, Some(Pace::Closed { depth: 1, .. })) => &[OpsPerS, P50Us, P99Us, CpuUsPerOp],
                 (_, Some(Pace::Open { .. })) => &[P50Us, P99Us, P999Us, TailRatio, CpuUsPerOp],
                 (Kind::Sessions { .. }, _) => &[SessionsPerS, RssBytesPerSession, CpuUsPerOp],
@@ -114,17 +149,31 @@ impl Job {
         !server.keeps_nothing() || matches!(self, Job::Load(_))
     }
 
-    /// The jobs of a list of names and groups, each once.
-    pub fn list(names: &[String]) -> Result<Vec<Job>, Error> {
+    /// Refuses what so many members cannot do.
+    fn check(&self, members: usize) -> Result<(), Error> {
+        let why = match self {
+            Job::Znodes { .. } if members > 1 => "it is for a standalone server (--members 1)",
+            Job::At { .. } | Job::Lose(_) | Job::Rejoin { .. } if members < 3 => {
+                "it needs an ensemble (--members 3)"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::BadLoad { name: self.to_string(), why })
+    }
+
+    /// The jobs of a list of names and groups, each once, for ensembles of so many members.
+    pub fn list(names: &[String], members: usize) -> Result<Vec<Job>, Error> {
         let mut jobs = Vec::new();
         for name in names {
             let group: Vec<&str> = match name.as_str() {
+                "all" | "bar" if members > 1 => OF_ENSEMBLES.to_vec(),
                 "all" => ALL.to_vec(),
                 "bar" => BAR.to_vec(),
                 name => vec![name],
             };
             for name in group {
-                let job = name.parse()?;
+                let job: Job = name.parse()?;
+                job.check(members)?;
                 if !jobs.contains(&job) {
                     jobs.push(job);
                 }
@@ -138,7 +187,12 @@ impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Job::Load(spec) => spec.fmt(f),
+            Job::At { role: Role::Leader, spec } => write!(f, "{spec}@leader"),
+            Job::At { role: Role::Follower, spec } => write!(f, "{spec}@follower"),
             Job::Empty => f.write_str("empty"),
+            Job::Lose(Loss::Killed) => f.write_str("leader-killed"),
+            Job::Lose(Loss::Unreachable) => f.write_str("leader-unreachable"),
+            Job::Rejoin { count } => write!(f, "rejoin-{count}"),
             Job::Znodes { count } => write!(f, "znodes-{count}"),
         }
     }
@@ -148,14 +202,30 @@ impl FromStr for Job {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Job, Error> {
-        if name == "empty" {
-            return Ok(Job::Empty);
+        let bad = |why| Error::BadLoad { name: name.to_owned(), why };
+        let count = |count: &str| match count.parse() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(bad("its count is none")),
+        };
+        match name {
+            "empty" => return Ok(Job::Empty),
+            "leader-killed" => return Ok(Job::Lose(Loss::Killed)),
+            "leader-unreachable" => return Ok(Job::Lose(Loss::Unreachable)),
+            _ => {}
         }
-        match name.strip_prefix("znodes-").map(str::parse) {
-            Some(Ok(count)) if count > 0 => Ok(Job::Znodes { count }),
-            Some(_) => Err(Error::BadLoad { name: name.to_owned(), why: "its count is none" }),
-            None => name.parse().map(Job::Load),
+        if let Some(text) = name.strip_prefix("znodes-") {
+            return Ok(Job::Znodes { count: count(text)? });
         }
+        if let Some(text) = name.strip_prefix("rejoin-") {
+            return Ok(Job::Rejoin { count: count(text)? });
+        }
+        let Some((spec, role)) = name.split_once('@') else { return name.parse().map(Job::Load) };
+        let role = match role {
+            "leader" => Role::Leader,
+            "follower" => Role::Follower,
+            _ => return Err(bad("sessions are @leader or @follower")),
+        };
+        Ok(Job::At { role, spec: spec.parse()? })
     }
 }
 
@@ -165,12 +235,28 @@ mod tests {
 
     #[test]
     fn groups_hold_jobs_that_print_as_their_names() {
-        for name in ALL.iter().chain(&BAR) {
+        for name in ALL.iter().chain(&BAR).chain(&OF_ENSEMBLES) {
             assert_eq!(name.parse::<Job>().unwrap().to_string(), *name);
         }
         let names = ["bar".to_owned(), "get-1x1".to_owned(), "all".to_owned()];
-        let jobs = Job::list(&names).unwrap();
+        let jobs = Job::list(&names, 1).unwrap();
         assert_eq!(jobs.len(), ALL.len(), "all holds bar, and nothing is twice");
-        assert!(Job::list(&["znodes-x".to_owned()]).is_err());
+        let jobs = Job::list(&names, 3).unwrap();
+        assert_eq!(jobs.len(), OF_ENSEMBLES.len() + 1);
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        for (name, members, why) in [
+            ("znodes-x", 1, "its count is none"),
+            ("znodes-5", 3, "standalone"),
+            ("rejoin-5", 1, "needs an ensemble"),
+            ("leader-killed", 1, "needs an ensemble"),
+            ("set-1x1@leader", 1, "needs an ensemble"),
+            ("set-1x1@observer", 3, "@leader or @follower"),
+        ] {
+            let refusal = Job::list(&[name.to_owned()], members).unwrap_err().to_string();
+            assert!(refusal.contains(why), "{name}: {refusal}");
+        }
     }
 }

@@ -3,10 +3,14 @@
 
 pub mod about;
 pub mod disk;
+pub mod ensemble;
+pub mod failover;
 pub mod goals;
 pub mod jobs;
+pub mod rejoin;
 pub mod report;
 pub mod results;
+pub mod running;
 pub mod server;
 pub mod snapshots;
 pub mod znodes;
@@ -16,13 +20,15 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::loads::Check;
-use crate::metric::{Metric, Values};
+use crate::metric::{Metric, Values, megabytes, milliseconds};
+use crate::proc::rss_bytes;
 use crate::run::{self, Timing};
-use crate::spec::Spec;
+use crate::spec::{Pace, Spec};
 use disk::Disk;
+use ensemble::Ensemble;
 use jobs::Job;
 use results::{Results, Run};
-use server::{Host, Running, Server};
+use server::{Host, Server};
 
 /// What an unwarmed JVM must have done before it is measured. Apache's own code is the same for
 /// all reads and for all writes, so a few kinds are enough.
@@ -36,6 +42,8 @@ pub struct Options {
     pub servers: Vec<Server>,
     /// In the order of each round.
     pub jobs: Vec<Job>,
+    /// Members of each server's ensemble; 1 is a standalone server.
+    pub members: usize,
     /// How often.
     pub rounds: u32,
     /// Of each load.
@@ -52,6 +60,9 @@ pub struct Options {
 
 /// Measures, and writes the results.
 pub fn compare(options: &Options) -> Result<Results> {
+    if let Some(alone) = options.servers.iter().find(|server| !server.can_have(options.members)) {
+        return Err(Error::BadServer { name: format!("{} of an ensemble", alone.name) });
+    }
     let mut results = Results { about: about::about(options)?, runs: Vec::new() };
     let mut disk = Disk::of(&options.host.dir)?;
     for round in 1..=options.rounds {
@@ -73,10 +84,10 @@ struct Turn<'a> {
     round: u32,
     results: &'a mut Results,
     disk: &'a mut Disk,
-    running: Option<Running>,
+    running: Option<Ensemble<'a>>,
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
     /// Jobs that need a server of their own come after those that share one. A job that fails is
     /// written down and the others go on, on a new server.
     fn run(&mut self) {
@@ -98,54 +109,74 @@ impl Turn<'_> {
     }
 
     fn shared(&mut self, job: &Job) -> Result<Values> {
-        let Job::Load(spec) = job else {
-            return Err(Error::BadLoad { name: job.to_string(), why: "it needs its own server" });
-        };
         if self.running.as_mut().is_none_or(|running| !running.is_alive()) {
             self.running = None;
-            let mut running = Running::start(&self.options.host, self.server, &[])?;
-            running.first_answer("/")?;
+            let running = self.start()?;
             self.warm_up(&running)?;
             self.running = Some(running);
         }
-        let running = self.running.as_ref().expect("started above");
-        let timing = match spec.kind.pace() {
-            // Its tail needs samples: at 500 a second three seconds would say nothing of p99.9.
-            Some(crate::spec::Pace::Open { .. }) => {
-                Timing { measured: self.options.timing.measured * 3, ..self.options.timing }
-            }
-            _ => self.options.timing,
-        };
+        let running = self.running.as_mut().expect("started above");
         let fsync_us = self.disk.look()?;
-        let mut values = run::run(spec, &running.target(), &timing)?;
+        let timing = &self.options.timing;
+        let mut values = match job {
+            Job::Load(spec) => run::run(spec, &running.target(), &of_pace(spec, timing))?,
+            Job::At { role, spec } => {
+                run::run(spec, &running.target_at(*role)?, &of_pace(spec, timing))?
+            }
+            Job::Lose(loss) => failover::run(running, *loss, &run::fresh_root(job))?,
+            Job::Empty | Job::Znodes { .. } | Job::Rejoin { .. } => {
+                return Err(Error::BadLoad {
+                    name: job.to_string(),
+                    why: "it needs its own server",
+                });
+            }
+        };
         values.put(Metric::FsyncUs, fsync_us);
         Ok(values)
     }
 
     fn own(&mut self, job: &Job) -> Result<Values> {
-        let host = &self.options.host;
+        let Options { host, members, timing, .. } = self.options;
         match job {
-            Job::Empty => {
-                let mut running = Running::start(host, self.server, &[])?;
-                let first = running.first_answer("/")?;
-                let mut values = Values::default();
-                values.put(Metric::FirstAnswerMs, first.as_secs_f64() * 1e3);
-                values.put(Metric::RssMb, running.rss_mb()?);
+            Job::Empty => self.empty(),
+            Job::Znodes { count } => znodes::run_all(host, self.server, *count),
+            Job::Rejoin { count } => rejoin::run_all(host, self.server, *members, *count),
+            Job::Load(spec) | Job::At { spec, .. } => {
+                let running = self.start()?;
+                let values = run::run(spec, &running.target(), timing)?;
                 running.stop();
                 Ok(values)
             }
-            Job::Znodes { count } => znodes::run_all(host, self.server, *count),
-            Job::Load(spec) => {
-                let mut running = Running::start(host, self.server, &[])?;
-                running.first_answer("/")?;
-                let values = run::run(spec, &running.target(), &self.options.timing)?;
-                running.stop();
-                Ok(values)
+            Job::Lose(_) => {
+                Err(Error::BadLoad { name: job.to_string(), why: "it shares a server with loads" })
             }
         }
     }
 
-    fn warm_up(&self, running: &Running) -> Result<()> {
+    fn empty(&self) -> Result<Values> {
+        let Options { host, members, .. } = self.options;
+        let mut running = Ensemble::start(host, self.server, *members, &[])?;
+        let mut values = Values::default();
+        if *members == 1 {
+            values.put(Metric::FirstAnswerMs, milliseconds(running.first_answer("/")?));
+        } else {
+            values.put(Metric::FirstWriteMs, milliseconds(running.first_write()?));
+            running.first_answer("/")?;
+        }
+        values.put(Metric::RssMb, megabytes(rss_bytes(&running.target().pids)?));
+        running.stop();
+        Ok(values)
+    }
+
+    /// A new server whose members all serve.
+    fn start(&self) -> Result<Ensemble<'a>> {
+        let Options { host, members, .. } = self.options;
+        let mut running = Ensemble::start(host, self.server, *members, &[])?;
+        running.first_answer("/")?;
+        Ok(running)
+    }
+
+    fn warm_up(&self, running: &Ensemble<'_>) -> Result<()> {
         if !self.server.is_java() {
             return Ok(());
         }
@@ -174,6 +205,15 @@ impl Turn<'_> {
         };
         eprintln!("{}", report::progress(&run, self.options.rounds));
         self.results.runs.push(run);
+    }
+}
+
+/// The tail of an open loop needs samples: at 500 a second three seconds would say nothing of
+/// p99.9.
+fn of_pace(spec: &Spec, timing: &Timing) -> Timing {
+    match spec.kind.pace() {
+        Some(Pace::Open { .. }) => Timing { measured: timing.measured * 3, ..*timing },
+        _ => *timing,
     }
 }
 

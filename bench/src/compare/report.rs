@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::compare::goals::{Bound, GOALS, Goal, Medians, Source};
+use crate::compare::goals::{Bound, Goal, Medians, Source, goals};
 use crate::compare::jobs::Job;
 use crate::compare::results::{About, Results, Run};
 use crate::metric::{Better, Metric, Spread};
@@ -48,7 +48,7 @@ pub fn markdown(results: &Results) -> String {
     {
         let _ = writeln!(out, "A durable write of 512 B took the disk {} us.\n", cell(fsync));
     }
-    out.push_str("Median [least..greatest] of the rounds.\n\n");
+    out.push_str("Median [least..greatest] of the rounds; the ratio is that of the medians.\n\n");
     let servers = results.servers();
     let _ = write!(out, "| load | figure |");
     servers.iter().for_each(|server| _ = write!(out, " {server} |"));
@@ -114,12 +114,34 @@ fn row(out: &mut String, results: &Results, servers: &[&str], load: &str, metric
         floor: median(FLOOR),
     };
     let ratio = match (medians.ours, medians.apache) {
-        (Some(ours), Some(apache)) if apache > 0.0 => times(ours / apache),
+        (Some(ours), Some(apache)) if apache > 0.0 => {
+            format!("{}{}", times(ours / apache), ratios(results, servers, load, metric))
+        }
         _ => "-".to_owned(),
     };
-    let goals = GOALS.iter().filter(|goal| goal.load == load && goal.metric == metric);
+    let goals = goals(results.about.members)
+        .iter()
+        .filter(|goal| goal.load == load && goal.metric == metric);
     let goals: Vec<String> = goals.map(|goal| verdict(goal, &medians)).collect();
     let _ = writeln!(out, " {ratio} | {} |", goals.join("; "));
+}
+
+/// The least and the greatest ratio of a single round, if they differ: a round's turns follow each
+/// other closely, so a slow hour of the machine is in both.
+fn ratios(results: &Results, servers: &[&str], load: &str, metric: Metric) -> String {
+    let rounds = 1..=results.runs.iter().map(|run| run.round).max().unwrap_or(0);
+    let of_round = |round| {
+        let value = |server: &str| results.value(load, server, round, metric);
+        let apaches = servers.iter().filter(|server| server.starts_with(APACHE));
+        let apache = better(metric, apaches.filter_map(|server| value(server)))?;
+        (apache > 0.0).then_some(value(OURS)? / apache)
+    };
+    match Spread::of(rounds.filter_map(of_round)) {
+        Some(spread) if spread.min < spread.max => {
+            format!(" [{}..{}]", times(spread.min), times(spread.max))
+        }
+        _ => String::new(),
+    }
 }
 
 fn better(metric: Metric, medians: impl Iterator<Item = f64>) -> Option<f64> {
@@ -216,7 +238,7 @@ mod tests {
         expect![[r#"
             | load | figure | ours | apache-3.8.0 | apache-3.9.4 | floor | ours : better Apache | goals |
             |---|---|---|---|---|---|---|---|
-            | get-16x32 | ops/s | 606k [600k..612k] | 70k [69k..71k] | 60k | 1.62M | 8.66x | bar 8x pass; goal 10x **miss** |
+            | get-16x32 | ops/s | 606k [600k..612k] | 70k [69k..71k] | 60k | 1.62M | 8.66x [8.45x..8.87x] | bar 8x pass; goal 10x **miss** |
             | get-1x1 | CPU us/op | 25 | 177 | 175 | - | 1/7 | bar 1/8 **miss**; goal 1/10 **miss** |
 
             Failed:

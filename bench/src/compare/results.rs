@@ -45,6 +45,9 @@ pub struct About {
     pub seconds: f64,
     /// Rounds asked for.
     pub rounds: u32,
+    /// Members of each server's ensemble; 0 and 1 are a standalone server.
+    #[serde(default)]
+    pub members: usize,
 }
 
 /// One load on one server in one round.
@@ -94,6 +97,13 @@ impl Results {
     #[must_use]
     pub fn loads(&self) -> Vec<&str> {
         in_order(self.runs.iter().map(|run| run.load.as_str()))
+    }
+
+    /// A figure of a load on a server in one round.
+    #[must_use]
+    pub fn value(&self, load: &str, server: &str, round: u32, metric: Metric) -> Option<f64> {
+        let is_it = |run: &&Run| run.load == load && run.server == server && run.round == round;
+        self.runs.iter().find(is_it)?.values.get(metric)
     }
 
     /// A figure of a load on a server over the rounds.

@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
-use crate::compare::server::{Host, Running, Server};
+use crate::compare::ensemble::Ensemble;
+use crate::compare::server::{Host, Server};
 use crate::compare::snapshots::{Watch, Window};
 use crate::drive::{Outcome, Plan, Span, histogram};
 use crate::error::{Error, Result};
 use crate::loads::preload;
-use crate::metric::{Metric, Values, quantile_us};
+use crate::metric::{Metric, Values, megabytes, milliseconds, quantile_us};
+use crate::proc::rss_bytes;
 use crate::run::{Timing, driven, run};
 use crate::spec::{DEFAULT_VALUE_BYTES, Kind, Pace, Spec};
 
@@ -38,25 +39,25 @@ const LEAST_SAMPLES: u64 = 200;
 pub fn run_all(host: &Host, server: &Server, count: usize) -> Result<Values> {
     let path = preload::path(0);
     let no_snapshots = &[NO_SNAPSHOTS.to_owned()];
-    let mut running = Running::start(host, server, no_snapshots)?;
+    let mut running = Ensemble::start(host, server, 1, no_snapshots)?;
     running.first_answer("/")?;
     let spec = Spec { kind: Kind::Preload { count }, value_bytes: DEFAULT_VALUE_BYTES };
     let timing = Timing { warm: Duration::ZERO, measured: Duration::ZERO };
     let mut values = run(&spec, &running.target(), &timing)?;
-    values.put(Metric::LoadedRssMb, running.rss_mb()?);
+    values.put(Metric::LoadedRssMb, rss_mb(&running)?);
 
-    let mut running = running.restart(host, no_snapshots)?;
+    running.restart(0, no_snapshots)?;
     let boot = running.first_answer(&path)?;
-    values.put(Metric::BootLogMs, ms(boot));
+    values.put(Metric::BootLogMs, milliseconds(boot));
     verify(&running, count)?;
-    running.settle_disk()?;
+    running.member(0).settle_disk()?;
     let quiet = write(&running, QUIET_FOR)?;
     values.put(Metric::QuietP99Us, quantile_us(&quiet.writes, 0.99));
 
-    let mut running = running.restart(host, &[SNAPSHOTS.to_owned()])?;
+    running.restart(0, &[SNAPSHOTS.to_owned()])?;
     running.first_answer(&path)?;
-    running.settle_disk()?;
-    let watch = Watch::start(running.data_dir());
+    running.member(0).settle_disk()?;
+    let watch = Watch::start(running.member(0).data_dir());
     let outcome = write(&running, WRITES_FOR)?;
     let windows = watch.finish();
     put_during(&outcome, &windows, &mut values);
@@ -67,32 +68,31 @@ pub fn run_all(host: &Host, server: &Server, count: usize) -> Result<Values> {
         });
     }
 
-    let mut running = running.restart(host, no_snapshots)?;
+    running.restart(0, no_snapshots)?;
     let boot = running.first_answer(&path)?;
-    values.put(Metric::BootSnapshotMs, ms(boot));
-    values.put(Metric::BootedRssMb, running.rss_mb()?);
+    values.put(Metric::BootSnapshotMs, milliseconds(boot));
+    values.put(Metric::BootedRssMb, rss_mb(&running)?);
     verify(&running, count)?;
     running.stop();
     Ok(values)
 }
 
-fn verify(running: &Running, count: usize) -> Result<()> {
-    let mut client = Client::open(running.target().addr)?;
+fn rss_mb(running: &Ensemble<'_>) -> Result<f64> {
+    rss_bytes(&running.target().pids).map(megabytes)
+}
+
+fn verify(running: &Ensemble<'_>, count: usize) -> Result<()> {
+    let mut client = running.target().client()?;
     preload::verify(&mut client, count, DEFAULT_VALUE_BYTES)?;
     client.close()
 }
 
 /// Writes at a fixed rate, keeping every sample.
-fn write(running: &Running, measured: Duration) -> Result<Outcome> {
+fn write(running: &Ensemble<'_>, measured: Duration) -> Result<Outcome> {
     let pace = Pace::Open { per_s: WRITES_PER_S };
     let spec =
         Spec { kind: Kind::Keyed { read_percent: 0, pace }, value_bytes: DEFAULT_VALUE_BYTES };
-    let plan = Plan {
-        pace,
-        span: Span::For { warm: WARM, measured },
-        server: Some(running.pid()),
-        keep_samples: true,
-    };
+    let plan = Plan { pace, span: Span::For { warm: WARM, measured }, keep_samples: true };
     driven(&spec, &running.target(), plan)
 }
 
@@ -106,7 +106,7 @@ fn put_during(outcome: &Outcome, windows: &[Window], values: &mut Values) {
     }
     values.put(Metric::Snapshots, windows.len() as f64);
     let longest = windows.iter().map(|window| window.to - window.from).max();
-    values.put(Metric::SnapshotMs, ms(longest.unwrap_or_default()));
+    values.put(Metric::SnapshotMs, milliseconds(longest.unwrap_or_default()));
     if during.len() < LEAST_SAMPLES {
         return;
     }
@@ -120,10 +120,6 @@ fn put_during(outcome: &Outcome, windows: &[Window], values: &mut Values) {
 
 fn touches(windows: &[Window], at: Instant) -> bool {
     windows.iter().any(|window| window.from <= at + BEFORE && at <= window.to + AFTER)
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zk_proto::request::CreateMode;
 
-use crate::client::{self, Client};
+use crate::client;
 use crate::drive::histogram;
 use crate::error::{Error, Result, Wrong};
 use crate::loads::Check;
@@ -26,10 +26,11 @@ pub fn run(
     value_bytes: usize,
     root: &str,
 ) -> Result<Values> {
-    let mut client = Client::open(target.addr)?;
+    let mut client = target.client()?;
     client.create_all(root)?;
+    client.close()?;
 
-    let mut sessions = Sessions::new(target.addr)?;
+    let mut sessions = Sessions::new(&target.addrs)?;
     let mut churn = Churn {
         prefix: format!("{root}/e"),
         data: wire::data(value_bytes, 0, 0),
@@ -44,19 +45,20 @@ pub fn run(
         churn.turn(&mut sessions, true, |_| {})?;
     }
     let mut cycles = histogram();
-    let (begin, cpu) = (sessions.now(), Cpu::now(target.pid)?);
+    let (begin, cpu) = (sessions.now(), Cpu::now(&target.pids)?);
     let end = begin + timing.measured.as_nanos() as Nanos;
     while sessions.now() < end {
         churn.turn(&mut sessions, true, |latency| cycles.saturating_record(latency))?;
     }
     let seconds = (sessions.now() - begin) as f64 / 1e9;
-    let used = Cpu::now(target.pid)?.since(&cpu);
+    let used = Cpu::now(&target.pids)?.since(&cpu);
     let mut left = conns;
     sessions.pump_until("all sessions to close", |sessions| {
         churn.turn(sessions, false, |_| left -= 1)?;
         Ok(left == 0)
     })?;
 
+    let mut client = target.client()?;
     let got = client.children(root)?.len() as u64;
     if target.check == Check::Content && got != 0 {
         // Ephemerals of closed sessions must be gone.
@@ -65,7 +67,7 @@ pub fn run(
     client.close()?;
     let mut values = Values::default();
     values.put_latencies(&cycles);
-    values.put_costs(cycles.len(), seconds, used, target.pid)?;
+    values.put_costs(cycles.len(), seconds, used, &target.pids)?;
     Ok(values)
 }
 

@@ -15,25 +15,23 @@ const PASSES: usize = 3;
 /// Opens `count` sessions as fast as the server grants them, and holds them while its memory is
 /// read.
 pub fn run(target: &Target, count: usize) -> Result<Values> {
-    let mut first = Sessions::new(target.addr)?;
+    let mut first = Sessions::new(&target.addrs)?;
     first.open(FIRST)?;
     first.close()?;
-    let before = target.pid.map(rss_bytes).transpose()?;
+    let before = rss_bytes(&target.pids)?;
     let mut values = Values::default();
     for _ in 0..PASSES {
-        let mut sessions = Sessions::new(target.addr)?;
-        let (begin, cpu) = (sessions.now(), Cpu::now(target.pid)?);
+        let mut sessions = Sessions::new(&target.addrs)?;
+        let (begin, cpu) = (sessions.now(), Cpu::now(&target.pids)?);
         sessions.open(count)?;
         let seconds = (sessions.now() - begin) as f64 / 1e9;
-        let used = Cpu::now(target.pid)?.since(&cpu);
-        let with_sessions = target.pid.map(rss_bytes).transpose()?;
+        let used = Cpu::now(&target.pids)?.since(&cpu);
+        let with_sessions = rss_bytes(&target.pids)?;
         sessions.close()?;
-        values.put_costs(count as u64, seconds, used, target.pid)?;
+        values.put_costs(count as u64, seconds, used, &target.pids)?;
         values.put(Metric::SessionsPerS, count as f64 / seconds);
-        if let (Some(before), Some(with), None) =
-            (before, with_sessions, values.get(Metric::RssBytesPerSession))
-        {
-            let each = with.saturating_sub(before) as f64 / count as f64;
+        if !target.pids.is_empty() && values.get(Metric::RssBytesPerSession).is_none() {
+            let each = with_sessions.saturating_sub(before) as f64 / count as f64;
             values.put(Metric::RssBytesPerSession, each);
         }
     }

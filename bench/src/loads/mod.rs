@@ -7,6 +7,7 @@ pub mod keyed;
 pub mod multi;
 pub mod preload;
 pub mod watch;
+pub mod writers;
 
 /// Whether the server keeps what it is told. The floor server does not: of its answers only
 /// errors, order and zxids are checked.

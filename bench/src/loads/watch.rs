@@ -10,7 +10,7 @@ use zk_proto::response::GetDataResponse;
 use zk_proto::watch::WatcherEvent;
 use zk_proto::{Jute, Reader};
 
-use crate::client::{self, Client};
+use crate::client;
 use crate::drive::histogram;
 use crate::error::{Error, Result, Wrong};
 use crate::loads::Check;
@@ -50,13 +50,13 @@ pub fn run(
     root: &str,
 ) -> Result<Values> {
     let path = format!("{root}/watched");
-    let mut client = Client::open(target.addr)?;
+    let mut client = target.client()?;
     client.create_all(root)?;
     let data = wire::data(value_bytes, 0, 0);
     client.call(&client::create(&path, &data, CreateMode::Persistent))?;
     client.close()?;
 
-    let mut sessions = Sessions::new(target.addr)?;
+    let mut sessions = Sessions::new(&target.addrs)?;
     sessions.open(1 + watchers)?;
     let check = target.check;
     let mut fan = Fan {
@@ -76,18 +76,18 @@ pub fn run(
         fan.round(&mut sessions)?;
     }
     let mut last_told = histogram();
-    let (begin, cpu) = (sessions.now(), Cpu::now(target.pid)?);
+    let (begin, cpu) = (sessions.now(), Cpu::now(&target.pids)?);
     let end = begin + timing.measured.as_nanos() as Nanos;
     while sessions.now() < end {
         last_told.saturating_record(fan.round(&mut sessions)?);
     }
     let seconds = (sessions.now() - begin) as f64 / 1e9;
-    let used = Cpu::now(target.pid)?.since(&cpu);
+    let used = Cpu::now(&target.pids)?.since(&cpu);
     sessions.close()?;
 
     let mut values = Values::default();
     values.put_latencies(&last_told);
-    values.put_costs(last_told.len() * watchers as u64, seconds, used, target.pid)?;
+    values.put_costs(last_told.len() * watchers as u64, seconds, used, &target.pids)?;
     Ok(values)
 }
 

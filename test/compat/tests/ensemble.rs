@@ -4,43 +4,18 @@
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use zk_proto::Stat;
 use zk_proto::request::CreateMode;
-use zk_testkit::{Engine, Ensemble, Error, PATIENCE, apache_or_skip};
+use zk_testkit::{Engine, Ensemble, Error, PATIENCE, Seen, apache_or_skip};
 
 /// A session that outlives whatever happens here.
 const SESSION_MS: i32 = 15_000;
 
-/// A znode as a client sees it.
-type Seen = (String, Option<Vec<u8>>, Stat);
-
-/// Everything that a member has, after a sync.
-fn tree(ensemble: &Ensemble, sid: i64) -> Result<Vec<Seen>, Error> {
-    let mut client = ensemble.connect(sid, SESSION_MS)?;
-    client.sync()?;
-    let mut paths = vec!["/".to_owned()];
-    let mut seen = Vec::new();
-    while let Some(path) = paths.pop() {
-        let (data, stat) = client.get_data(&path)?;
-        for child in client.children(&path)? {
-            if path == "/" && child == "zookeeper" {
-                continue;
-            }
-            paths.push(format!("{}/{child}", path.trim_end_matches('/')));
-        }
-        seen.push((path, data, stat));
-    }
-    client.close()?;
-    seen.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(seen)
-}
-
 /// All members have the same.
 fn assert_equal(ensemble: &Ensemble, what: &str) -> Result<usize, Error> {
     let sids = ensemble.sids();
-    let first = tree(ensemble, sids[0])?;
+    let first = ensemble.tree(sids[0])?;
     for sid in &sids[1..] {
-        assert_eq!(tree(ensemble, *sid)?, first, "{what}: server {sid} beside server {}", sids[0]);
+        assert_eq!(ensemble.tree(*sid)?, first, "{what}: server {sid} beside server {}", sids[0]);
     }
     Ok(first.len())
 }
@@ -223,7 +198,7 @@ fn who_was_away_for_long_gets_what_the_log_has() -> Result<(), Error> {
 fn wiped_members_do_not_outvote_who_has_the_history() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
     write(&ensemble, 1, "kept", 20)?;
-    let before = tree(&ensemble, 3)?;
+    let before = ensemble.tree(3)?;
     for sid in [1, 2, 3] {
         ensemble.member(sid)?.kill()?;
     }
@@ -249,8 +224,8 @@ fn wiped_members_do_not_outvote_who_has_the_history() -> Result<(), Error> {
     }
     ensemble.restart(&[1, 3])?;
     ensemble.member(2)?.wait_until_up()?;
-    let seen = |tree: Vec<Seen>| tree.into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
-    assert_eq!(seen(tree(&ensemble, 2)?), seen(before));
+    let paths = |tree: Vec<Seen>| tree.into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
+    assert_eq!(paths(ensemble.tree(2)?), paths(before));
     Ok(())
 }
 
@@ -312,7 +287,7 @@ fn one_alone_is_an_ensemble_too() -> Result<(), Error> {
     ensemble.member(1)?.kill()?;
     ensemble.restart(&[1])?;
     write(&ensemble, 1, "second", 10)?;
-    assert_eq!(tree(&ensemble, 1)?.len(), 21);
+    assert_eq!(ensemble.tree(1)?.len(), 21);
     Ok(())
 }
 

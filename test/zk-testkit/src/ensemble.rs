@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zk_proto::Zxid;
 use zk_proto::connect::ConnectResponse;
+use zk_proto::{Stat, Zxid};
 
 use crate::{Client, Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word, free_port};
 
@@ -18,6 +18,12 @@ pub struct Ensemble {
     /// Lines of every `zoo.cfg`.
     common: Vec<String>,
 }
+
+/// A znode as a client sees it.
+pub type Seen = (String, Option<Vec<u8>>, Stat);
+
+/// Of sessions that only look.
+const LOOK_MS: i32 = 15_000;
 
 /// A member closes connections that it cannot serve yet.
 fn patiently(mut connect: impl FnMut() -> Result<Client, Error>) -> Result<Client, Error> {
@@ -173,6 +179,28 @@ impl Ensemble {
             thread::sleep(Duration::from_millis(10));
         }
         Err(Error::Silence(PATIENCE))
+    }
+
+    /// Everything that a member has, after a sync, in the order of paths; but for `/zookeeper`,
+    /// which members need not have in common.
+    pub fn tree(&self, sid: i64) -> Result<Vec<Seen>, Error> {
+        let mut client = self.connect(sid, LOOK_MS)?;
+        client.sync()?;
+        let mut paths = vec!["/".to_owned()];
+        let mut seen = Vec::new();
+        while let Some(path) = paths.pop() {
+            let (data, stat) = client.get_data(&path)?;
+            for child in client.children(&path)? {
+                if path == "/" && child == "zookeeper" {
+                    continue;
+                }
+                paths.push(format!("{}/{child}", path.trim_end_matches('/')));
+            }
+            seen.push((path, data, stat));
+        }
+        client.close()?;
+        seen.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(seen)
     }
 
     /// Removes everything that a member that does not run has of the history, epochs too.

@@ -23,7 +23,7 @@ mod word;
 pub use client::{Client, Created, Reply};
 pub use connection::{Connection, Incoming};
 pub use engine::{Engine, apache_or_skip, zkfleet};
-pub use ensemble::Ensemble;
+pub use ensemble::{Ensemble, Seen};
 pub use error::Error;
 pub use http::{HttpAnswer, http};
 pub use server::{Server, ServerConfig, free_port};

@@ -13,11 +13,12 @@ use zk_testkit::{Engine, Ensemble, Error, PATIENCE};
 use crate::number;
 use crate::worker::{SESSION_TIMEOUT_MS, WORKERS, Worker, client_of, observe};
 
-struct Crash {
-    ensemble: Ensemble,
-    workers: Vec<Worker>,
-    checker: Checker,
-    writes: usize,
+/// Members, their clients and what must be true.
+pub(crate) struct Crash {
+    pub(crate) ensemble: Ensemble,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) checker: Checker,
+    pub(crate) writes: usize,
 }
 
 /// Who is killed.
@@ -31,7 +32,7 @@ enum Victims {
 }
 
 impl Crash {
-    fn start(engines: &[Engine], seed: u64) -> Result<Crash, Error> {
+    pub(crate) fn start(engines: &[Engine], seed: u64) -> Result<Crash, Error> {
         let lines = ["maxSessionTimeout=60000", "snapCount=300"];
         let ensemble = Ensemble::start(engines, &lines)?;
         let addrs = ensemble.sids().into_iter().map(|sid| ensemble.addr(sid));
@@ -86,7 +87,9 @@ impl Crash {
         self.ensemble.restart(&sids)
     }
 
-    fn check(&mut self) -> Result<Vec<String>, Error> {
+    /// Lets all workers find their bearings and compares what every member has with what it must
+    /// have.
+    pub(crate) fn check(&mut self) -> Result<Vec<String>, Error> {
         let mut violations = Vec::new();
         for worker in &mut self.workers {
             violations.extend(recovered(worker)?);
@@ -105,7 +108,7 @@ impl Crash {
 }
 
 /// The member that a worker chooses may still be looking for its leader.
-fn recovered(worker: &mut Worker) -> Result<Vec<String>, Error> {
+pub(crate) fn recovered(worker: &mut Worker) -> Result<Vec<String>, Error> {
     let started = Instant::now();
     loop {
         match worker.recover() {

@@ -43,7 +43,7 @@ fn tick() -> u64 {
 }
 
 /// Whether the server is gone, so that nobody knows what became of the request.
-fn is_gone(e: &Error) -> bool {
+pub(crate) fn is_gone(e: &Error) -> bool {
     matches!(e, Error::Closed | Error::Io(_) | Error::Silence(_))
 }
 
