@@ -278,6 +278,8 @@ impl Election {
         if round.resends(now_ms, self.times.resend_max_ms) {
             out.push(Output::Dial);
             self.tell_all(out);
+        } else if round.redials(now_ms) {
+            out.push(Output::Dial);
         }
         self.judge(now_ms, out);
     }

@@ -26,7 +26,13 @@ pub(super) struct Round {
     resend_at_ms: u64,
     /// When the last wait ends, while a quorum agrees.
     decide_at_ms: Option<u64>,
+    /// When it is looked again, during that wait, whether those that it waits for are there.
+    redial_at_ms: u64,
 }
+
+/// So often that is. A process that ends may take a connection before its host refuses them, and
+/// nobody says afterwards that it is gone.
+const REDIAL_MS: u64 = 10;
 
 impl Round {
     pub(super) fn new(own: Candidate, now_ms: u64, resend_ms: u64) -> Round {
@@ -40,6 +46,7 @@ impl Round {
             resend_ms,
             resend_at_ms: now_ms + resend_ms,
             decide_at_ms: None,
+            redial_at_ms: 0,
         }
     }
 
@@ -78,8 +85,18 @@ impl Round {
         true
     }
 
+    /// Whether those that this member waits for are to be dialled again.
+    pub(super) fn redials(&mut self, now_ms: u64) -> bool {
+        let is_due = self.decide_at_ms.is_some() && now_ms >= self.redial_at_ms;
+        if is_due {
+            self.redial_at_ms = now_ms + REDIAL_MS;
+        }
+        is_due
+    }
+
     pub(super) fn next_tick_ms(&self) -> u64 {
-        self.decide_at_ms.map_or(self.resend_at_ms, |at| at.min(self.resend_at_ms))
+        let decides = self.decide_at_ms.map(|at| at.min(self.redial_at_ms));
+        decides.map_or(self.resend_at_ms, |at| at.min(self.resend_at_ms))
     }
 
     /// Who wants this one in this round.
@@ -102,7 +119,10 @@ impl Round {
             self.decide_at_ms = None;
             return false;
         }
-        let at_ms = *self.decide_at_ms.get_or_insert(now_ms + wait_ms);
+        let at_ms = *self.decide_at_ms.get_or_insert_with(|| {
+            self.redial_at_ms = now_ms + REDIAL_MS;
+            now_ms + wait_ms
+        });
         let is_alone = |sid: &Sid| !agreeing.contains(sid) && !self.gone.contains(sid);
         now_ms >= at_ms || !configs.voters().iter().any(is_alone)
     }
@@ -131,4 +151,31 @@ pub(super) fn is_established(
 
 fn agreeing(votes: &BTreeMap<Sid, Heard>, vote: &Heard) -> BTreeSet<Sid> {
     votes.iter().filter(|(_, other)| other.agrees_with(vote)).map(|(sid, _)| *sid).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ensemble;
+    use crate::election::Standing;
+    use zk_proto::Zxid;
+
+    #[test]
+    fn whom_it_waits_for_is_dialled_again_and_again() {
+        let text = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
+        let configs = Configs::new(Ensemble::parse(text).unwrap());
+        let own = Candidate::new(Sid(2), Standing { zxid: Zxid(7), epoch: 0 });
+        let mut round = Round::new(own, 0, 200);
+        let mine = Heard::proposal(own, 1);
+        round.votes.insert(Sid(2), mine);
+        assert!(!round.is_won(5, &mine, &configs, 200) && !round.redials(5), "no quorum agrees");
+        round.votes.insert(Sid(1), mine);
+        assert!(!round.is_won(5, &mine, &configs, 200));
+        assert_eq!(round.next_tick_ms(), 15);
+        assert!(!round.redials(14) && round.redials(15) && !round.redials(24) && round.redials(25));
+        round.is_gone(Sid(3));
+        assert!(round.is_won(26, &mine, &configs, 200));
+        round.propose(own);
+        assert!(!round.redials(100), "nobody is waited for");
+    }
 }
