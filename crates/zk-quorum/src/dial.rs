@@ -7,6 +7,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use zk_zab::HostPort;
 
+use crate::{Guards, Wire};
+
 /// Why a member is not reached.
 #[derive(Debug)]
 pub enum DialError {
@@ -16,11 +18,23 @@ pub enum DialError {
     Failed(io::Error),
 }
 
-/// Connects to the first address that answers, with so much time for each.
+/// How members are dialled.
+#[derive(Clone, Debug)]
+pub struct DialOptions {
+    /// For each address, and as much again for the guards.
+    pub patience: Duration,
+    /// Whether the system looks by itself if the other end is there (`tcpKeepAlive`).
+    pub keep_alive: bool,
+    /// What guards connections.
+    pub guards: Guards,
+}
+
+/// Connects to the first address that answers.
 ///
 /// # Errors
 /// Why the last one does not.
-pub async fn dial(addresses: &[HostPort], patience: Duration) -> Result<TcpStream, DialError> {
+pub async fn dial(addresses: &[HostPort], options: &DialOptions) -> Result<Wire, DialError> {
+    let DialOptions { patience, keep_alive, guards } = options;
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     // Until one of them fails otherwise.
     let mut all_refuse = true;
@@ -32,11 +46,25 @@ pub async fn dial(addresses: &[HostPort], patience: Duration) -> Result<TcpStrea
                 continue;
             }
         };
-        for address in resolved {
-            failure = match timeout(patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => error,
-                Err(_) => io::ErrorKind::TimedOut.into(),
+        for resolved in resolved {
+            let connected = timeout(*patience, TcpStream::connect(resolved)).await;
+            failure = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(stream) => {
+                    if *keep_alive {
+                        // It is of no use for one that has gone already, which is found below.
+                        let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+                    }
+                    let guarded = timeout(*patience, guards.dialled(stream, &address.host)).await;
+                    match guarded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                        Ok(wire) => return Ok(wire),
+                        // It refuses in its own way; there is somebody.
+                        Err(error) => {
+                            all_refuse = false;
+                            error
+                        }
+                    }
+                }
+                Err(error) => error,
             };
             all_refuse &= failure.kind() == io::ErrorKind::ConnectionRefused;
         }

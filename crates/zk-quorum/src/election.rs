@@ -9,7 +9,6 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -17,7 +16,8 @@ use zk_proto::Sid;
 use zk_proto::election::{Greeting, Notification};
 use zk_zab::{Configs, HostPort};
 
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, DialOptions, dial};
+use crate::wire::{From, To};
 use lines::Lines;
 
 /// What an election port is told.
@@ -27,12 +27,10 @@ pub struct ElectionPortOptions {
     pub me: Sid,
     /// Where others reach it, as greetings say it.
     pub advertised: Vec<HostPort>,
-    /// `cnxTimeout`: for each address that is dialled.
-    pub connect_timeout: Duration,
+    /// How others are dialled.
+    pub dial: DialOptions,
     /// `quorumCnxnTimeoutMs`, or `syncLimit` ticks: for a greeting.
     pub greeting_timeout: Duration,
-    /// `tcpKeepAlive`.
-    pub keep_alive: bool,
 }
 
 /// What happens on an election port.
@@ -157,12 +155,24 @@ async fn accept(shared: Weak<Shared>, listener: TcpListener) {
 /// Hears who dials, and keeps the connection if that one is to keep it.
 async fn welcome(
     shared: &Arc<Shared>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     permit: OwnedSemaphorePermit,
 ) -> io::Result<()> {
     let options = &shared.options;
-    let greets = greeting(&mut stream);
-    let (greeting, rest) = timeout(options.greeting_timeout, greets).await??;
+    if options.dial.keep_alive {
+        socket2::SockRef::from(&stream).set_keepalive(true)?;
+    }
+    let greets = async {
+        let peer = stream.peer_addr()?;
+        let guarded = options.dial.guards.accepted(stream).await;
+        let guarded = guarded.inspect_err(|error| {
+            tracing::warn!("a member at {peer} is refused: {error}");
+        });
+        let (mut from, to) = guarded?.split();
+        let (greeting, rest) = greeting(&mut from).await?;
+        io::Result::Ok((greeting, rest, from, to))
+    };
+    let (greeting, rest, from, to) = timeout(options.greeting_timeout, greets).await??;
     drop(permit);
     let sid = match greeting.sid {
         // An observer without a number of its own.
@@ -176,10 +186,10 @@ async fn welcome(
         return Ok(());
     }
     if sid > options.me {
-        return serve(shared.clone(), sid, stream, rest).await;
+        return serve(shared.clone(), sid, (from, to), rest).await;
     }
     // The larger sid dials: this one dials back.
-    drop(stream);
+    drop((from, to));
     let usable = |text: &String| {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -195,7 +205,7 @@ async fn welcome(
 }
 
 /// Reads a greeting, and what has come behind it.
-async fn greeting(stream: &mut TcpStream) -> io::Result<(Greeting, Vec<u8>)> {
+async fn greeting(from: &mut From) -> io::Result<(Greeting, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(4096);
     loop {
         if let Some((greeting, length)) = Greeting::read(&bytes).map_err(invalid)? {
@@ -203,7 +213,7 @@ async fn greeting(stream: &mut TcpStream) -> io::Result<(Greeting, Vec<u8>)> {
             return Ok((greeting, bytes));
         }
         // What begins a greeting is at most a few KiB long.
-        if stream.read_buf(&mut bytes).await? == 0 {
+        if from.read(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
@@ -212,10 +222,10 @@ async fn greeting(stream: &mut TcpStream) -> io::Result<(Greeting, Vec<u8>)> {
 /// Dials a member, and keeps the connection if its sid is the smaller one.
 async fn reach(shared: Arc<Shared>, sid: Sid, addresses: Vec<HostPort>) {
     let options = &shared.options;
-    let dialled = dial(&addresses, options.connect_timeout).await;
+    let dialled = dial(&addresses, &options.dial).await;
     shared.lines.end_dial(sid);
-    let mut stream = match dialled {
-        Ok(stream) => stream,
+    let (from, mut to) = match dialled {
+        Ok(wire) => wire.split(),
         Err(DialError::Refused) => {
             let _ = shared.events.send(ElectionEvent::Refused(sid)).await;
             return;
@@ -227,25 +237,25 @@ async fn reach(shared: Arc<Shared>, sid: Sid, addresses: Vec<HostPort>) {
     };
     let addresses = options.advertised.iter().map(ToString::to_string).collect();
     let greeting = Greeting { sid: options.me, addresses }.to_bytes();
-    let greeted = stream.write_all(&greeting).await;
+    let greeted = to.write(&greeting).await;
     if greeted.is_ok() && sid < options.me {
         // Whoever it is, it ends without a word.
-        let _ = serve(shared.clone(), sid, stream, Vec::new()).await;
+        let _ = serve(shared.clone(), sid, (from, to), Vec::new()).await;
     }
 }
 
 /// Exchanges votes until the connection ends, or another takes its place.
-async fn serve(shared: Arc<Shared>, sid: Sid, stream: TcpStream, rest: Vec<u8>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    if shared.options.keep_alive {
-        socket2::SockRef::from(&stream).set_keepalive(true)?;
-    }
+async fn serve(
+    shared: Arc<Shared>,
+    sid: Sid,
+    (mut from, mut to): (From, To),
+    rest: Vec<u8>,
+) -> io::Result<()> {
     let Some((mut line, mut replaced)) = shared.lines.begin(sid) else {
         tracing::warn!("server {sid} is in no configuration, and too many such are connected");
         return Ok(());
     };
     let _ = shared.events.send(ElectionEvent::Connected(sid)).await;
-    let (mut from, mut to) = stream.into_split();
     let hears = async {
         let mut frames = Frames { bytes: rest };
         let mut last = VecDeque::new();
@@ -260,7 +270,7 @@ async fn serve(shared: Arc<Shared>, sid: Sid, stream: TcpStream, rest: Vec<u8>) 
         // What was said last is said again: the other side may have lost it.
         loop {
             let frame = line.borrow_and_update().clone();
-            to.write_all(&frame).await?;
+            to.write(&frame).await?;
             if line.changed().await.is_err() {
                 return Ok(());
             }
@@ -285,7 +295,7 @@ impl Frames {
     /// Appends the votes that have come, after at least one read; `false` at the end.
     async fn next(
         &mut self,
-        from: &mut (impl AsyncReadExt + Unpin),
+        from: &mut From,
         votes: &mut VecDeque<Notification<'static>>,
     ) -> io::Result<bool> {
         let mut at = 0;
@@ -310,7 +320,7 @@ impl Frames {
             return Ok(true);
         }
         self.bytes.reserve(4096);
-        Ok(from.read_buf(&mut self.bytes).await? > 0)
+        Ok(from.read(&mut self.bytes).await? > 0)
     }
 }
 

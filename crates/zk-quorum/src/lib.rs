@@ -14,5 +14,7 @@
 mod dial;
 pub mod election;
 pub mod link;
+mod wire;
 
-pub use dial::{DialError, dial};
+pub use dial::{DialError, DialOptions, dial};
+pub use wire::{Guard, Guarding, Guards, Stream, Wire};

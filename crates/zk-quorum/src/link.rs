@@ -6,12 +6,10 @@ mod unsent;
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::wire::{From, To, Wire};
 use unsent::{Next, Unsent};
 
 /// So much is read at a time, and a piece of a stream is about as long.
@@ -101,13 +99,18 @@ pub struct Link {
 impl Link {
     /// Takes a connection, in the runtime of the caller. When more than `max_unsent_bytes` wait for
     /// the other side, it is closed.
-    pub fn start(stream: TcpStream, max_unsent_bytes: usize, hear: impl Hear) -> io::Result<Link> {
-        stream.set_nodelay(true)?;
-        let (from, to) = stream.into_split();
-        let unsent = Arc::new(Unsent::new(to, max_unsent_bytes));
+    #[must_use]
+    pub fn start(wire: Wire, max_unsent_bytes: usize, hear: impl Hear) -> Link {
+        let (from, to) = wire.split();
+        // Of a guarded connection the task alone has the sending side.
+        let (direct, guarded) = match to {
+            To::Plain(to) => (Some(to), None),
+            guarded @ To::Guarded(_) => (None, Some(guarded)),
+        };
+        let unsent = Arc::new(Unsent::new(direct, max_unsent_bytes));
         let reads = tokio::spawn(read(from, hear, unsent.clone())).abort_handle();
-        let writes = tokio::spawn(write(unsent.clone())).abort_handle();
-        Ok(Link { unsent, reads, writes })
+        let writes = tokio::spawn(write(unsent.clone(), guarded)).abort_handle();
+        Link { unsent, reads, writes }
     }
 
     /// Appends packets to what is sent.
@@ -135,7 +138,7 @@ impl Drop for Link {
     }
 }
 
-async fn read(from: OwnedReadHalf, mut hear: impl Hear, unsent: Arc<Unsent>) {
+async fn read(from: From, mut hear: impl Hear, unsent: Arc<Unsent>) {
     let ended = tokio::select! {
         ended = read_all(from, &mut hear) => ended,
         error = unsent.failed() => Err(error),
@@ -143,7 +146,7 @@ async fn read(from: OwnedReadHalf, mut hear: impl Hear, unsent: Arc<Unsent>) {
     hear.ended(ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
 }
 
-async fn read_all(mut from: OwnedReadHalf, hear: &mut impl Hear) -> io::Result<()> {
+async fn read_all(mut from: From, hear: &mut impl Hear) -> io::Result<()> {
     let mut bytes = Vec::new();
     loop {
         // What may be left behind a stream is heard before more is read.
@@ -162,7 +165,7 @@ async fn read_all(mut from: OwnedReadHalf, hear: &mut impl Hear) -> io::Result<(
             continue;
         }
         bytes.reserve(READ_BYTES);
-        if from.read_buf(&mut bytes).await? == 0 {
+        if from.read(&mut bytes).await? == 0 {
             return Ok(());
         }
     }
@@ -170,7 +173,7 @@ async fn read_all(mut from: OwnedReadHalf, hear: &mut impl Hear) -> io::Result<(
 
 /// Passes a stream on until its reader has enough; what is left of what was read.
 async fn pass_on(
-    from: &mut OwnedReadHalf,
+    from: &mut From,
     StreamSink { pieces, mut rest }: StreamSink,
     first: Vec<u8>,
 ) -> io::Result<Vec<u8>> {
@@ -193,7 +196,7 @@ async fn pass_on(
         tokio::select! {
             biased;
             left = &mut rest => return Ok(join(left.map_err(gone)?, unread, piece)),
-            read = from.read_buf(&mut piece) => if read? == 0 {
+            read = from.read(&mut piece) => if read? == 0 {
                 drop(pieces);
                 let left = rest.await.map_err(gone)?;
                 // The end of the connection is found again, behind what is left.
@@ -209,12 +212,12 @@ fn join(mut first: Vec<u8>, middle: Vec<Vec<u8>>, last: Vec<u8>) -> Vec<u8> {
     first
 }
 
-async fn write(unsent: Arc<Unsent>) {
+async fn write(unsent: Arc<Unsent>, mut guarded: Option<To>) {
     let mut spare = Vec::new();
     loop {
         let done = match unsent.next(std::mem::take(&mut spare)).await {
             Next::Bytes(bytes) => {
-                let done = unsent.write(&bytes).await;
+                let done = write_to(&unsent, &mut guarded, &bytes).await;
                 spare = bytes;
                 spare.clear();
                 done
@@ -222,7 +225,7 @@ async fn write(unsent: Arc<Unsent>) {
             Next::Stream(mut pieces) => loop {
                 match pieces.recv().await {
                     Some(piece) => {
-                        if let Err(error) = unsent.write(&piece).await {
+                        if let Err(error) = write_to(&unsent, &mut guarded, &piece).await {
                             break Err(error);
                         }
                     }
@@ -233,5 +236,12 @@ async fn write(unsent: Arc<Unsent>) {
         if let Err(error) = done {
             return unsent.fail(error);
         }
+    }
+}
+
+async fn write_to(unsent: &Unsent, guarded: &mut Option<To>, bytes: &[u8]) -> io::Result<()> {
+    match guarded {
+        Some(to) => to.write(bytes).await,
+        None => unsent.write(bytes).await,
     }
 }

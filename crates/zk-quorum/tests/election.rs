@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use zk_proto::election::{Greeting, Notification, ServerState};
 use zk_proto::{Sid, Zxid};
 use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
+use zk_quorum::{DialOptions, Guards};
 use zk_zab::{Configs, Ensemble, HostPort};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,9 +41,8 @@ fn start(sid: i64, listener: TcpListener, configs: &Configs) -> Member {
     let options = ElectionPortOptions {
         me: Sid(sid),
         advertised: vec![HostPort { host: "127.0.0.1".into(), port: at.port() }],
-        connect_timeout: PATIENCE,
+        dial: DialOptions { patience: PATIENCE, keep_alive: true, guards: Guards::default() },
         greeting_timeout: PATIENCE,
-        keep_alive: true,
     };
     let (port, events) = ElectionPort::start(options, configs, vec![listener]);
     Member { port, events, at }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use zk_quorum::Wire;
 use zk_quorum::link::{Hear, Heard, Link, StreamSource, stream};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +59,7 @@ async fn start(max_unsent_bytes: usize) -> Test {
     let (to, heard) = mpsc::unbounded_channel();
     let (streams_to, streams) = mpsc::unbounded_channel();
     let hear = Packets { heard: to, streams: streams_to };
-    let link = Some(Link::start(stream, max_unsent_bytes, hear).unwrap());
+    let link = Some(Link::start(Wire::plain(stream).unwrap(), max_unsent_bytes, hear));
     Test { link, heard, streams, other }
 }
 

@@ -214,7 +214,12 @@ impl Server {
         engine.answer_words_by(Arc::downgrade(&inspect));
         open_admin(&member.config, &inspect, &runtime)?;
         start_chores(&member, &runtime);
-        watch_certificates(tls.as_ref(), &runtime);
+        if let Some(tls) = tls.filter(|tls| tls.reloads()) {
+            watch_certificates(&runtime, move || tls.refresh());
+        }
+        if let Some(tls) = joined.as_ref().and_then(Joined::tls).filter(|tls| tls.reloads()) {
+            watch_certificates(&runtime, move || tls.refresh());
+        }
         let auditing = engine.start_audit(audit).map_err(StartError::Thread)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers =
@@ -470,13 +475,16 @@ fn open_admin(
 /// How often changed key stores are looked for (`client.certReload`).
 const RELOAD: Duration = Duration::from_secs(1);
 
-fn watch_certificates(tls: Option<&Arc<TlsContext>>, runtime: &Runtime) {
-    let Some(tls) = tls.filter(|tls| tls.reloads()).cloned() else { return };
+fn watch_certificates(
+    runtime: &Runtime,
+    refresh: impl Fn() -> Result<bool, TlsError> + Send + Sync + 'static,
+) {
+    let refresh = Arc::new(refresh);
     runtime.spawn(async move {
         loop {
             tokio::time::sleep(RELOAD).await;
-            let tls = tls.clone();
-            match tokio::task::spawn_blocking(move || tls.refresh()).await {
+            let refresh = refresh.clone();
+            match tokio::task::spawn_blocking(move || refresh()).await {
                 Ok(Ok(true)) => {
                     tracing::info!("the key stores changed: new connections use the new ones")
                 }

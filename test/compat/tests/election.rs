@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::Receiver;
 use zk_proto::{Epoch, Sid, Zxid};
 use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
+use zk_quorum::{DialOptions, Guards};
 use zk_testkit::{
     Engine, Error, Server, ServerConfig, apache_or_skip, four_letter_word, free_port,
 };
@@ -108,9 +109,8 @@ async fn votes_with(engine: Engine) -> Result<(), Error> {
     let options = ElectionPortOptions {
         me: Sid(1),
         advertised: vec![HostPort { host: "127.0.0.1".into(), port: own_port }],
-        connect_timeout: PATIENCE,
+        dial: DialOptions { patience: PATIENCE, keep_alive: false, guards: Guards::default() },
         greeting_timeout: PATIENCE,
-        keep_alive: false,
     };
     let (port, events) = ElectionPort::start(options, &configs, vec![listener]);
     let options = PeerOptions {

@@ -90,6 +90,17 @@ impl Server {
         self.run()
     }
 
+    /// The lines of its `zoo.cfg` that are not the testkit's.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.config.lines
+    }
+
+    /// Other lines, from the next start on.
+    pub fn set_lines(&mut self, lines: Vec<String>) {
+        self.config.lines = lines;
+    }
+
     fn run(&mut self) -> Result<(), Error> {
         self.launch()?;
         self.wait_until_up()

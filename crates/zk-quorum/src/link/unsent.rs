@@ -11,7 +11,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{Notify, mpsc};
 
 pub(super) struct Unsent {
-    out: OwnedWriteHalf,
+    /// What anybody may write to; of a guarded connection, nothing.
+    out: Option<OwnedWriteHalf>,
     state: Mutex<State>,
     max_bytes: usize,
     /// There is something to send.
@@ -44,16 +45,17 @@ const RARE: Duration = Duration::from_micros(50);
 const KEPT_BYTES: usize = 1 << 20;
 
 impl Unsent {
-    pub(super) fn new(out: OwnedWriteHalf, max_bytes: usize) -> Unsent {
+    pub(super) fn new(out: Option<OwnedWriteHalf>, max_bytes: usize) -> Unsent {
         let state = Mutex::default();
         Unsent { out, state, max_bytes, news: Notify::new(), failure: Notify::new() }
     }
 
     /// Sends all of `bytes`.
     pub(super) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let Some(out) = &self.out else { return Err(io::ErrorKind::NotConnected.into()) };
         while !bytes.is_empty() {
-            self.out.writable().await?;
-            match self.out.try_write(bytes) {
+            out.writable().await?;
+            match out.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -89,7 +91,10 @@ impl Unsent {
         put(bytes);
         let mut more = bytes.len() - before;
         // What fails here fails again for the task, which tells it.
-        if may_send && let Ok(sent) = self.out.try_write(bytes) {
+        if may_send
+            && let Some(out) = &self.out
+            && let Ok(sent) = out.try_write(bytes)
+        {
             bytes.drain(..sent);
             more -= sent;
             if more == 0 {

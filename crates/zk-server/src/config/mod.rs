@@ -43,7 +43,7 @@ pub use quorum::QuorumSettings;
 pub use service::{AdminSettings, ServiceSettings};
 pub use sessions::{SessionPassword, SessionSettings};
 pub use storage::{Compression, ContainerSettings, PurgeSettings, StorageSettings};
-pub use tls_keys::{ClientAuth, StoreKind, StoreSettings, TlsSettings};
+pub use tls_keys::{ClientAuth, QuorumTlsSettings, StoreKind, StoreSettings, TlsSettings};
 pub use zk_zab::{Ensemble, HostPort, Member, MemberAddress, Role};
 
 /// Everything that a server is told before it starts.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use zk_proto::Sid;
 use zk_zab::{Ensemble, Member, Role};
 
+use super::QuorumTlsSettings;
 use super::dynamic::DynamicFiles;
 use super::keys::Keys;
 
@@ -62,6 +63,8 @@ pub struct QuorumSettings {
     pub observer_reconnect_delay_ms: u32,
     /// `observer.election.DelayMs`.
     pub observer_election_delay_ms: u32,
+    /// `sslQuorum`.
+    pub tls: Option<QuorumTlsSettings>,
 }
 
 /// Apache raises a lower value to this.
@@ -114,6 +117,7 @@ impl QuorumSettings {
             tcp_keep_alive: keys.java_bool("tcpKeepAlive", false),
             observer_reconnect_delay_ms: keys.num("observer.reconnectDelayMs", 0, 0..=u32::MAX),
             observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
+            tls: QuorumTlsSettings::read(keys),
         }
     }
 
@@ -156,12 +160,6 @@ impl QuorumSettings {
                 let text = format!("{key} is not set; an ensemble needs it, in ticks");
                 keys.error(key, text);
             }
-        }
-        if keys.get("sslQuorum").is_some_and(|value| value.text.eq_ignore_ascii_case("true")) {
-            keys.error(
-                "sslQuorum",
-                "sslQuorum: TLS between members is not built yet; put them into a network of their own",
-            );
         }
         let voters = self.ensemble.voters().count();
         if voters.is_multiple_of(2) {

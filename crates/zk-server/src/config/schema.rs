@@ -200,9 +200,9 @@ pub const KEYS: &[Key] = &[
     refused("quorum.auth.serverRequireSasl", "false", QUORUM_SASL),
     later("quorum.auth.*", "", QUORUM_SASL),
     ignored("quorum.cnxn.threads.size", JAVA),
-    later("sslQuorum", "false", ENSEMBLES),
-    later("sslQuorumReloadCertFiles", "false", ENSEMBLES),
-    later("portUnification", "false", ENSEMBLES),
+    q("sslQuorum"),
+    q("sslQuorumReloadCertFiles"),
+    q("portUnification"),
     refused("test.*", "false", TEST),
     refused("testingonly.*", "", TEST),
     // Security (1.5).
@@ -250,7 +250,26 @@ pub const KEYS: &[Key] = &[
     ignored("ssl.hostnameVerification", "it is about servers that a client connects to"),
     ignored("ssl.allowReverseDnsLookup", "reverse DNS is never used to prove a name"),
     ignored("ssl.sslProvider", "TLS is rustls here"),
-    later("ssl.quorum.*", "", ENSEMBLES),
+    q("ssl.quorum.keyStore.location"),
+    q("ssl.quorum.keyStore.password"),
+    q("ssl.quorum.keyStore.passwordPath"),
+    q("ssl.quorum.keyStore.type"),
+    q("ssl.quorum.trustStore.location"),
+    q("ssl.quorum.trustStore.password"),
+    q("ssl.quorum.trustStore.passwordPath"),
+    q("ssl.quorum.trustStore.type"),
+    q("ssl.quorum.protocol"),
+    q("ssl.quorum.enabledProtocols"),
+    q("ssl.quorum.ciphersuites"),
+    q("ssl.quorum.clientAuth"),
+    q("ssl.quorum.handshakeDetectionTimeoutMillis"),
+    q("ssl.quorum.hostnameVerification"),
+    q("ssl.quorum.clientHostnameVerification"),
+    refused("ssl.quorum.crl", "false", REVOCATION),
+    refused("ssl.quorum.ocsp", "false", REVOCATION),
+    refused("ssl.quorum.context.supplier.class", "", PLUGIN),
+    ignored("ssl.quorum.allowReverseDnsLookup", "reverse DNS is never used to prove a name"),
+    ignored("ssl.quorum.sslProvider", "TLS is rustls here"),
     f("client.certReload"),
     ignored("fips-mode", "DIGEST-MD5 is offered when users are configured, and only then"),
     f("sasl.serverconfig"),
@@ -345,7 +364,7 @@ mod tests {
             assert!(KEYS[at + 1..].iter().all(|later| later.name != key.name), "{}", key.name);
             assert!(!key.name.starts_with("zookeeper."), "{}", key.name);
         }
-        assert!(matches!(find("ssl.quorum.crl").unwrap().plan, Plan::Later(_)));
+        assert!(matches!(find("ssl.quorum.crl").unwrap().plan, Plan::Refused(_)));
         assert_eq!(find("leader.maxConcurrentSnapSyncs").unwrap().plan, Plan::Ensemble);
         assert!(matches!(find("leader.closeSocketAsync").unwrap().plan, Plan::Ignored(_)));
         assert!(find("snapcount").is_none());

@@ -357,9 +357,9 @@ fn ensembles_are_checked() {
     .assert_eq(&findings(&text, &[], as_server(Some(4))));
     let odd = format!("{text}sslQuorum=true\nreconfigEnabled=true\npeerType=observer\n");
     expect![[r#"
-        zoo.cfg:10: warning: sslQuorum: accepted without effect: this part of ensembles is not built yet
-        zoo.cfg:10: error: sslQuorum: TLS between members is not built yet; put them into a network of their own
+        zoo.cfg:10: error: TLS is asked for, but ssl.quorum.keyStore.location is not set; name the file with our certificate and key
         zoo.cfg:12: warning: peerType is observer, and the line server.1 says participant; the line counts
+        error: ssl.quorum.clientAuth is need (the default) or want, but ssl.quorum.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.quorum.clientAuth = none
     "#]].assert_eq(&findings(&odd, &[], as_server(Some(1))));
     check(
         "standaloneEnabled=false\nserver.1=a:2888:3888\n",

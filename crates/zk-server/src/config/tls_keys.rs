@@ -8,6 +8,8 @@ use crate::tls::Secret;
 /// TLS for the client listeners.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsSettings {
+    /// Of the keys: `ssl.`, or `ssl.quorum.`.
+    pub prefix: &'static str,
     /// `ssl.keyStore.*`: our certificate and its key.
     pub key_store: StoreSettings,
     /// `ssl.trustStore.*`: whose certificates of clients are accepted.
@@ -63,41 +65,52 @@ pub enum ClientAuth {
 }
 
 impl TlsSettings {
-    /// Reads the keys; `wanted` says whether a listener needs TLS.
+    /// Reads the keys of the client listeners; `wanted` says whether one needs TLS.
     pub(super) fn read(keys: &mut Keys, wanted: bool) -> Option<TlsSettings> {
+        let reload = keys.java_bool("client.certReload", false);
+        TlsSettings::read_with(keys, "ssl.", wanted.then_some("secureClientPort"), reload)
+    }
+
+    /// Reads the keys with a prefix; `wanted_by` says which key asks for TLS, if one does.
+    fn read_with(
+        keys: &mut Keys,
+        prefix: &'static str,
+        wanted_by: Option<&str>,
+        reload: bool,
+    ) -> Option<TlsSettings> {
+        let key = |name: &str| format!("{prefix}{name}");
         let client_auth = keys.choice(
-            "ssl.clientAuth",
+            &key("clientAuth"),
             &[("need", ClientAuth::Need), ("want", ClientAuth::Want), ("none", ClientAuth::None)],
         );
-        let key_store = store(keys, "ssl.keyStore");
-        let trust_store = store(keys, "ssl.trustStore");
-        let (tls12, tls13) = protocols(keys);
-        let cipher_suites = keys.list("ssl.ciphersuites");
+        let key_store = store(keys, &key("keyStore"));
+        let trust_store = store(keys, &key("trustStore"));
+        let (tls12, tls13) = protocols(keys, prefix);
+        let cipher_suites = keys.list(&key("ciphersuites"));
         let detection_timeout_ms =
-            keys.num("ssl.handshakeDetectionTimeoutMillis", 5000, 1..=u32::MAX);
-        let reload = keys.java_bool("client.certReload", false);
-        if !wanted {
-            return None;
-        }
+            keys.num(&key("handshakeDetectionTimeoutMillis"), 5000, 1..=u32::MAX);
+        let wanted_by = wanted_by?;
         if client_auth != ClientAuth::None && trust_store.is_none() {
-            keys.error(
-                "ssl.clientAuth",
-                "ssl.clientAuth is need (the default) or want, but ssl.trustStore.location is not \
-                 set; name the certificates of the authorities to trust, or set ssl.clientAuth = none",
+            let name = key("clientAuth");
+            let text = format!(
+                "{name} is need (the default) or want, but {prefix}trustStore.location is not \
+                 set; name the certificates of the authorities to trust, or set {name} = none"
             );
+            keys.error(&name, text);
         }
         let Some(key_store) = key_store else {
             // A location that is set has its own finding already.
-            if keys.path("ssl.keyStore.location").is_none() {
-                keys.error(
-                    "secureClientPort",
-                    "TLS is asked for, but ssl.keyStore.location is not set; name the file with \
-                     our certificate and key",
+            if keys.path(&key("keyStore.location")).is_none() {
+                let text = format!(
+                    "TLS is asked for, but {prefix}keyStore.location is not set; name the file with \
+                     our certificate and key"
                 );
+                keys.error(wanted_by, text);
             }
             return None;
         };
         Some(TlsSettings {
+            prefix,
             key_store,
             trust_store,
             client_auth,
@@ -107,6 +120,41 @@ impl TlsSettings {
             detection_timeout_ms,
             reload,
         })
+    }
+}
+
+/// TLS between members.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuorumTlsSettings {
+    /// The stores and what belongs to them.
+    pub tls: TlsSettings,
+    /// `ssl.quorum.hostnameVerification`: whom this member dials is who it says.
+    pub checks_hosts: bool,
+    /// `ssl.quorum.clientHostnameVerification`: so is who dials.
+    pub checks_client_hosts: bool,
+    /// `portUnification`: members may come without TLS, during a change.
+    pub takes_plain: bool,
+}
+
+impl QuorumTlsSettings {
+    /// Reads the keys; `None` without `sslQuorum`.
+    pub(super) fn read(keys: &mut Keys) -> Option<QuorumTlsSettings> {
+        let is_wanted = keys.java_bool("sslQuorum", false);
+        let takes_plain = keys.java_bool("portUnification", false);
+        let reload = keys.java_bool("sslQuorumReloadCertFiles", false);
+        let checks_hosts = keys.java_bool("ssl.quorum.hostnameVerification", true);
+        let checks_client_hosts =
+            keys.java_bool("ssl.quorum.clientHostnameVerification", true) && checks_hosts;
+        let wanted_by = is_wanted.then_some("sslQuorum");
+        let tls = TlsSettings::read_with(keys, "ssl.quorum.", wanted_by, reload)?;
+        if takes_plain {
+            keys.warn(
+                "portUnification",
+                "portUnification: whoever reaches the quorum ports can join without TLS; only while \
+                 members are changed to TLS",
+            );
+        }
+        Some(QuorumTlsSettings { tls, checks_hosts, checks_client_hosts, takes_plain })
     }
 }
 
@@ -152,14 +200,16 @@ fn kind_of_name(path: &Path) -> Option<StoreKind> {
 }
 
 /// Whether TLS 1.2 and TLS 1.3 are allowed.
-fn protocols(keys: &mut Keys) -> (bool, bool) {
-    let protocol = keys.get("ssl.protocol");
-    let enabled = keys.get("ssl.enabledProtocols");
+fn protocols(keys: &mut Keys, prefix: &str) -> (bool, bool) {
+    let (protocol_key, enabled_key) =
+        (format!("{prefix}protocol"), format!("{prefix}enabledProtocols"));
+    let protocol = keys.get(&protocol_key);
+    let enabled = keys.get(&enabled_key);
     let (key, value) = match (enabled, protocol) {
-        (Some(value), _) => ("ssl.enabledProtocols", value),
+        (Some(value), _) => (&*enabled_key, value),
         // "TLS" and "Default" are Java's words for whatever the runtime can do.
         (None, Some(value)) if !matches!(value.text.as_str(), "TLS" | "Default" | "") => {
-            ("ssl.protocol", value)
+            (&*protocol_key, value)
         }
         _ => return (true, true),
     };

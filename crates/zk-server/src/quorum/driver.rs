@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use zk_proto::{Limits, Sid};
+use zk_quorum::Wire;
 use zk_zab::MemberAddress;
 use zk_zab::peer::Rest;
 
@@ -63,7 +63,7 @@ pub(crate) struct Driver {
     /// Whom to dial.
     pub(super) to_join: Mutex<Option<Option<Sid>>>,
     /// Learners that came before it was known who leads.
-    pub(super) waiting: Mutex<Vec<TcpStream>>,
+    pub(super) waiting: Mutex<Vec<Wire>>,
     next_link: AtomicU64,
     /// A snapshot is on its way to learners.
     pub(super) sending: AtomicBool,
@@ -188,4 +188,4 @@ impl Driver {
 }
 
 /// Where dialled connections come back.
-pub(super) type Dialled = mpsc::UnboundedReceiver<(Sid, Option<TcpStream>)>;
+pub(super) type Dialled = mpsc::UnboundedReceiver<(Sid, Option<Wire>)>;

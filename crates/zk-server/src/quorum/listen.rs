@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
+use zk_quorum::{Guards, Wire};
 use zk_zab::{HostPort, MemberAddress};
 
 use super::driver::Driver;
@@ -78,16 +80,19 @@ impl Driver {
         &self,
         bound: Bound,
         mut options: ElectionPortOptions,
-        learners: &mpsc::Sender<TcpStream>,
+        learners: &mpsc::Sender<Wire>,
     ) -> io::Result<Listening> {
         let (quorum, election) = (listeners(bound.quorum)?, listeners(bound.election)?);
-        let acceptors = quorum.into_iter().map(|it| tokio::spawn(accept(it, learners.clone())));
+        let (guards, patience) = (options.dial.guards.clone(), options.greeting_timeout);
+        let accept_at =
+            |listener| tokio::spawn(accept(listener, guards.clone(), patience, learners.clone()));
+        let acceptors = quorum.into_iter().map(accept_at).collect();
         options.advertised = advertised(&self.listens_at.lock());
         let mut held = self.quorum.lock();
         let configs = held.state.peer.configs().clone();
         let (port, events) = ElectionPort::start(options, &configs, election);
         held.state.election = Some(port);
-        Ok(Listening { acceptors: acceptors.collect(), events })
+        Ok(Listening { acceptors, events })
     }
 
     /// Moves to other addresses, if that is wanted. What cannot be bound is tried again.
@@ -96,7 +101,7 @@ impl Driver {
         listening: &mut Listening,
         options: &ElectionPortOptions,
         on_all: bool,
-        learners: &mpsc::Sender<TcpStream>,
+        learners: &mpsc::Sender<Wire>,
     ) {
         if !std::mem::take(&mut *self.is_moving.lock()) {
             return;
@@ -128,18 +133,35 @@ fn listeners(bound: Vec<TcpListener>) -> io::Result<Vec<tokio::net::TcpListener>
     bound.into_iter().map(listener).collect()
 }
 
-async fn accept(listener: tokio::net::TcpListener, learners: mpsc::Sender<TcpStream>) {
+/// So many learners may be on their way through the guards.
+const MAX_GUARDED: usize = 64;
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    guards: Guards,
+    patience: Duration,
+    learners: mpsc::Sender<Wire>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_GUARDED));
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if learners.send(stream).await.is_err() {
-                    return;
-                }
-            }
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("cannot accept on the quorum port: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
             }
-        }
+        };
+        let (guards, learners) = (guards.clone(), learners.clone());
+        tokio::spawn(async move {
+            let guarded = timeout(patience, guards.accepted(stream)).await;
+            drop(place);
+            match guarded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                // Else this member ends.
+                Ok(wire) => drop(learners.send(wire).await),
+                Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),
+            }
+        });
     }
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use zk_proto::Sid;
-use zk_quorum::dial;
 use zk_quorum::election::{ElectionEvent, ElectionPortOptions};
 use zk_quorum::link::Link;
+use zk_quorum::{DialError, DialOptions, Wire, dial};
 use zk_zab::HostPort;
 use zk_zab::leader::LinkId;
 
@@ -28,10 +27,10 @@ pub(crate) struct Ports {
 }
 
 /// How a leader is dialled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JoinOptions {
-    /// For each address.
-    pub(crate) connect_timeout: Duration,
+    /// For each attempt.
+    pub(crate) dial: DialOptions,
     /// Between two attempts.
     pub(crate) pause: Duration,
     /// For all of them.
@@ -66,8 +65,8 @@ impl Driver {
         loop {
             tokio::select! {
                 Some(event) = listening.events.recv() => self.heard_election(&event),
-                Some(stream) = come.recv() => self.learner_comes(stream),
-                Some((leader, stream)) = answers.recv() => self.dialled(leader, stream),
+                Some(wire) = come.recv() => self.learner_comes(wire),
+                Some((leader, wire)) = answers.recv() => self.dialled(leader, wire),
                 () = self.quorum.news.notified() => {}
                 _ = tick.tick() => {
                     drop(self.quorum.act(|peer, now_ms, wants| peer.tick(now_ms, wants)));
@@ -85,7 +84,7 @@ impl Driver {
             self.look_if_due();
             if let Some(leader) = self.to_join.lock().take() {
                 dials += 1;
-                self.dial(leader, dials, join, dialled.clone());
+                self.dial(leader, dials, join.clone(), dialled.clone());
             }
         }
     }
@@ -132,7 +131,7 @@ impl Driver {
         leader: Option<Sid>,
         turn: usize,
         options: JoinOptions,
-        dialled: mpsc::UnboundedSender<(Sid, Option<TcpStream>)>,
+        dialled: mpsc::UnboundedSender<(Sid, Option<Wire>)>,
     ) {
         let (sid, addresses) = {
             let held = self.quorum.lock();
@@ -156,20 +155,24 @@ impl Driver {
                     if attempt > 0 {
                         tokio::time::sleep(options.pause).await;
                     }
-                    if let Ok(stream) = dial(&addresses, options.connect_timeout).await {
-                        return Some(stream);
+                    match dial(&addresses, &options.dial).await {
+                        Ok(wire) => return Some(wire),
+                        Err(DialError::Failed(error)) => {
+                            tracing::debug!("the way to server {sid}: {error}")
+                        }
+                        Err(DialError::Refused) => {}
                     }
                 }
                 None
             };
-            let stream = tokio::time::timeout(options.patience, tries).await.ok().flatten();
-            let _ = dialled.send((sid, stream));
+            let wire = tokio::time::timeout(options.patience, tries).await.ok().flatten();
+            let _ = dialled.send((sid, wire));
         });
     }
 
     /// A leader was dialled, with success or without.
-    fn dialled(self: &Arc<Driver>, leader: Sid, stream: Option<TcpStream>) {
-        let Some(stream) = stream else {
+    fn dialled(self: &Arc<Driver>, leader: Sid, wire: Option<Wire>) {
+        let Some(wire) = wire else {
             drop(self.quorum.act(|peer, _, wants| peer.unreachable(wants)));
             return;
         };
@@ -179,22 +182,15 @@ impl Driver {
             held.state.attempt
         };
         let hear = Upstream { driver: self.clone(), attempt };
-        match Link::start(stream, MAX_UNSENT_BYTES, hear) {
-            Ok(link) => {
-                let mut held = self.quorum.lock();
-                held.state.upstream = Some(link);
-                held.act(|peer, now_ms, wants| peer.joined(now_ms, leader, wants), &mut Vec::new());
-            }
-            Err(error) => {
-                tracing::warn!("the connection to server {leader}: {error}");
-                drop(self.quorum.act(|peer, _, wants| peer.unreachable(wants)));
-            }
-        }
+        let link = Link::start(wire, MAX_UNSENT_BYTES, hear);
+        let mut held = self.quorum.lock();
+        held.state.upstream = Some(link);
+        held.act(|peer, now_ms, wants| peer.joined(now_ms, leader, wants), &mut Vec::new());
     }
 
     /// A learner connects: it is taken in by who leads, waits where that is not decided, and is
     /// told nothing elsewhere.
-    fn learner_comes(self: &Arc<Driver>, stream: TcpStream) {
+    fn learner_comes(self: &Arc<Driver>, wire: Wire) {
         let link = LinkId(self.next_link());
         let mut held = self.quorum.lock();
         let now_ms = self.quorum.now_ms();
@@ -202,24 +198,19 @@ impl Driver {
         if !held.state.peer.learner_connected(now_ms, link) {
             let mut waiting = self.waiting.lock();
             if may_wait && waiting.len() < MAX_WAITING {
-                waiting.push(stream);
+                waiting.push(wire);
             }
             return;
         }
-        let Ok(peer) = stream.peer_addr() else { return held.state.peer.learner_lost(link) };
-        let tally = LinkTally::new(peer);
+        let tally = LinkTally::new(wire.peer());
         let hear = Learners { driver: self.clone(), link, tally: tally.clone() };
-        match Link::start(stream, MAX_UNSENT_BYTES, hear) {
-            Ok(started) => {
-                held.state.links.insert(link, LearnerLink::new(started, tally));
-            }
-            Err(_) => held.state.peer.learner_lost(link),
-        }
+        let started = Link::start(wire, MAX_UNSENT_BYTES, hear);
+        held.state.links.insert(link, LearnerLink::new(started, tally));
     }
 
     /// Takes those in who came before this member led.
     pub(super) fn admit_waiting(self: &Arc<Driver>) {
         let waiting = std::mem::take(&mut *self.waiting.lock());
-        waiting.into_iter().for_each(|stream| self.learner_comes(stream));
+        waiting.into_iter().for_each(|wire| self.learner_comes(wire));
     }
 }

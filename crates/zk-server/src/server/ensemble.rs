@@ -9,10 +9,12 @@ use crate::quorum::{
     advertised, bind,
 };
 use crate::storage::{MAX_TXN_FACTOR, Storage};
+use crate::tls::MemberTls;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zk_proto::{Epoch, Limits, Sid};
 use zk_quorum::election::ElectionPortOptions;
+use zk_quorum::{DialOptions, Guard, Guards};
 use zk_zab::election::ElectionTimes;
 use zk_zab::leader::LeaderTimes;
 use zk_zab::peer::PeerOptions;
@@ -25,6 +27,7 @@ const MAX_PACKET_BYTES: usize = 256 << 20;
 pub(super) struct Joined {
     quorum: Arc<Quorum>,
     ports: Ports,
+    tls: Option<Arc<MemberTls>>,
 }
 
 impl Joined {
@@ -36,7 +39,6 @@ impl Joined {
         storage: &Storage,
     ) -> Result<Option<Joined>, StartError> {
         let Some(sid) = sid(config) else { return Ok(None) };
-        let ports = ports(config, sid)?;
         let logged = engine.tree.read().config().and_then(read_config);
         let options = options(config, sid, logged);
         let quorum = Quorum::new(
@@ -46,12 +48,19 @@ impl Joined {
             engine.pipe.clone(),
             engine.metrics.clone(),
         );
+        let tls = member_tls(config, &quorum)?;
+        let ports = ports(config, sid, tls.clone())?;
         engine.join(quorum.clone());
-        Ok(Some(Joined { quorum, ports }))
+        Ok(Some(Joined { quorum, ports, tls }))
     }
 
     pub(super) fn quorum(&self) -> Arc<Quorum> {
         self.quorum.clone()
+    }
+
+    /// What makes connections between members safe.
+    pub(super) fn tls(&self) -> Option<Arc<MemberTls>> {
+        self.tls.clone()
     }
 
     /// Begins to look for a leader.
@@ -85,12 +94,32 @@ fn addresses(config: &ServerConfig, sid: Sid) -> Vec<MemberAddress> {
     own.map(|own| own.addresses.clone()).unwrap_or_default()
 }
 
-fn ports(config: &ServerConfig, sid: Sid) -> Result<Ports, StartError> {
+fn member_tls(
+    config: &ServerConfig,
+    quorum: &Arc<Quorum>,
+) -> Result<Option<Arc<MemberTls>>, StartError> {
+    let Some(settings) = &config.quorum.tls else { return Ok(None) };
+    let quorum = quorum.clone();
+    let hosts = move || {
+        let members = quorum.config().members.into_values();
+        members.flat_map(|member| member.addresses).map(|address| address.host).collect()
+    };
+    Ok(Some(Arc::new(MemberTls::new(settings.clone(), Arc::new(hosts))?)))
+}
+
+fn ports(
+    config: &ServerConfig,
+    sid: Sid,
+    tls: Option<Arc<MemberTls>>,
+) -> Result<Ports, StartError> {
     let settings = &config.quorum;
     let addresses = addresses(config, sid);
     let bound = bind(&addresses, settings.listen_on_all)
         .map_err(|ListenError { address, source }| StartError::Listen { address, source })?;
     let connect_timeout = Duration::from_millis(settings.connect_timeout_ms.into());
+    let guards = Guards(tls.map(|tls| tls as Arc<dyn Guard>));
+    let dial =
+        DialOptions { patience: connect_timeout, keep_alive: settings.tcp_keep_alive, guards };
     let times = times(config);
     let greeting_ms = settings.quorum_timeout_ms.map_or(times.sync_ms, u64::from);
     let patience_ms = match settings.connect_limit_ticks {
@@ -103,12 +132,11 @@ fn ports(config: &ServerConfig, sid: Sid) -> Result<Ports, StartError> {
         options: ElectionPortOptions {
             me: sid,
             advertised: advertised(&addresses),
-            connect_timeout,
+            dial: dial.clone(),
             greeting_timeout: Duration::from_millis(greeting_ms),
-            keep_alive: settings.tcp_keep_alive,
         },
         join: JoinOptions {
-            connect_timeout,
+            dial: DialOptions { keep_alive: false, ..dial },
             pause: Duration::from_millis(settings.leader_connect_delay_ms.into()),
             patience: Duration::from_millis(patience_ms),
         },

@@ -1,4 +1,4 @@
-//! TLS for the client listeners and SASL DIGEST-MD5 (client-protocol 14, operations 1.5).
+//! TLS for the client listeners and between members, and SASL DIGEST-MD5 (client-protocol 14, operations 1.5).
 //!
 //! Stores are read in the forms that Java writes (PEM, PKCS#12, JKS); chains, signatures and the
 //! protocol are rustls'. **Invariant:** no secret is printable ([`Secret`]), secrets are compared
@@ -15,6 +15,7 @@ mod dn;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod jks;
+mod member;
 mod pbe;
 mod pkcs12;
 pub mod sasl;
@@ -27,6 +28,7 @@ mod verify;
 
 pub use detect::{Detected, detect, name_stranger};
 pub use dn::subject_dn;
+pub(crate) use member::MemberTls;
 pub use secret::Secret;
 pub use server::{TlsContext, TlsError};
 pub use store::{Fault, StoreError};

@@ -9,41 +9,67 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::store::{StoreError, load_identity, load_trusted};
 use super::verify::ClientVerifier;
 use crate::config::{ClientAuth, StoreSettings, TlsSettings};
 
-/// Why there is no TLS.
+/// Why there is no TLS. `prefix` is that of the keys in zoo.cfg: `ssl.`, or `ssl.quorum.`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A store is of no use.
-    #[error("{key}: {source}")]
+    #[error("{prefix}{store}.location: {source}")]
     Store {
-        /// The key of zoo.cfg that names it.
-        key: &'static str,
+        /// Of the keys.
+        prefix: &'static str,
+        /// The key that names it.
+        store: &'static str,
         /// Why.
         source: StoreError,
     },
     /// A certificate of the trust store cannot be an authority.
-    #[error("ssl.trustStore.location: a certificate in it cannot be used: {0}")]
-    Authority(rustls::Error),
+    #[error("{prefix}trustStore.location: a certificate in it cannot be used: {source}")]
+    Authority {
+        /// Of the keys.
+        prefix: &'static str,
+        /// Why.
+        source: rustls::Error,
+    },
     /// The authorities cannot be used.
-    #[error("ssl.trustStore.location: {0}")]
-    Verifier(#[from] rustls::server::VerifierBuilderError),
+    #[error("{prefix}trustStore.location: {source}")]
+    Verifier {
+        /// Of the keys.
+        prefix: &'static str,
+        /// Why.
+        source: rustls::server::VerifierBuilderError,
+    },
     /// Key, certificates, protocols and cipher suites do not go together.
-    #[error("ssl.keyStore.location: key and certificate cannot be used: {0}")]
-    Identity(rustls::Error),
+    #[error("{prefix}keyStore.location: key and certificate cannot be used: {source}")]
+    Identity {
+        /// Of the keys.
+        prefix: &'static str,
+        /// Why.
+        source: rustls::Error,
+    },
     /// Protocols and cipher suites do not go together.
-    #[error("ssl.ciphersuites: no suite is left for the protocols of ssl.enabledProtocols: {0}")]
-    Versions(rustls::Error),
+    #[error(
+        "{prefix}ciphersuites: no suite is left for the protocols of {prefix}enabledProtocols: {source}"
+    )]
+    Versions {
+        /// Of the keys.
+        prefix: &'static str,
+        /// Why.
+        source: rustls::Error,
+    },
     /// Not one cipher suite of the list exists here.
     #[error(
-        "ssl.ciphersuites: none of {unknown} exists here; remove the key, or use some of {known}"
+        "{prefix}ciphersuites: none of {unknown} exists here; remove the key, or use some of {known}"
     )]
     Suites {
+        /// Of the keys.
+        prefix: &'static str,
         /// What was asked for.
         unknown: String,
         /// What there is.
@@ -51,7 +77,15 @@ pub enum TlsError {
     },
 }
 
-/// The TLS of the client listeners. Taking the current configuration is cheap enough for every
+pub(super) fn store_error(
+    settings: &TlsSettings,
+    store: &'static str,
+    source: StoreError,
+) -> TlsError {
+    TlsError::Store { prefix: settings.prefix, store, source }
+}
+
+/// The TLS of listeners. Taking the current configuration is cheap enough for every
 /// connection.
 pub struct TlsContext {
     settings: TlsSettings,
@@ -112,28 +146,35 @@ fn stamps(settings: &TlsSettings) -> Vec<Stamp> {
 }
 
 fn build(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
-    let provider = Arc::new(provider(&settings.cipher_suites)?);
+    let prefix = settings.prefix;
+    let provider = Arc::new(provider(settings)?);
     let verifier = client_verifier(settings, &provider)?;
     let identity = load_identity(&settings.key_store)
-        .map_err(|source| TlsError::Store { key: "ssl.keyStore.location", source })?;
-    let versions = [(settings.tls13, &TLS13), (settings.tls12, &TLS12)];
-    let versions = versions.iter().filter(|(allowed, _)| *allowed).map(|(_, version)| *version);
+        .map_err(|source| store_error(settings, "keyStore", source))?;
     let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions.collect::<Vec<_>>())
-        .map_err(TlsError::Versions)?;
+        .with_protocol_versions(&versions(settings))
+        .map_err(|source| TlsError::Versions { prefix, source })?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config =
-        builder.with_single_cert(identity.chain, identity.key).map_err(TlsError::Identity)?;
+    let mut config = builder
+        .with_single_cert(identity.chain, identity.key)
+        .map_err(|source| TlsError::Identity { prefix, source })?;
     // A list of suites is in the order of preference, as in Java.
     config.ignore_client_order = !settings.cipher_suites.is_empty();
     Ok(config)
 }
 
+/// The protocols that are allowed.
+pub(super) fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
+    let versions = [(settings.tls13, &TLS13), (settings.tls12, &TLS12)];
+    versions.into_iter().filter(|(allowed, _)| *allowed).map(|(_, version)| version).collect()
+}
+
 /// Our cryptography, with the suites of a list, in its order, or all.
-fn provider(names: &[String]) -> Result<CryptoProvider, TlsError> {
+pub(super) fn provider(settings: &TlsSettings) -> Result<CryptoProvider, TlsError> {
+    let (prefix, names) = (settings.prefix, &settings.cipher_suites);
     let mut provider = ring::default_provider();
     if names.is_empty() {
         return Ok(provider);
@@ -150,13 +191,14 @@ fn provider(names: &[String]) -> Result<CryptoProvider, TlsError> {
             Some((_, suite)) => chosen.push(*suite),
             None => tracing::warn!(
                 suite = name,
-                "ssl.ciphersuites: this suite does not exist here (it is old or unsafe); left out"
+                "{prefix}ciphersuites: this suite does not exist here (it is old or unsafe); left out"
             ),
         }
     }
     if chosen.is_empty() {
         let known = known.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        return Err(TlsError::Suites { unknown: names.join(", "), known: known.join(", ") });
+        let (unknown, known) = (names.join(", "), known.join(", "));
+        return Err(TlsError::Suites { prefix, unknown, known });
     }
     provider.cipher_suites = chosen;
     Ok(provider)
@@ -171,21 +213,27 @@ fn client_verifier(
     else {
         return Ok(None);
     };
-    let trusted = load_trusted(store)
-        .map_err(|source| TlsError::Store { key: "ssl.trustStore.location", source })?;
-    let roots = authorities(&trusted)?;
+    let trusted =
+        load_trusted(store).map_err(|source| store_error(settings, "trustStore", source))?;
+    let roots = authorities(settings, &trusted)?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     let inner = match settings.client_auth {
-        ClientAuth::Want => builder.allow_unauthenticated().build()?,
-        _ => builder.build()?,
+        ClientAuth::Want => builder.allow_unauthenticated().build(),
+        _ => builder.build(),
     };
+    let inner = inner.map_err(|source| TlsError::Verifier { prefix: settings.prefix, source })?;
     Ok(Some(Arc::new(ClientVerifier { inner, trusted })))
 }
 
-fn authorities(trusted: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
+pub(super) fn authorities(
+    settings: &TlsSettings,
+    trusted: &[CertificateDer<'static>],
+) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
-        roots.add(certificate.clone()).map_err(TlsError::Authority)?;
+        roots
+            .add(certificate.clone())
+            .map_err(|source| TlsError::Authority { prefix: settings.prefix, source })?;
     }
     Ok(roots)
 }

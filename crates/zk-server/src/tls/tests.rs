@@ -162,6 +162,7 @@ proptest! {
 
 fn settings(client_auth: ClientAuth) -> TlsSettings {
     TlsSettings {
+        prefix: "ssl.",
         key_store: store("server-java.p12"),
         trust_store: Some(store("trust.jks")),
         client_auth,
@@ -270,7 +271,7 @@ fn protocols_and_suites_are_the_configured_ones() {
         settings.tls13 = false;
         settings.cipher_suites = names(&["TLS_AES_128_GCM_SHA256"]);
     });
-    assert!(matches!(mismatch, Err(TlsError::Versions(_))));
+    assert!(matches!(mismatch, Err(TlsError::Versions { .. })));
 }
 
 #[test]

@@ -46,21 +46,10 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        check_version(end_entity).map_err(|fault| {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(fault))))
-        })?;
-        if !self.trusted.iter().any(|trusted| trusted.as_ref() == end_entity.as_ref()) {
-            return self.inner.verify_client_cert(end_entity, intermediates, now);
-        }
-        match valid_seconds(end_entity) {
-            Ok([start, _]) if now.as_secs() < start => {
-                Err(Error::InvalidCertificate(CertificateError::NotValidYet))
-            }
-            Ok([_, end]) if now.as_secs() > end => {
-                Err(Error::InvalidCertificate(CertificateError::Expired))
-            }
-            Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(_) => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
+        check_certificate(end_entity)?;
+        match check_trusted(&self.trusted, end_entity, now) {
+            Some(checked) => checked.map(|()| ClientCertVerified::assertion()),
+            None => self.inner.verify_client_cert(end_entity, intermediates, now),
         }
     }
 
@@ -85,6 +74,29 @@ impl ClientCertVerifier for ClientVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+/// Whether a certificate is of a version that can be used here.
+pub(super) fn check_certificate(certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    check_version(certificate).map_err(|fault| {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(fault))))
+    })
+}
+
+/// Whether a certificate that is in the trust store itself is valid now; `None` for others.
+pub(super) fn check_trusted(
+    trusted: &[CertificateDer<'static>],
+    certificate: &CertificateDer<'_>,
+    now: UnixTime,
+) -> Option<Result<(), Error>> {
+    trusted.iter().find(|trusted| trusted.as_ref() == certificate.as_ref())?;
+    let refused = |why| Err(Error::InvalidCertificate(why));
+    Some(match valid_seconds(certificate) {
+        Ok([start, _]) if now.as_secs() < start => refused(CertificateError::NotValidYet),
+        Ok([_, end]) if now.as_secs() > end => refused(CertificateError::Expired),
+        Ok(_) => Ok(()),
+        Err(_) => refused(CertificateError::BadEncoding),
+    })
 }
 
 /// What a failed handshake says of the client's certificate in our own words.

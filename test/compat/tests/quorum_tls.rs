@@ -1,0 +1,181 @@
+//! TLS between members, ours and Apache's: who shows a certificate of the authority is one of them,
+//! and nobody else is heard.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use zk_proto::Epoch;
+use zk_proto::quorum::{FromLearner, LearnerInfo};
+use zk_proto::request::CreateMode;
+use zk_testkit::{Engine, Ensemble, Error, PATIENCE, apache_or_skip};
+
+const SESSION_MS: i32 = 15_000;
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Authority(CertifiedIssuer::self_signed(params, key).expect("an authority"))
+    }
+
+    /// A key store of a member at this address, and the lines of `zoo.cfg` that name it.
+    fn issue(&self, dir: &Path, name: &str, address: &str) -> Vec<String> {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([address.to_owned()]).expect("a name");
+        let chain = params.signed_by(&key, &self.0).expect("a certificate").pem();
+        let (own, trust) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}-trust.pem")));
+        fs::write(&own, format!("{chain}{}", key.serialize_pem())).expect("a key store");
+        fs::write(&trust, self.0.pem()).expect("a trust store");
+        vec![
+            "sslQuorum=true".to_owned(),
+            format!("ssl.quorum.keyStore.location={}", own.display()),
+            format!("ssl.quorum.trustStore.location={}", trust.display()),
+        ]
+    }
+}
+
+fn start(engines: &[Engine], lines: &[String]) -> Result<Ensemble, Error> {
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    Ensemble::start(engines, &lines)
+}
+
+/// Writes through each member, also after the leader was killed, and after one was wiped.
+fn works(ensemble: &mut Ensemble) -> Result<(), Error> {
+    let write = |ensemble: &Ensemble, name: &str| -> Result<(), Error> {
+        for sid in ensemble.sids() {
+            if ensemble.dead().contains(&sid) {
+                continue;
+            }
+            let mut client = ensemble.connect(sid, SESSION_MS)?;
+            for n in 0..20 {
+                let path = format!("/{name}-{sid}-{n}");
+                client.create(&path, &[7; 10_000], CreateMode::Persistent)?;
+            }
+            client.close()?;
+        }
+        Ok(())
+    };
+    write(ensemble, "first")?;
+    let leader = ensemble.leader()?;
+    ensemble.member(leader)?.kill()?;
+    write(ensemble, "without")?;
+    // It gets a snapshot.
+    ensemble.wipe(leader)?;
+    ensemble.restart(&[leader])?;
+    write(ensemble, "again")?;
+    let sids = ensemble.sids();
+    let first = ensemble.tree(sids[0])?;
+    for sid in &sids[1..] {
+        assert_eq!(ensemble.tree(*sid)?, first, "server {sid}");
+    }
+    Ok(())
+}
+
+/// Whether a stranger that speaks without TLS gets no word on a quorum port.
+fn refuses_plain(addr: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(addr).expect("a port");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut hello = Vec::new();
+    let info = LearnerInfo { sid: 9, protocol_version: 0x10000, config_version: 0 };
+    FromLearner::Info { is_observer: true, accepted_epoch: Epoch(0), info: Some(info) }
+        .put(&mut hello);
+    if stream.write_all(&hello).is_err() {
+        return true;
+    }
+    match stream.read(&mut [0; 64]) {
+        Ok(0) => true,
+        Ok(_) => false,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+fn quorum_ports(ensemble: &Ensemble) -> Vec<SocketAddr> {
+    let sids = ensemble.sids();
+    let lines = sids.iter().filter_map(|sid| ensemble.line(*sid, "participant").ok());
+    let port = |line: String| line.split(':').nth(1).and_then(|port| port.parse().ok());
+    lines.filter_map(port).map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+}
+
+#[test]
+fn members_of_ours_and_no_strangers() {
+    let dir = TempDir::new().expect("a directory");
+    let authority = Authority::new();
+    let lines = authority.issue(dir.path(), "own", "127.0.0.1");
+    let mut ensemble = start(&[Engine::Ours; 3], &lines).expect("three members");
+    works(&mut ensemble).expect("all work");
+    for addr in quorum_ports(&ensemble) {
+        assert!(refuses_plain(addr), "{addr}");
+    }
+}
+
+#[test]
+fn members_of_both() {
+    let apache = Engine::Apache39;
+    if !apache_or_skip(apache) {
+        return;
+    }
+    let dir = TempDir::new().expect("a directory");
+    let lines = Authority::new().issue(dir.path(), "own", "127.0.0.1");
+    for engines in [[Engine::Ours, apache, apache], [Engine::Ours, Engine::Ours, apache]] {
+        let mut ensemble = start(&engines, &lines).expect("three members");
+        works(&mut ensemble).expect("all work");
+    }
+}
+
+/// Whether another member says that it has refused somebody since it was asked last.
+fn is_refused(ensemble: &mut Ensemble, but: i64) -> bool {
+    let others = ensemble.sids().into_iter().filter(|sid| *sid != but);
+    others.into_iter().any(|sid| {
+        let path = ensemble.member(sid).expect("it runs").log_path();
+        let text = fs::read_to_string(&path).expect("a log");
+        let refused = text.matches(" is refused: ").count();
+        fs::write(path, text.replace(" is refused: ", " was refused: ")).expect("a log");
+        refused > 0
+    })
+}
+
+/// A member with a certificate of another authority, or for another host, is not let in.
+#[test]
+fn the_wrong_certificate_is_refused() {
+    let dir = TempDir::new().expect("a directory");
+    let authority = Authority::new();
+    let lines = authority.issue(dir.path(), "own", "127.0.0.1");
+    let mut ensemble = start(&[Engine::Ours; 3], &lines).expect("three members");
+    let follower = {
+        let leader = ensemble.leader().expect("a leader");
+        ensemble.sids().into_iter().find(|sid| *sid != leader).expect("a follower")
+    };
+    let others = [
+        Authority::new().issue(dir.path(), "other", "127.0.0.1"),
+        authority.issue(dir.path(), "elsewhere", "127.0.0.77"),
+    ];
+    for wrong in others {
+        let member = ensemble.member(follower).expect("it runs");
+        member.kill().expect("killed");
+        let right = member.lines().to_vec();
+        let is_tls = |line: &String| line.contains("ssl");
+        let kept = right.iter().filter(|line| !is_tls(line)).cloned();
+        let changed: Vec<String> = kept.chain(wrong).collect();
+        member.set_lines(changed);
+        member.launch().expect("launched");
+        let started = Instant::now();
+        while !is_refused(&mut ensemble, follower) {
+            assert!(started.elapsed() < PATIENCE, "nobody refuses it");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(ensemble.mode(follower), None, "it is in");
+        let member = ensemble.member(follower).expect("it runs");
+        member.kill().expect("killed");
+        member.set_lines(right);
+        member.launch().expect("launched");
+        member.wait_until_up().expect("it is one of them again");
+    }
+}
