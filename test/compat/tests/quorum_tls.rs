@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
-use zk_proto::Epoch;
 use zk_proto::quorum::{FromLearner, LearnerInfo};
 use zk_proto::request::CreateMode;
+use zk_proto::{Epoch, Zxid};
 use zk_testkit::{Engine, Ensemble, Error, PATIENCE, apache_or_skip};
 
 const SESSION_MS: i32 = 15_000;
@@ -127,6 +127,38 @@ fn members_of_both() {
     for engines in [[Engine::Ours, apache, apache], [Engine::Ours, Engine::Ours, apache]] {
         let mut ensemble = start(&engines, &lines).expect("three members");
         works(&mut ensemble).expect("all work");
+    }
+}
+
+/// Three turns through the members, one after the other, and all the time there is a quorum.
+#[test]
+fn members_go_over_to_tls_one_by_one() {
+    let dir = TempDir::new().expect("a directory");
+    let mut ensemble = start(&[Engine::Ours; 3], &[]).expect("three members");
+    let plain = ensemble.member(1).expect("it runs").lines().to_vec();
+    let stores = Authority::new().issue(dir.path(), "own", "127.0.0.1");
+    let mut client = ensemble.connect(1, SESSION_MS).expect("a session");
+    for (turn, keys) in [
+        &["portUnification=true"][..],
+        &["sslQuorum=true", "portUnification=true"],
+        &["sslQuorum=true"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for sid in ensemble.sids() {
+            let lines = plain.iter().chain(&stores[1..]).cloned();
+            let lines = lines.chain(keys.iter().map(ToString::to_string)).collect();
+            let member = ensemble.member(sid).expect("it runs");
+            member.restart_with(Engine::Ours, lines).expect("it is one of them");
+            let session = client.session().clone();
+            client = ensemble.resume(sid, &session, Zxid::ZERO).expect("the session goes on");
+            let path = format!("/turn-{turn}-{sid}");
+            client.create(&path, b"", CreateMode::Persistent).expect("a quorum");
+        }
+    }
+    for addr in quorum_ports(&ensemble) {
+        assert!(refuses_plain(addr), "{addr}");
     }
 }
 

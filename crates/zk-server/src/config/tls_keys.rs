@@ -132,20 +132,26 @@ pub struct QuorumTlsSettings {
     pub checks_hosts: bool,
     /// `ssl.quorum.clientHostnameVerification`: so is who dials.
     pub checks_client_hosts: bool,
+    /// `sslQuorum`: this member dials with TLS.
+    pub dials: bool,
     /// `portUnification`: members may come without TLS, during a change.
     pub takes_plain: bool,
 }
 
 impl QuorumTlsSettings {
-    /// Reads the keys; `None` without `sslQuorum`.
+    /// Reads the keys; `None` without `sslQuorum` and `portUnification`.
     pub(super) fn read(keys: &mut Keys) -> Option<QuorumTlsSettings> {
-        let is_wanted = keys.java_bool("sslQuorum", false);
+        let dials = keys.java_bool("sslQuorum", false);
         let takes_plain = keys.java_bool("portUnification", false);
         let reload = keys.java_bool("sslQuorumReloadCertFiles", false);
         let checks_hosts = keys.java_bool("ssl.quorum.hostnameVerification", true);
         let checks_client_hosts =
             keys.java_bool("ssl.quorum.clientHostnameVerification", true) && checks_hosts;
-        let wanted_by = is_wanted.then_some("sslQuorum");
+        let wanted_by = match (dials, takes_plain) {
+            (true, _) => Some("sslQuorum"),
+            (false, true) => Some("portUnification"),
+            (false, false) => None,
+        };
         let tls = TlsSettings::read_with(keys, "ssl.quorum.", wanted_by, reload)?;
         if takes_plain {
             keys.warn(
@@ -154,7 +160,7 @@ impl QuorumTlsSettings {
                  members are changed to TLS",
             );
         }
-        Some(QuorumTlsSettings { tls, checks_hosts, checks_client_hosts, takes_plain })
+        Some(QuorumTlsSettings { tls, checks_hosts, checks_client_hosts, dials, takes_plain })
     }
 }
 

@@ -61,6 +61,9 @@ impl MemberTls {
 
 impl Guard for MemberTls {
     fn dialled(&self, stream: TcpStream, host: &str) -> Guarding {
+        if !self.settings.dials {
+            return Box::pin(async { Wire::plain(stream) });
+        }
         let config = self.dials.read().unwrap_or_else(PoisonError::into_inner).clone();
         let names = vec![host.to_owned()];
         let checks = self.settings.checks_hosts;
@@ -85,7 +88,7 @@ impl Guard for MemberTls {
             let mut first = [0];
             if stream.peek(&mut first).await? == 1 && detect(first[0]) == Detected::Plain {
                 if takes_plain {
-                    tracing::info!("{peer} speaks to this member without TLS, which is allowed");
+                    tracing::debug!("{peer} speaks to this member without TLS");
                     return Wire::plain(stream);
                 }
                 return Err(io::Error::other("it speaks without TLS, which sslQuorum demands"));

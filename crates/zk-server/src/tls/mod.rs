@@ -1,4 +1,5 @@
-//! TLS for the client listeners and between members, and SASL DIGEST-MD5 (client-protocol 14, operations 1.5).
+//! TLS for the client listeners and between members, and SASL DIGEST-MD5 (client-protocol 14,
+//! quorum-protocol 14, operations 1.5).
 //!
 //! Stores are read in the forms that Java writes (PEM, PKCS#12, JKS); chains, signatures and the
 //! protocol are rustls'. **Invariant:** no secret is printable ([`Secret`]), secrets are compared
