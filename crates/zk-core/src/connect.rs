@@ -38,6 +38,7 @@ impl Core {
         let serves = match self.admission {
             Admission::Serving => true,
             Admission::ReadOnly => !is_new,
+            Admission::Alone => request.as_ref().is_ok_and(|it| it.read_only == Some(true)),
             Admission::Closed => false,
         };
         let request = match request {
@@ -56,7 +57,9 @@ impl Core {
             .timeout_ms
             .max(self.options.min_session_timeout_ms)
             .min(self.options.max_session_timeout_ms);
-        if request.session_id == SessionId::NONE {
+        if self.admission == Admission::Alone {
+            self.connect_alone(now, conn, timeout_ms, &request, fx);
+        } else if request.session_id == SessionId::NONE {
             self.open_session(tree, now, conn, timeout_ms, request.read_only.is_some(), fx);
         } else {
             self.renew_session(now, conn, timeout_ms, &request, fx);
@@ -65,7 +68,13 @@ impl Core {
 
     /// Closes a connection without a word: there is none for "not here" or "not now", and
     /// "expired" would be a lie (DESIGN R1).
-    fn refuse_connect(&mut self, conn: ConnId, session: SessionId, why: Refusal, fx: &mut Effects) {
+    pub(crate) fn refuse_connect(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        why: Refusal,
+        fx: &mut Effects,
+    ) {
         if let Some(connection) = self.conns.get_mut(&conn) {
             connection.state = ConnState::Closing;
         }
@@ -194,7 +203,7 @@ impl Core {
             timeout_ms,
             session_id: session,
             password: self.options.passwords.of(session),
-            read_only: read_only_byte.then_some(false),
+            read_only: read_only_byte.then_some(self.admission == Admission::Alone),
         };
         fx.frame(conn, true, |out| response.write(out));
         fx.list.push(Effect::Established { conn, session, timeout_ms });

@@ -18,6 +18,7 @@
 //! Mirrors `PrepRequestProcessor`, `SyncRequestProcessor` and `FinalRequestProcessor` of Apache
 //! ZooKeeper 3.9, and what stands in their place on a follower.
 
+mod alone;
 mod audit;
 mod commit;
 mod connect;

@@ -95,6 +95,9 @@ pub enum Admission {
     /// Reads, and sessions that exist; writes are refused and no session opens, expires or closes:
     /// nothing can be logged at the moment.
     ReadOnly,
+    /// Reads of clients that ask for no more, in sessions that only this member knows: it has no
+    /// quorum (`readonlymode.enabled`; client-protocol 15).
+    Alone,
     /// Nothing: connections are closed without an answer.
     Closed,
 }

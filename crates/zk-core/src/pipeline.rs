@@ -31,6 +31,8 @@ pub struct Core {
     pub(crate) part: Part,
     pub(crate) admission: Admission,
     pub(crate) sessions: SessionTable<Owner>,
+    /// Sessions that nobody else knows ([`Admission::Alone`]).
+    pub(crate) local: SessionTable<Owner>,
     pub(crate) ids: SessionIds,
     pub(crate) conns: HashMap<ConnId, Connection, foldhash::fast::FixedState>,
     pub(crate) pending: Pending,
@@ -187,6 +189,7 @@ impl Core {
             part: Part::Leading,
             admission: Admission::Serving,
             sessions: table,
+            local: SessionTable::new(options.tick_ms),
             conns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(options.hash_seed)),
             pending: Pending::new(options.hash_seed),
             queue: VecDeque::new(),
@@ -212,6 +215,9 @@ impl Core {
 
     /// Opens or closes the member to clients.
     pub fn set_admission(&mut self, admission: Admission) {
+        if self.admission == Admission::Alone && admission != Admission::Alone {
+            self.local = SessionTable::new(self.options.tick_ms);
+        }
         self.admission = admission;
     }
 
@@ -296,6 +302,7 @@ impl Core {
     pub fn disconnected(&mut self, conn: ConnId, heard_ms: i64) {
         if let Some(connection) = self.conns.remove(&conn) {
             self.sessions.touch(connection.session, heard_ms);
+            self.local.touch(connection.session, heard_ms);
             self.note_ended(connection.session, heard_ms);
         }
     }
@@ -320,6 +327,10 @@ impl Core {
         mut heard_ms: impl FnMut(ConnId) -> Option<i64>,
         fx: &mut Effects,
     ) -> bool {
+        if self.admission == Admission::Alone {
+            self.tick_alone(now, heard_ms, fx);
+            return false;
+        }
         if self.admission == Admission::ReadOnly || self.is_learning() {
             return false;
         }

@@ -44,10 +44,18 @@ impl Core {
             return self.answer_and_close(conn, reply, fx);
         };
         // Apache drops such a request in silence, and its client waits for ever.
-        if self.sessions.get(connection.session).is_none() {
+        let session = connection.session;
+        if self.sessions.get(session).is_none() && self.local.get(session).is_none() {
             return self.drop_connection(conn, fx);
         }
-        let is_read_only = self.admission == Admission::ReadOnly;
+        let is_alone = self.admission == Admission::Alone;
+        if is_alone && op == OpCode::CloseSession {
+            return self.close_alone(tree, conn, session, header.xid, fx);
+        }
+        if is_alone && op == OpCode::Sync {
+            return self.refuse(tree, conn, header.xid, ErrorCode::NotReadOnly, fx);
+        }
+        let is_read_only = is_alone || self.admission == Admission::ReadOnly;
         if self.is_learning() && (op.is_write() && !is_read_only || op == OpCode::Sync) {
             return self.ask(conn, header.xid, op, frame, fx);
         }
@@ -192,7 +200,7 @@ impl Core {
         let (Ok(Some(request)), Some(code)) = (request, refused) else {
             return self.refuse(tree, conn, xid, ErrorCode::MarshallingError, fx);
         };
-        if self.admission == Admission::ReadOnly {
+        if matches!(self.admission, Admission::ReadOnly | Admission::Alone) {
             return self.refuse(tree, conn, xid, ErrorCode::NotReadOnly, fx);
         }
         let Some(connection) = self.conns.get(&conn) else { return };
@@ -213,7 +221,7 @@ impl Core {
         }
     }
 
-    fn answer_and_close(&mut self, conn: ConnId, header: ReplyHeader, fx: &mut Effects) {
+    pub(crate) fn answer_and_close(&mut self, conn: ConnId, header: ReplyHeader, fx: &mut Effects) {
         self.answer(conn, header, true, fx);
     }
 

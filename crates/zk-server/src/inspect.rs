@@ -119,7 +119,9 @@ fn sum_quotas(
 
 impl Inspect for Member {
     fn is_serving(&self) -> bool {
-        !self.engine.is_poisoned() && self.quorum.as_ref().is_none_or(|quorum| quorum.part().2)
+        let serves_alone = || self.engine.gate.lock().core.admission() == Admission::Alone;
+        let serves = self.quorum.as_ref().is_none_or(|quorum| quorum.part().2 || serves_alone());
+        serves && !self.engine.is_poisoned()
     }
 
     fn config(&self) -> &ServerConfig {
@@ -138,6 +140,7 @@ impl Inspect for Member {
     fn mode(&self) -> Mode {
         match self.engine.gate.lock().core.admission() {
             Admission::ReadOnly => Mode::DiskFull,
+            Admission::Alone => Mode::ReadOnly,
             Admission::Serving | Admission::Closed => match &self.quorum {
                 None => Mode::Standalone,
                 Some(quorum) => match quorum.part() {

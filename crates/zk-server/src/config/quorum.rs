@@ -63,6 +63,8 @@ pub struct QuorumSettings {
     pub observer_reconnect_delay_ms: u32,
     /// `observer.election.DelayMs`.
     pub observer_election_delay_ms: u32,
+    /// `readonlymode.enabled`: without a quorum clients may read.
+    pub reads_alone: bool,
     /// `sslQuorum`.
     pub tls: Option<QuorumTlsSettings>,
 }
@@ -117,6 +119,7 @@ impl QuorumSettings {
             tcp_keep_alive: keys.java_bool("tcpKeepAlive", false),
             observer_reconnect_delay_ms: keys.num("observer.reconnectDelayMs", 0, 0..=u32::MAX),
             observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
+            reads_alone: keys.java_bool("readonlymode.enabled", false),
             tls: QuorumTlsSettings::read(keys),
         }
     }

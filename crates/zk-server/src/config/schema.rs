@@ -194,7 +194,7 @@ pub const KEYS: &[Key] = &[
     later("observerMaster.sizeLimit", "", ENSEMBLES),
     ignored("forward_learner_requests_to_commit_processor_disabled", JAVA),
     ignored("messageTracker.*", JAVA),
-    later("readonlymode.enabled", "false", "a standalone member is never without its quorum"),
+    q("readonlymode.enabled"),
     refused("quorum.auth.enableSasl", "false", QUORUM_SASL),
     refused("quorum.auth.learnerRequireSasl", "false", QUORUM_SASL),
     refused("quorum.auth.serverRequireSasl", "false", QUORUM_SASL),

@@ -87,6 +87,12 @@ impl Engine {
         self.go_on(self.now_ms());
     }
 
+    /// Without a quorum, clients that ask for no more than reading are let in.
+    pub(crate) fn open_alone(&self) {
+        self.gate.lock().core.set_admission(Admission::Alone);
+        self.go_on(self.now_ms());
+    }
+
     /// The part is over: clients are let go, and no transactions are made any more.
     pub(crate) fn close(&self) {
         let mut gate = self.gate.lock();

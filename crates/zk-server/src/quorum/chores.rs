@@ -2,6 +2,7 @@
 //! the quorum's sockets, one after the other, before anything else is heard.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,25 @@ impl Driver {
             self.full(true);
             tracing::error!("the disk of the log is full: another member has to lead");
             drop(self.quorum.act(|peer, _, wants| peer.disk_full(wants)));
+        }
+    }
+
+    /// Who has looked for a leader for long lets clients read.
+    pub(super) fn open_if_alone(&self) {
+        let Some(after) = self.alone_after else { return };
+        let mut since = self.looks_since.lock();
+        if since.is_some_and(|since| since.elapsed() >= after) {
+            *since = None;
+            self.is_alone.store(true, Ordering::Relaxed);
+            tracing::warn!("no leader for {} ms: clients may read here", after.as_millis());
+            self.engine.open_alone();
+        }
+    }
+
+    fn end_alone(&self) {
+        *self.looks_since.lock() = None;
+        if self.is_alone.swap(false, Ordering::Relaxed) {
+            self.engine.close_all();
         }
     }
 
@@ -200,6 +220,7 @@ impl Driver {
     }
 
     fn turn_to(self: &Arc<Driver>, turn: Turn) -> Result<(), HistoryError> {
+        self.end_alone();
         match turn {
             Turn::Join(leader) => {
                 self.quorum.note_elected();

@@ -31,6 +31,8 @@ pub(crate) struct DriverParts {
     pub(crate) is_damaged: bool,
     /// So long a leader may be unable to write.
     pub(crate) patience: Duration,
+    /// After so long without a leader clients may read.
+    pub(crate) alone_after: Option<Duration>,
     /// Where it listens for the others.
     pub(crate) addresses: Vec<MemberAddress>,
     /// Where changes of the ensemble are kept.
@@ -52,6 +54,11 @@ pub(crate) struct Driver {
     is_damaged: AtomicBool,
     /// The part is over, and not everything that it began is on the disk yet.
     pub(super) resting: Mutex<Option<Rest>>,
+    pub(super) alone_after: Option<Duration>,
+    /// Since when it looks for a leader, with a history that can be read.
+    pub(super) looks_since: Mutex<Option<Instant>>,
+    /// Clients may read, and nothing else.
+    pub(super) is_alone: AtomicBool,
     /// The disk was full.
     is_full: AtomicBool,
     /// Since when the log of this leader has no room.
@@ -97,6 +104,7 @@ impl Driver {
             patience,
             files,
             addresses,
+            alone_after,
         } = parts;
         Arc::new(Driver {
             quorum,
@@ -110,6 +118,9 @@ impl Driver {
             is_moving: Mutex::new(false),
             is_damaged: AtomicBool::new(is_damaged),
             resting: Mutex::new(None),
+            alone_after,
+            looks_since: Mutex::new(None),
+            is_alone: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             full_since: Mutex::new(None),
             has_served: AtomicBool::new(true),

@@ -71,6 +71,7 @@ impl Driver {
                 _ = tick.tick() => {
                     drop(self.quorum.act(|peer, now_ms, wants| peer.tick(now_ms, wants)));
                     self.watch_log();
+                    self.open_if_alone();
                 }
             }
             self.settle();
@@ -117,6 +118,7 @@ impl Driver {
                     tracing::info!("the disk has room again: this member takes part");
                 }
                 self.quorum.note_looking();
+                *self.looks_since.lock() = (!history.is_empty).then(Instant::now);
                 drop(self.quorum.act(|peer, now_ms, wants| peer.look(now_ms, history, wants)));
                 self.settle();
             }

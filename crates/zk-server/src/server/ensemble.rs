@@ -73,17 +73,22 @@ impl Joined {
         let max_len =
             MAX_PACKET_BYTES.max(MAX_TXN_FACTOR * member.config.storage.max_request_bytes as usize);
         let addresses = addresses(&member.config, self.quorum.sid());
-        let driver = Driver::new(DriverParts {
-            quorum: self.quorum,
-            engine: member.engine.clone(),
-            history: storage.history(&member.snapshots, &member.engine),
-            snapshots: member.snapshots.clone(),
-            limits: Limits { max_len },
-            is_damaged: storage.is_damaged(),
-            patience: Duration::from_millis(times(&member.config).sync_ms),
-            addresses,
-            files: member.config.quorum.files.clone(),
-        });
+        let driver =
+            Driver::new(DriverParts {
+                quorum: self.quorum,
+                engine: member.engine.clone(),
+                history: storage.history(&member.snapshots, &member.engine),
+                snapshots: member.snapshots.clone(),
+                limits: Limits { max_len },
+                is_damaged: storage.is_damaged(),
+                patience: Duration::from_millis(times(&member.config).sync_ms),
+                // As long as in Apache (`QuorumPeer.run`).
+                alone_after: member.config.quorum.reads_alone.then(|| {
+                    Duration::from_millis(u64::from(member.config.tick_time_ms).max(2000))
+                }),
+                addresses,
+                files: member.config.quorum.files.clone(),
+            });
         driver.start(self.ports).map_err(StartError::Thread)
     }
 }

@@ -69,22 +69,18 @@ impl Client {
 
     /// A session of a timeout in ms.
     pub(crate) fn handshake(stream: impl Stream + 'static, timeout_ms: i32) -> io::Result<Client> {
-        let session = ConnectResponse::expired(None);
-        let mut client =
-            Client { stream: Box::new(stream), buffer: Vec::new(), session, last_xid: 0 };
-        let request = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout_ms,
-            session_id: SessionId::NONE,
-            password: None,
-            read_only: Some(false),
-        };
-        client.send_frame(|out| request.write(out))?;
-        let frame = client.frame()?;
-        client.session = ConnectResponse::read(&mut Reader::new(&frame)).unwrap();
+        let client = Client::ask(stream, timeout_ms, None, false)?;
         assert_ne!(client.session.session_id, SessionId::NONE, "the session was refused");
         Ok(client)
+    }
+
+    /// A session for reading alone, a new one or one that is there.
+    pub(crate) fn reads(
+        addr: SocketAddr,
+        timeout_ms: i32,
+        session: Option<(SessionId, [u8; 16])>,
+    ) -> io::Result<Client> {
+        Client::ask(open(addr), timeout_ms, session, true)
     }
 
     /// The answer to the renewal of a session with this id and password: it may be refused.
@@ -93,25 +89,31 @@ impl Client {
     }
 
     /// The same on a connection that is there.
-    pub(crate) fn renew_on(
-        stream: TcpStream,
-        (session_id, password): (SessionId, [u8; 16]),
-    ) -> Client {
-        let session = ConnectResponse::expired(None);
+    pub(crate) fn renew_on(stream: TcpStream, session: (SessionId, [u8; 16])) -> Client {
+        Client::ask(stream, 60_000, Some(session), false).unwrap()
+    }
+
+    fn ask(
+        stream: impl Stream + 'static,
+        timeout_ms: i32,
+        session: Option<(SessionId, [u8; 16])>,
+        reads: bool,
+    ) -> io::Result<Client> {
+        let none = ConnectResponse::expired(None);
         let stream = Box::new(stream);
-        let mut client = Client { stream, buffer: Vec::new(), session, last_xid: 0 };
+        let mut client = Client { stream, buffer: Vec::new(), session: none, last_xid: 0 };
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: 0,
-            timeout_ms: 60_000,
-            session_id,
-            password: Some(&password),
-            read_only: Some(false),
+            timeout_ms,
+            session_id: session.map_or(SessionId::NONE, |(id, _)| id),
+            password: session.as_ref().map(|(_, password)| &password[..]),
+            read_only: Some(reads),
         };
-        client.send_frame(|out| request.write(out)).unwrap();
-        let frame = client.frame().unwrap();
+        client.send_frame(|out| request.write(out))?;
+        let frame = client.frame()?;
         client.session = ConnectResponse::read(&mut Reader::new(&frame)).unwrap();
-        client
+        Ok(client)
     }
 
     fn send_frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {

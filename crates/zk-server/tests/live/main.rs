@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod addresses;
+mod alone;
 mod audit;
 mod certificates;
 mod client;
+mod ensemble;
 mod ensemble_disk;
 mod faults;
 mod foreign;
