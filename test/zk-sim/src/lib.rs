@@ -14,6 +14,7 @@
 //! Tested by `cargo test -p zk-sim`: many seeds, each run twice; seeds that failed once; planted
 //! faults and altered histories, which the invariants must notice. See docs/testing.md.
 
+pub mod ensemble;
 mod invariants;
 pub mod model;
 pub mod oracle;
