@@ -14,7 +14,8 @@ use crate::invariants::Violation;
 use crate::record::Conn;
 use crate::rng::Rng;
 use std::rc::Rc;
-use zk_proto::Sid;
+use zk_proto::quorum::{FromLeader, FromLearner};
+use zk_proto::{Limits, Sid};
 use zk_proto::election::Notification;
 use zk_zab::leader::LinkId;
 
@@ -159,11 +160,32 @@ impl Hub {
         if self.dead.is_some() {
             return;
         }
+        if self.prints {
+            self.tell_packet(link, way, payload.as_ref());
+        }
         let mut us = self.delay_us();
         if matches!(payload, Some(Payload::Snapshot(_))) {
             us += 5_000;
         }
         self.carry(link, way, payload, us);
+    }
+
+    /// For who reads the story.
+    fn tell_packet(&mut self, id: LinkId, way: Way, payload: Option<&Payload>) {
+        let Some(link) = self.net.links.get(&id.0) else { return };
+        let ((from, _), (to, _)) = link.ends(way);
+        let name = match (payload, way) {
+            (Some(Payload::Packet(bytes)), Way::ToLeader) => {
+                FromLearner::read(bytes, Limits::NONE).ok().flatten().map(|it| it.0.name())
+            }
+            (Some(Payload::Packet(bytes)), Way::ToLearner) => {
+                FromLeader::read(bytes, Limits::NONE).ok().flatten().map(|it| it.0.name())
+            }
+            (Some(Payload::Snapshot(_)), _) => Some("the snapshot"),
+            (None, _) => None,
+        };
+        let name = name.unwrap_or("the end");
+        self.tell(Record::Noted(format!("{from} to {to} on {}: {name}", id.0)));
     }
 
     /// Puts something on its way.

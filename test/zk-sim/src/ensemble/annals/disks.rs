@@ -22,8 +22,8 @@ pub(crate) struct MemberView {
     pub(crate) is_up: bool,
     /// It lets clients in.
     pub(crate) serves: bool,
-    /// It has lost its disk, and was not seen to vote since.
-    pub(crate) is_wiped: bool,
+    /// It has lost its history, and was not seen to vote since.
+    pub(crate) is_lost: bool,
     /// How far it has applied what is committed, since it serves.
     pub(crate) applied: i64,
     /// When it served last began, in µs.
@@ -94,13 +94,13 @@ impl Annals {
                     view.found(*zxid);
                 }
             }
-            Record::Looks { sid, has_vote: true, .. } => self.view(*sid).is_wiped = false,
+            Record::Looks { sid, has_vote, .. } => self.view(*sid).is_lost = !has_vote,
             Record::Crashed { sid } => {
                 let view = self.view(*sid);
                 (view.is_up, view.serves) = (false, false);
             }
             Record::Wiped { sid } => {
-                *self.view(*sid) = MemberView { is_wiped: true, ..MemberView::default() };
+                *self.view(*sid) = MemberView { is_lost: true, ..MemberView::default() };
             }
             Record::Serves { sid } => {
                 let last = self.view(*sid).last();

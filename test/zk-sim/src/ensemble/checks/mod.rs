@@ -124,10 +124,12 @@ impl Judge {
     }
 }
 
-/// Whether a quorum of the voters is so.
+/// Whether a quorum of the voters is so. One that has lost its history meanwhile has no vote, so it
+/// cannot be part of a quorum that is not so.
 fn has_quorum(annals: &Annals, is_so: impl Fn(&Sid) -> bool) -> bool {
     let voters = &annals.facts.voters;
-    voters.iter().filter(|sid| is_so(sid)).count() > voters.len() / 2
+    let is_lost = |sid: &Sid| annals.members.get(sid).is_some_and(|view| view.is_lost);
+    voters.iter().filter(|sid| is_lost(sid) || is_so(sid)).count() > voters.len() / 2
 }
 
 /// Those of `list` that are not in `other`, each counted.

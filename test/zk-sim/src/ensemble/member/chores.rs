@@ -258,7 +258,10 @@ impl Driver<'_> {
             Turn::Reign => {
                 self.hub.mark(Point::Reigned);
                 let waiting = std::mem::take(&mut self.p.waiting);
-                waiting.into_iter().for_each(|link| self.learner_comes(link));
+                for (link, said) in waiting {
+                    self.learner_comes(link);
+                    said.into_iter().for_each(|payload| self.event(1, Inbound::Arrived(link, payload)));
+                }
                 return;
             }
             Turn::Rest(why) => return self.rest(&why),
@@ -280,7 +283,7 @@ impl Driver<'_> {
     }
 
     fn refuse_waiting(&mut self) {
-        for link in std::mem::take(&mut self.p.waiting) {
+        for (link, _) in std::mem::take(&mut self.p.waiting) {
             self.hub.close_link(link, self.sid);
         }
     }

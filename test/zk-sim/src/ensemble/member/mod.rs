@@ -116,8 +116,8 @@ pub(crate) struct Process {
     staged: Option<Rc<Image>>,
     tail: Vec<Entry>,
     moves: VecDeque<(Zxid, LinkId, SessionId, bool)>,
-    /// Learners that came before it was known who leads.
-    waiting: Vec<LinkId>,
+    /// Learners that came before it was known who leads, and what they have said.
+    waiting: Vec<(LinkId, Vec<Payload>)>,
     dials: usize,
     has_served: bool,
     /// So many txns are being written.
@@ -232,6 +232,14 @@ impl Member {
             zxid: p.tree.last_zxid(),
             digest: p.tree.digest(),
             under_way: p.core.outstanding() + p.under_way.len() + self.store.waiting(),
+        })
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.process.as_ref().is_some_and(|p| {
+            p.core.outstanding() + p.under_way.len() + self.store.waiting() + p.lessons.len() == 0
+                && p.tree.last_zxid() == p.committed.max(p.due)
         })
     }
 
@@ -365,7 +373,8 @@ impl Member {
             return;
         }
         let links: Vec<LinkId> = process.links.iter().copied().chain(process.upstream).collect();
-        links.into_iter().chain(process.waiting).for_each(|link| hub.shut(link, self.sid));
+        let waiting = process.waiting.into_iter().map(|(link, _)| link);
+        links.into_iter().chain(waiting).for_each(|link| hub.shut(link, self.sid));
     }
 }
 
@@ -471,7 +480,7 @@ impl Driver<'_> {
         if self.p.peer.learner_connected(now_ms, link) {
             self.p.links.insert(link);
         } else if may_wait {
-            self.p.waiting.push(link);
+            self.p.waiting.push((link, Vec::new()));
         } else {
             self.hub.close_link(link, self.sid);
         }
@@ -509,8 +518,12 @@ impl Driver<'_> {
                 self.p.staged = Some(image.clone());
                 self.p.peer.installed();
             }
-            // Of a connection that is left.
-            Payload::Packet(_) | Payload::Snapshot(_) => {}
+            // What waits to be heard, or comes on a connection that is left.
+            Payload::Packet(_) | Payload::Snapshot(_) => {
+                if let Some((_, said)) = self.p.waiting.iter_mut().find(|it| it.0 == link) {
+                    said.push(payload.clone());
+                }
+            }
         }
     }
 
@@ -527,7 +540,7 @@ impl Driver<'_> {
 
     fn ended(&mut self, link: LinkId) {
         self.hub.close_link(link, self.sid);
-        self.p.waiting.retain(|waiting| *waiting != link);
+        self.p.waiting.retain(|(waiting, _)| *waiting != link);
         if self.p.links.remove(&link) {
             self.p.peer.learner_lost(link);
         } else if self.p.upstream == Some(link) {

@@ -50,6 +50,13 @@ impl World {
         let count = clients.len();
         self.is_over = true;
         self.run_until(self.hub.now_us + 2_000_000 + self.terms.tick_ms * 1000);
+        // Sessions expire now and then.
+        for _ in 0..100 {
+            if self.members.iter().all(|member| member.is_quiet()) {
+                break;
+            }
+            self.run_until(self.hub.now_us + LOOK_US);
+        }
         for at in 0..self.members.len() {
             let Some(rested) = self.members[at].describe() else { continue };
             self.hub.tell(rested);

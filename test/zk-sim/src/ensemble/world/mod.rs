@@ -232,6 +232,13 @@ impl World {
         if self.is_over && is_of_clients(&event) {
             return;
         }
+        // What comes to a process that stands still waits for it.
+        if let Some(conn) = conn_of(&event)
+            && let Some(link) = self.hub.net.conns.get(&conn)
+            && let Some(paused) = &mut self.members[at_of(link.sid)].paused
+        {
+            return paused.push(event);
+        }
         match event {
             Event::Client { at } => self.client_acts(at),
             Event::ToMember { conn, frame } => self.to_member(conn, &frame),
@@ -280,7 +287,7 @@ impl World {
     fn conn(&self, conn: Conn) -> Option<(usize, Sid)> {
         let link = self.hub.net.conns.get(&conn)?;
         let member = &self.members[at_of(link.sid)];
-        let hears = member.is_up() && member.life == link.life && member.paused.is_none();
+        let hears = member.is_up() && member.life == link.life;
         (hears && !self.hub.net.deaf.contains_key(&link.client)).then_some((link.client, link.sid))
     }
 
@@ -366,6 +373,16 @@ fn whose(event: &Event) -> Option<(Sid, u32)> {
         | Event::Reap { sid, life }
         | Event::Resume { sid, life }
         | Event::Dial { sid, life, .. } => Some((*sid, *life)),
+        _ => None,
+    }
+}
+
+/// The connection on which something comes from a client.
+fn conn_of(event: &Event) -> Option<Conn> {
+    match event {
+        Event::ToMember { conn, .. } | Event::Connects { conn } | Event::ClosedByClient { conn } => {
+            Some(*conn)
+        }
         _ => None,
     }
 }
