@@ -144,7 +144,7 @@ impl Agent {
             life,
             is_accepted: false,
             is_closed_by_member: false,
-            is_closed_by_client: false,
+            is_torn: false,
             last_us: [0, 0],
         };
         hub.net.conns.insert(conn, link);
@@ -170,9 +170,6 @@ impl Agent {
     pub(crate) fn leave(&mut self, hub: &mut Hub) {
         if let Some(conn) = self.conn {
             to_member(hub, conn, Event::ClosedByClient { conn });
-            if let Some(link) = hub.net.conns.get_mut(&conn) {
-                link.is_closed_by_client = true;
-            }
         }
         self.lose();
     }

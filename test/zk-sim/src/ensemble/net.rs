@@ -39,7 +39,8 @@ pub(crate) struct ClientLink {
     /// Whether the member knows it; it may close it.
     pub(crate) is_accepted: bool,
     pub(crate) is_closed_by_member: bool,
-    pub(crate) is_closed_by_client: bool,
+    /// Something on it was lost: nothing comes any more but its end.
+    pub(crate) is_torn: bool,
     pub(crate) last_us: [u64; 2],
 }
 

@@ -77,9 +77,9 @@ impl Annals {
                 view.is_changing = false;
             }
             Record::Replaced { sid, zxid } => {
+                let (base, log) = self.like(zxid.0);
                 let view = self.view(*sid);
-                view.log.clear();
-                (view.base, view.is_changing) = (zxid.0, false);
+                (view.base, view.log, view.is_changing) = (base, log, false);
             }
             Record::Wrote { sid, is_accepted, epoch } => {
                 let view = self.view(*sid);
@@ -90,8 +90,10 @@ impl Annals {
                 let view = self.view(*sid);
                 view.is_up = true;
                 (view.accepted, view.current) = (*accepted, *current);
-                if std::mem::take(&mut view.is_changing) {
-                    view.found(*zxid);
+                if std::mem::take(&mut view.is_changing) && !view.found(*zxid) {
+                    let (base, log) = self.like(zxid.0);
+                    let view = self.view(*sid);
+                    (view.base, view.log) = (base, log);
                 }
             }
             Record::Looks { sid, has_vote, .. } => self.view(*sid).is_lost = !has_vote,
@@ -113,20 +115,32 @@ impl Annals {
         }
     }
 
+    /// A history that ends with a txn, as a snapshot of somebody has it: like that of anybody, for
+    /// what is in front of one txn is the same everywhere.
+    fn like(&self, zxid: i64) -> (i64, VecDeque<(i64, u64)>) {
+        let has = |view: &&MemberView| view.log.binary_search_by_key(&zxid, |it| it.0).is_ok();
+        match self.members.values().find(has) {
+            Some(view) => {
+                (view.base, view.log.iter().take_while(|it| it.0 <= zxid).copied().collect())
+            }
+            None => (zxid, VecDeque::new()),
+        }
+    }
+
     pub(super) fn applied(&mut self, sid: Sid, zxid: i64) {
         self.view(sid).applied = zxid;
     }
 }
 
 impl MemberView {
-    /// A start shows what became of a change that was under way.
-    fn found(&mut self, zxid: Zxid) {
-        if zxid.0 <= self.last() && self.holds_zxid(zxid.0) {
+    /// A start shows what became of a change that was under way: whether the old history, or a
+    /// part of it, is still there.
+    fn found(&mut self, zxid: Zxid) -> bool {
+        let is_there = zxid.0 <= self.last() && self.holds_zxid(zxid.0);
+        if is_there {
             self.cut(zxid.0);
-        } else {
-            self.log.clear();
-            self.base = zxid.0;
         }
+        is_there
     }
 
     fn holds_zxid(&self, zxid: i64) -> bool {

@@ -84,11 +84,15 @@ impl Annals {
     /// A leader says that everything up to there is committed.
     pub(super) fn commits(&mut self, zxid: i64) {
         let after = self.last();
-        let due: Vec<i64> = self.proposals.range(after + 1..=zxid.max(after)).map(|(z, _)| *z).collect();
+        self.fact = Fact::Commits { after };
+        // What an older leader had begun was committed by a newer one already.
+        if zxid <= after {
+            return;
+        }
+        let due: Vec<i64> = self.proposals.range(after + 1..=zxid).map(|(z, _)| *z).collect();
         // What an older leader left behind was not committed by this one.
         let epoch = Zxid(zxid).epoch();
         due.into_iter().filter(|z| Zxid(*z).epoch() == epoch).for_each(|z| self.commit(z));
-        self.fact = Fact::Commits { after };
     }
 
     /// A member leads: what is on its disk is committed.

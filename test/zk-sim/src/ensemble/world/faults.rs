@@ -200,6 +200,7 @@ impl World {
             Point::FaultClientCut => self.hub.rng.below(timeout_us / 2),
             _ => self.hub.rng.below(timeout_us * 3),
         } as u64;
+        self.hub.note(|| format!("client {at} is cut off for {us} us"));
         self.hub.after(us, Event::ClientBack { at });
         true
     }

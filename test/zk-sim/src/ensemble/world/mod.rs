@@ -284,11 +284,12 @@ impl World {
     }
 
     /// A client's connection and its member, if the member may hear of it.
-    fn conn(&self, conn: Conn) -> Option<(usize, Sid)> {
-        let link = self.hub.net.conns.get(&conn)?;
+    fn conn(&mut self, conn: Conn) -> Option<(usize, Sid)> {
+        let link = self.hub.net.conns.get_mut(&conn)?;
+        link.is_torn |= self.hub.net.deaf.contains_key(&link.client);
         let member = &self.members[at_of(link.sid)];
-        let hears = member.is_up() && member.life == link.life;
-        (hears && !self.hub.net.deaf.contains_key(&link.client)).then_some((link.client, link.sid))
+        let hears = member.is_up() && member.life == link.life && !link.is_torn;
+        hears.then_some((link.client, link.sid))
     }
 
     fn client_connects(&mut self, conn: Conn) {
@@ -321,9 +322,10 @@ impl World {
     }
 
     fn to_client(&mut self, conn: Conn, frame: &Rc<[u8]>) {
-        let Some(link) = self.hub.net.conns.get(&conn) else { return };
+        let Some(link) = self.hub.net.conns.get_mut(&conn) else { return };
         let client = link.client;
-        if !self.hub.net.deaf.contains_key(&client) {
+        link.is_torn |= self.hub.net.deaf.contains_key(&client);
+        if !link.is_torn {
             self.clients[client].hear(&mut self.hub, conn, frame);
         }
     }
@@ -341,18 +343,18 @@ impl World {
     }
 
     fn closed_by_client(&mut self, conn: Conn) {
-        if let Some((_, sid)) = self.conn(conn) {
-            self.drive(sid, |driver| driver.client_left(conn));
+        let Some(link) = self.hub.net.conns.remove(&conn) else { return };
+        let member = &self.members[at_of(link.sid)];
+        if member.is_up() && member.life == link.life {
+            self.drive(link.sid, |driver| driver.client_left(conn));
         }
-        self.hub.net.conns.remove(&conn);
     }
 
     /// A client that was cut off is heard again: its old connection is of no use.
     fn client_back(&mut self, at: usize) {
         self.hub.net.deaf.remove(&at);
-        let Some(conn) = self.clients[at].conn() else { return };
+        self.hub.note(|| format!("client {at} is heard again"));
         self.clients[at].leave(&mut self.hub);
-        let _ = conn;
     }
 }
 
