@@ -38,9 +38,12 @@ impl Driver<'_> {
     }
 
     pub(super) fn apply_committed(&mut self) {
+        // A learner applies what it is taught.
+        if self.p.core.admission() != Admission::Serving || self.p.upstream.is_some() {
+            return;
+        }
         let now_ms = self.times().monotonic_ms;
-        while self.p.core.admission() == Admission::Serving && self.p.tree.last_zxid() < self.p.due
-        {
+        while self.p.tree.last_zxid() < self.p.due {
             let before = self.p.tree.last_zxid();
             if !self.hub.survives(self.sid, Point::Apply) {
                 return;
@@ -54,16 +57,10 @@ impl Driver<'_> {
                 return;
             }
         }
-        self.go_on_leading(now_ms);
-    }
-
-    /// Reads that waited behind nothing more.
-    fn go_on_leading(&mut self, now_ms: i64) {
-        if self.p.upstream.is_none() && self.p.core.admission() == Admission::Serving {
-            let super::Process { core, tree, watches, fx, due, .. } = &mut *self.p;
-            core.committed(tree, watches, now_ms, *due, TURN, fx);
-            self.carry_out();
-        }
+        // What waited behind the last of them.
+        let super::Process { core, tree, watches, fx, due, .. } = &mut *self.p;
+        core.committed(tree, watches, now_ms, *due, TURN, fx);
+        self.carry_out();
     }
 
     fn learn(&mut self) {
@@ -202,6 +199,7 @@ impl Driver<'_> {
         self.p.core.set_admission(Admission::Closed);
         self.p.tree = found.tree;
         self.p.committed = self.p.tree.last_zxid();
+        self.p.due = self.p.committed;
     }
 
     /// What a snapshot holds.
