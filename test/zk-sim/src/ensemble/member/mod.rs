@@ -235,6 +235,11 @@ impl Member {
         })
     }
 
+    /// The last txn that it has applied.
+    pub(crate) fn zxid(&self) -> Option<Zxid> {
+        self.process.as_ref().map(|p| p.tree.last_zxid())
+    }
+
     /// Whether nothing is under way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.process.as_ref().is_some_and(|p| {

@@ -36,6 +36,11 @@ impl World {
         self.end(began_us, leader_us);
     }
 
+    fn is_quiet(&self) -> bool {
+        let zxid = self.members[0].zxid();
+        self.members.iter().all(|member| member.is_quiet() && member.zxid() == zxid)
+    }
+
     fn clients_are_in(&self, since_us: u64) -> bool {
         self.clients.iter().all(|client| client.is_served_since(since_us))
     }
@@ -51,8 +56,8 @@ impl World {
         self.is_over = true;
         self.run_until(self.hub.now_us + 2_000_000 + self.terms.tick_ms * 1000);
         // Sessions expire now and then.
-        for _ in 0..100 {
-            if self.members.iter().all(|member| member.is_quiet()) {
+        for _ in 0..600 {
+            if self.is_quiet() {
                 break;
             }
             self.run_until(self.hub.now_us + LOOK_US);
