@@ -29,6 +29,8 @@ pub(crate) struct Agent {
     thinks_us: u64,
     /// Whether it proves who it is.
     proves: bool,
+    /// It has asked for the end of its session.
+    is_closing: bool,
     /// When it connected, last sent and last heard something.
     connected_us: u64,
     sent_us: u64,
@@ -50,6 +52,7 @@ impl Agent {
             timeout_ms,
             thinks_us,
             proves,
+            is_closing: false,
             connected_us: 0,
             sent_us: 0,
             heard_us: 0,
@@ -101,7 +104,7 @@ impl Agent {
 
     /// It is connected, and does what it is there for.
     fn go_on(&mut self, hub: &mut Hub, conn: Conn, work: &Workload, calm: bool) {
-        if self.inner.asked.len() >= MOST {
+        if self.is_closing || self.inner.asked.len() >= MOST {
             return;
         }
         let is_quiet = hub.now_us < self.sent_us + self.timeout_ms * 1000 / 3;
@@ -111,6 +114,7 @@ impl Agent {
             990..999 => (-2, Request::Ping),
             _ => (0, work.request(&mut hub.rng)),
         };
+        self.is_closing = matches!(request, Request::CloseSession);
         let xid = if xid == 0 { self.next_xid() } else { xid };
         self.ask(hub, conn, xid, &frame(xid, &request));
     }
@@ -178,6 +182,9 @@ impl Agent {
     pub(crate) fn lose(&mut self) {
         self.conn = None;
         self.inner.disconnected();
+        if std::mem::take(&mut self.is_closing) {
+            self.inner.forget();
+        }
     }
 
     /// A frame comes.

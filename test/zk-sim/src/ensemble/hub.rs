@@ -131,6 +131,7 @@ impl Hub {
     pub(crate) fn delay_us(&mut self) -> u64 {
         let draw = self.rng.draw();
         let us = match draw % 512 {
+            _ if self.net.is_calm => 100 + (draw >> 16) % 400,
             // A packet was lost, and is sent again.
             0 => 200_000 + (draw >> 16) % 200_000,
             1..8 => 2_000 + (draw >> 16) % 20_000,

@@ -60,6 +60,8 @@ pub(crate) struct Net {
     next: u64,
     /// All delays are so many times as long.
     pub(crate) slowness: u64,
+    /// Nothing is lost any more.
+    pub(crate) is_calm: bool,
 }
 
 impl Net {

@@ -605,7 +605,7 @@ impl Driver<'_> {
     fn disk_us(&mut self) -> u64 {
         let draw = self.hub.rng.draw();
         let us = match draw % 256 {
-            0 => 20_000 + (draw >> 16) % 100_000,
+            0 if !self.hub.net.is_calm => 20_000 + (draw >> 16) % 100_000,
             _ => 200 + (draw >> 16) % 2_000,
         };
         us * self.slow_disk

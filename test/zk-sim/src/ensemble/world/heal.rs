@@ -13,6 +13,7 @@ impl World {
             return;
         }
         self.is_calm = true;
+        self.hub.net.is_calm = true;
         self.hub.fuse = None;
         self.hub.tell(Record::Healed);
         self.mend_all();
