@@ -36,6 +36,8 @@ pub struct PeerOptions {
     pub epoch_floor: Epoch,
     /// Whether it takes in learners that no configuration knows (rule R6).
     pub admits_strangers: bool,
+    /// So many committed txns the driver keeps for learners (`commitLogCount`).
+    pub window: usize,
 }
 
 /// What is on a member's disk, all of it durable.
@@ -451,6 +453,7 @@ impl Peer {
             last_zxid: history.last_zxid,
             epoch_floor: self.options.epoch_floor,
             admits_strangers: self.options.admits_strangers,
+            window: self.options.window,
             reconfig_enabled: self.options.accepts_configs,
         };
         let window = history.window.iter().copied();

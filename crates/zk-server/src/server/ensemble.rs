@@ -125,6 +125,7 @@ fn options(config: &ServerConfig, sid: Sid) -> QuorumOptions {
         resend_max_ms: resend_max_ms.into(),
         ..ElectionTimes::default()
     };
+    let window = config.quorum.commit_log_count as usize;
     let peer = PeerOptions {
         sid,
         role,
@@ -133,8 +134,8 @@ fn options(config: &ServerConfig, sid: Sid) -> QuorumOptions {
         times: times(config),
         epoch_floor: Epoch(0),
         admits_strangers: true,
+        window,
     };
-    let window = config.quorum.commit_log_count as usize;
     QuorumOptions { peer, configs: Configs::new(ensemble.clone()), window }
 }
 

@@ -343,6 +343,7 @@ impl Member {
             times,
             epoch_floor: Epoch(0),
             admits_strangers: true,
+            window: terms.window,
         }
     }
 
