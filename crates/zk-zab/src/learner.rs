@@ -306,6 +306,11 @@ impl Learner {
         }
     }
 
+    /// How far it was told to apply.
+    pub(crate) fn applied(&self) -> Zxid {
+        self.applied
+    }
+
     /// Whether clients may be served.
     #[must_use]
     pub fn is_serving(&self) -> bool {

@@ -119,7 +119,22 @@ pub struct Peer {
     history: History,
     /// Its history could not be made that of a leader txn by txn.
     wants_snapshot: bool,
+    /// How far a damaged member must have come before it votes again.
+    mends: Mends,
     part: Part,
+}
+
+/// A damaged member that serves may have had more than its leader's snapshot: it may have
+/// acknowledged, before it lost its disk, what the leader had not committed yet, and the ACK may
+/// still come. It votes again when it has everything that was proposed by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mends {
+    /// It has not taken the history of a working ensemble.
+    NotYet,
+    /// It has; the next PING says what is proposed.
+    Asks,
+    /// It needs everything up to there.
+    Until(Zxid),
 }
 
 #[derive(Debug)]
@@ -148,7 +163,8 @@ impl Peer {
             options.election,
         );
         let (history, part) = (History::default(), Part::Resting);
-        Peer { options, election, history, wants_snapshot: false, part }
+        let mends = Mends::NotYet;
+        Peer { options, election, history, wants_snapshot: false, mends, part }
     }
 
     /// Looks for a leader, with what is on the disk.
@@ -423,6 +439,7 @@ impl Peer {
 
     fn rest(&mut self, why: Rest, wants: &mut Wants<'_>) {
         self.part = Part::Resting;
+        self.mends = Mends::NotYet;
         wants.turn = Some(Turn::Rest(why));
     }
 
@@ -476,6 +493,7 @@ impl Peer {
                 |output: &Learn<'_>| matches!(output, Learn::Proposed(_) | Learn::Activate { .. });
             wants.learn.retain(|output| !is_config(output));
         }
+        let applied = learner.applied();
         let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {
             match output {
@@ -487,7 +505,10 @@ impl Peer {
                         why = Some(Rest::Reconfigured(leads));
                     }
                 }
-                Learn::Serve if self.history.is_damaged => why = Some(Rest::Mended(leader)),
+                Learn::Serve if self.history.is_damaged => self.mends = Mends::Asks,
+                Learn::AnswerPing(last) if self.mends == Mends::Asks => {
+                    self.mends = Mends::Until(*last);
+                }
                 Learn::Serve => {
                     self.wants_snapshot = false;
                     self.election.established(i64::from(self.history.current_epoch.0));
@@ -500,6 +521,9 @@ impl Peer {
                 }
                 _ => {}
             }
+        }
+        if matches!(self.mends, Mends::Until(last) if applied >= last) {
+            why = why.or(Some(Rest::Mended(leader)));
         }
         if let Some(why) = why {
             self.rest(why, wants);

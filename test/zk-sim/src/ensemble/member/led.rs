@@ -7,6 +7,7 @@ use crate::ensemble::event::Payload;
 use crate::ensemble::mutant::Mutant;
 use crate::ensemble::net::Way;
 use crate::ensemble::record::Record;
+use crate::ensemble::store::Entry;
 use std::rc::Rc;
 use zk_core::LearnerId;
 use zk_proto::quorum::FromLeader;
@@ -147,6 +148,13 @@ impl Driver<'_> {
     }
 
     fn synchronize(&mut self, link: LinkId, plan: Plan) {
+        self.hub.note(|| {
+            let ends = |list: &mut dyn Iterator<Item = &Entry>| {
+                list.map(|it| format!(" {}", it.0)).collect::<String>()
+            };
+            let (tail, window) = (ends(&mut self.p.tail.iter()), ends(&mut self.p.window.iter()));
+            format!("{} on {}: {plan:?}, tail{tail}, window{window}", self.sid, link.0)
+        });
         match plan {
             Plan::Window(after) | Plan::Log(after) => {
                 self.send_down(link, &FromLeader::Diff(self.p.committed));

@@ -32,7 +32,6 @@ impl Driver<'_> {
     /// Applies what a quorum has, or a leader taught.
     pub(crate) fn pipe(&mut self) {
         self.p.pipe_is_awake = false;
-        self.hub.note(|| format!("{} pipe, upstream {:?}, due {}", self.sid, self.p.upstream, self.p.due));
         self.apply_committed();
         self.learn();
         self.settle();
