@@ -74,10 +74,10 @@ impl Hub {
         }
     }
 
-    /// A note for who reads the story.
+    /// A note for who reads the story; the checks do not see it.
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
-        if self.prints || self.story.is_some() {
-            self.tell(Record::Noted(text()));
+        if self.prints && self.dead.is_none() && self.violation.is_none() {
+            println!("{:12.3} note: {}", self.now_us as f64 / 1000.0, text());
         }
     }
 
@@ -145,7 +145,12 @@ impl Hub {
         if self.dead.is_some() {
             return;
         }
-        if self.net.is_blocked(from, to) {
+        let is_blocked = self.net.is_blocked(from, to);
+        self.note(|| {
+            let way = if is_blocked { "waits to" } else { "to" };
+            format!("{from} {way} {to}: {:?} {} in {}", vote.state, vote.leader, vote.election_epoch)
+        });
+        if is_blocked {
             self.net.votes.insert((from, to), vote);
             return;
         }
@@ -186,7 +191,7 @@ impl Hub {
             (None, _) => None,
         };
         let name = name.unwrap_or("the end");
-        self.tell(Record::Noted(format!("{from} to {to} on {}: {name}", id.0)));
+        self.note(|| format!("{from} to {to} on {}: {name}", id.0));
     }
 
     /// Puts something on its way.

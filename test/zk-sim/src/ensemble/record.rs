@@ -233,8 +233,6 @@ pub enum Record {
         /// Sessions.
         sessions: Rc<[i64]>,
     },
-    /// Something that neither members nor clients see.
-    Noted(String),
     /// The faults are over.
     Healed,
     /// Everything must have come to rest: what a member is.
@@ -278,7 +276,6 @@ impl fmt::Display for Record {
                 write!(f, "{sid} answers c{conn} {}", reply(frame))
             }
             Record::Received { conn, frame } => write!(f, "c{conn} hears {}", reply(frame)),
-            Record::Noted(text) => write!(f, "note: {text}"),
             other => write!(f, "{other:?}"),
         }
     }

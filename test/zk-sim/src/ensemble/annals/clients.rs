@@ -221,12 +221,12 @@ impl Annals {
     }
 
     pub(super) fn received(&mut self, conn: Conn, frame: &[u8]) {
-        let header = ReplyHeader::read(&mut Reader::new(frame));
-        if header.is_ok_and(|header| header.xid != -1)
+        let Ok(header) = ReplyHeader::read(&mut Reader::new(frame)) else { return };
+        if header.xid != -1
             && let Some(wire) = self.wires.get_mut(&conn)
             && let Some(Some(zxid)) = wire.outbound.pop_front()
         {
-            self.completed = self.completed.max(zxid);
+            self.completed = self.completed.max(zxid).max(header.zxid);
         }
     }
 

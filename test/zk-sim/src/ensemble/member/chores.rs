@@ -54,6 +54,7 @@ impl Driver<'_> {
         self.p.io = Some((io, after));
         let us = self.disk_us();
         let (sid, life) = (self.sid, self.life);
+        self.hub.note(|| format!("{sid} waits {us} us for its disk: {point:?}"));
         self.hub.after(us, Event::IoDone { sid, life });
     }
 
@@ -160,7 +161,13 @@ impl Driver<'_> {
         if matches!(io, Io::Flush) {
             self.commit_log(usize::MAX);
         }
-        let done = match self.store.perform(&io) {
+        let old = self.log_that_stays(&io);
+        let done = self.store.perform(&io);
+        if !old.is_empty() {
+            old.into_iter().for_each(|entry| self.store.append(entry));
+            let _ = self.store.commit(usize::MAX);
+        }
+        let done = match done {
             Ok(done) => done,
             Err(refused) => {
                 self.hub.note(|| format!("the disk refused: {refused}"));
@@ -178,6 +185,16 @@ impl Driver<'_> {
         }
         self.settle();
         self.catch_up();
+    }
+
+    /// [`Mutant::SettleKeepsLog`]: what of the old log is behind a leader's snapshot.
+    fn log_that_stays(&self, io: &Io) -> Vec<Entry> {
+        let Io::Replace { image, .. } = io else { return Vec::new() };
+        if !self.hub.has(Mutant::SettleKeepsLog) {
+            return Vec::new();
+        }
+        let base = image.as_ref().map_or(Zxid::ZERO, |image| image.head.zxid);
+        self.store.log().into_iter().filter(|entry| entry.0 > base).collect()
     }
 
     fn tell_done(&mut self, io: &Io, done: &Done) {
@@ -203,6 +220,10 @@ impl Driver<'_> {
         match (io, done) {
             (Io::Accepted(epoch), _) => self.accepted(epoch),
             (Io::Current(epoch), _) => {
+                if self.hub.has(Mutant::LeadsEarly) && self.p.upstream.is_none() {
+                    self.hub.tell(Record::Leads { sid: self.sid, epoch });
+                    self.begin_leading(epoch);
+                }
                 self.at_rest(|peer, now, wants| peer.current_written(now, epoch, wants));
             }
             (_, Done::Truncated(is_cut, found)) => {

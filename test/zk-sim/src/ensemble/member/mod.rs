@@ -606,7 +606,10 @@ impl Driver<'_> {
     fn disk_us(&mut self) -> u64 {
         let draw = self.hub.rng.draw();
         let us = match draw % 256 {
-            0 if !self.hub.net.is_calm => 20_000 + (draw >> 16) % 100_000,
+            // Not as many times longer where all is slow.
+            0 if !self.hub.net.is_calm => {
+                return (20_000 + (draw >> 16) % 100_000) * self.slow_disk.min(20);
+            }
             _ => 200 + (draw >> 16) % 2_000,
         };
         us * self.slow_disk

@@ -167,6 +167,10 @@ impl Store for ListStore {
         Some(self.log[begins.min(ends)..ends].to_vec())
     }
 
+    fn log(&self) -> Vec<Entry> {
+        self.log.clone()
+    }
+
     fn keep(&mut self, image: Rc<Image>) -> Result<(), Refused> {
         self.images.push(image);
         if self.images.len() > KEPT {

@@ -65,6 +65,9 @@ pub(crate) trait Store: fmt::Debug {
     /// The txns behind `after`, up to `upto`, if all of them are there.
     fn tail(&self, after: Zxid, upto: Zxid) -> Option<Vec<Entry>>;
 
+    /// The whole log.
+    fn log(&self) -> Vec<Entry>;
+
     /// Keeps a snapshot of the own tree.
     fn keep(&mut self, image: Rc<Image>) -> Result<(), Refused>;
 

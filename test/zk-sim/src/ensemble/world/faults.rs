@@ -153,7 +153,7 @@ impl World {
         let member = &mut self.members[at];
         match kind {
             Point::FaultSlowDisk => {
-                member.slow_disk = *self.hub.rng.pick(&[20, 200, 2_000]);
+                member.slow_disk = *self.hub.rng.pick(&[20, 200, 1_000]);
                 let us = self.hub.rng.below(20_000_000) as u64;
                 // What was begun takes its time.
                 let until_us = now_us + us + 120_000 * member.slow_disk;

@@ -22,7 +22,7 @@ impl World {
         // What cannot be noticed before a timeout is noticed after it.
         let init_us = self.terms.init_ticks * self.terms.tick_ms * 1000;
         let sync_us = self.terms.sync_ticks * self.terms.tick_ms * 1000;
-        let until_us = began_us + 4 * init_us + 2 * sync_us + 60_000_000;
+        let until_us = began_us + 4 * init_us + 4 * sync_us + 120_000_000;
         let mut leader_us = None;
         while self.hub.now_us < until_us && self.hub.violation.is_none() {
             self.run_until(self.hub.now_us + LOOK_US);

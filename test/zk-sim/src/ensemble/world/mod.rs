@@ -53,6 +53,8 @@ pub struct Outcome {
     pub coverage: Coverage,
     /// How the world was made.
     pub settings: Settings,
+    /// What a judge must know of it.
+    pub facts: Facts,
     /// How long it lasted there, in ms.
     pub simulated_ms: u64,
     /// Requests of clients, and replies to them, until the faults ended.
@@ -81,7 +83,7 @@ impl Outcome {
 pub fn run(seed: u64, options: &RunOptions) -> Outcome {
     let mut world = World::new(seed, options);
     world.live();
-    let World { hub, settings, requests, replies, .. } = world;
+    let World { hub, settings, facts, requests, replies, .. } = world;
     Outcome {
         seed,
         violation: hub.violation,
@@ -89,6 +91,7 @@ pub fn run(seed: u64, options: &RunOptions) -> Outcome {
         hash: hub.hash ^ hub.records ^ hub.rng.clone().draw(),
         coverage: hub.coverage,
         settings,
+        facts,
         simulated_ms: hub.now_us / 1000,
         requests,
         replies,
@@ -99,6 +102,7 @@ pub fn run(seed: u64, options: &RunOptions) -> Outcome {
 /// See the module.
 struct World {
     settings: Settings,
+    facts: Facts,
     terms: Terms,
     hub: Hub,
     members: Vec<Member>,
@@ -134,8 +138,8 @@ impl World {
             queue: Queue::default(),
             net: Net::new(),
             judge: match options.only {
-                Some(name) => Judge::only(facts, name),
-                None => Judge::new(facts),
+                Some(name) => Judge::only(facts.clone(), name),
+                None => Judge::new(facts.clone()),
             },
             coverage: Coverage::default(),
             mutant: options.mutant,
@@ -164,6 +168,7 @@ impl World {
             .collect();
         World {
             settings,
+            facts,
             terms,
             hub,
             members,

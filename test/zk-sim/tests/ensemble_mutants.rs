@@ -1,0 +1,44 @@
+//! The judges of ensembles are judged: faults that ZooKeeper had once, and others that it could
+//! have, are planted into the driver of the members, and must be found.
+
+use zk_sim::ensemble::{Mutant, RunOptions, run};
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Learners refuse what these do, or nearly always, and take the history anew: no harm is done but
+/// by rare chance.
+const DEFENDED: [Mutant; 2] = [Mutant::HoleInHistory, Mutant::LostCommitWhileSynchronizing];
+
+/// So many seeds are tried for each.
+const SEEDS: u64 = 600;
+
+/// How many seeds it took, and what was found.
+fn find(mutant: Mutant) -> Option<(u64, String)> {
+    let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
+    let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(SEEDS);
+    (1..=most).find_map(|seed| {
+        let outcome = std::panic::catch_unwind(|| run(seed, &options));
+        match outcome {
+            Ok(outcome) => outcome.violation.map(|violation| (seed, violation.to_string())),
+            Err(_) => Some((seed, "something panicked".into())),
+        }
+    })
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        match find(mutant) {
+            Some((seeds, what)) => {
+                let what: String = what.chars().take(140).collect();
+                println!("{mutant:?}: seed {seeds}: {what}");
+            }
+            None if DEFENDED.contains(&mutant) => println!("{mutant:?}: does no harm"),
+            None => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
