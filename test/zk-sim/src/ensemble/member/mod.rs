@@ -317,7 +317,8 @@ impl Member {
         process.core.set_admission(zk_core::Admission::Closed);
         self.process = Some(Box::new(process));
         let (sid, life) = (self.sid, self.life);
-        hub.after(1_000, Event::Look { sid, life });
+        // Before it hears anything.
+        hub.after(0, Event::Look { sid, life });
         hub.after(2_000, Event::Tick { sid, life });
         hub.after(1_000_000, Event::Reap { sid, life });
     }
