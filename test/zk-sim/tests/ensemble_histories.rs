@@ -326,7 +326,8 @@ fn spoiled_histories_are_rejected() {
         }
     }
     let judge = Judge::new(stories[0].facts.clone());
-    let without: Vec<_> = judge.names().filter(|it| !PLANTS.iter().any(|(name, _)| it == name)).collect();
+    let without: Vec<_> =
+        judge.names().filter(|it| !PLANTS.iter().any(|(name, _)| it == name)).collect();
     assert!(without.is_empty(), "no plants for {without:?}");
 }
 

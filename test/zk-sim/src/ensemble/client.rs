@@ -79,7 +79,13 @@ impl Agent {
     }
 
     /// Its turn.
-    pub(crate) fn act(&mut self, hub: &mut Hub, members: &[(Sid, u32)], work: &Workload, calm: bool) {
+    pub(crate) fn act(
+        &mut self,
+        hub: &mut Hub,
+        members: &[(Sid, u32)],
+        work: &Workload,
+        calm: bool,
+    ) {
         let draw = hub.rng.draw();
         let mut next_us = self.thinks_us / 2 + draw % self.thinks_us.max(1);
         let timeout_us = self.timeout_ms * 1000;
@@ -133,7 +139,8 @@ impl Agent {
 
     fn send(&mut self, hub: &mut Hub, conn: Conn, frame: Rc<[u8]>) {
         self.sent_us = hub.now_us;
-        let session = if self.inner.is_live { self.inner.session.as_ref().map_or(0, |s| s.id) } else { 0 };
+        let session =
+            if self.inner.is_live { self.inner.session.as_ref().map_or(0, |s| s.id) } else { 0 };
         hub.tell(Record::Invoked { conn, session, frame: frame.clone() });
         to_member(hub, conn, Event::ToMember { conn, frame });
     }

@@ -5,8 +5,8 @@ use crate::record::Conn;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
-use zk_proto::election::Notification;
 use zk_proto::Sid;
+use zk_proto::election::Notification;
 use zk_zab::leader::LinkId;
 
 /// What travels on a connection between a leader and a learner.
@@ -39,40 +39,92 @@ pub(crate) enum Inbound {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// Something comes to a member; `life` says to which of its processes.
-    Quorum { sid: Sid, life: u32, what: Inbound },
-    Tick { sid: Sid, life: u32 },
+    Quorum {
+        sid: Sid,
+        life: u32,
+        what: Inbound,
+    },
+    Tick {
+        sid: Sid,
+        life: u32,
+    },
     /// The log's thread is done with so many txns.
-    LogDone { sid: Sid, life: u32 },
+    LogDone {
+        sid: Sid,
+        life: u32,
+    },
     /// What the quorum's thread waits for is done.
-    IoDone { sid: Sid, life: u32 },
+    IoDone {
+        sid: Sid,
+        life: u32,
+    },
     /// The pipeline's thread has its turn.
-    Pipe { sid: Sid, life: u32 },
-    Look { sid: Sid, life: u32 },
-    Dial { sid: Sid, life: u32, leader: Sid, tries: u32 },
-    Reap { sid: Sid, life: u32 },
-    Start { sid: Sid },
+    Pipe {
+        sid: Sid,
+        life: u32,
+    },
+    Look {
+        sid: Sid,
+        life: u32,
+    },
+    Dial {
+        sid: Sid,
+        life: u32,
+        leader: Sid,
+        tries: u32,
+    },
+    Reap {
+        sid: Sid,
+        life: u32,
+    },
+    Start {
+        sid: Sid,
+    },
     /// A frame on its way from a client.
-    ToMember { conn: Conn, frame: Rc<[u8]> },
+    ToMember {
+        conn: Conn,
+        frame: Rc<[u8]>,
+    },
     /// A frame on its way to a client.
-    ToClient { conn: Conn, frame: Rc<[u8]> },
+    ToClient {
+        conn: Conn,
+        frame: Rc<[u8]>,
+    },
     /// A client's connection arrives.
-    Connects { conn: Conn },
+    Connects {
+        conn: Conn,
+    },
     /// The member's end of the connection is closed.
-    ClosedByMember { conn: Conn },
+    ClosedByMember {
+        conn: Conn,
+    },
     /// The client's end is.
-    ClosedByClient { conn: Conn },
+    ClosedByClient {
+        conn: Conn,
+    },
     /// A client does something.
-    Client { at: usize },
+    Client {
+        at: usize,
+    },
     /// Something goes wrong.
     Fault,
     /// A fault of the network ends.
-    Mend { fault: usize },
+    Mend {
+        fault: usize,
+    },
     /// A member's process goes on.
-    Resume { sid: Sid, life: u32 },
+    Resume {
+        sid: Sid,
+        life: u32,
+    },
     /// A client is heard again.
-    ClientBack { at: usize },
+    ClientBack {
+        at: usize,
+    },
     /// The disk is quick again.
-    QuickDisk { sid: Sid },
+    QuickDisk {
+        sid: Sid,
+    },
 }
 
 #[derive(Debug)]

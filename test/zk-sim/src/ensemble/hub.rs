@@ -14,9 +14,9 @@ use crate::invariants::Violation;
 use crate::record::Conn;
 use crate::rng::Rng;
 use std::rc::Rc;
+use zk_proto::election::Notification;
 use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::{Limits, Sid};
-use zk_proto::election::Notification;
 use zk_zab::leader::LinkId;
 
 /// See the module.
@@ -148,7 +148,10 @@ impl Hub {
         let is_blocked = self.net.is_blocked(from, to);
         self.note(|| {
             let way = if is_blocked { "waits to" } else { "to" };
-            format!("{from} {way} {to}: {:?} {} in {}", vote.state, vote.leader, vote.election_epoch)
+            format!(
+                "{from} {way} {to}: {:?} {} in {}",
+                vote.state, vote.leader, vote.election_epoch
+            )
         });
         if is_blocked {
             self.net.votes.insert((from, to), vote);
@@ -225,11 +228,8 @@ impl Hub {
     /// The end of a connection that belongs to a member is closed, and the other is told.
     pub(crate) fn shut(&mut self, id: LinkId, sid: Sid) {
         let Some(link) = self.net.links.get_mut(&id.0) else { return };
-        let (mine, way) = if link.learner.0 == sid {
-            (0, Way::ToLeader)
-        } else {
-            (1, Way::ToLearner)
-        };
+        let (mine, way) =
+            if link.learner.0 == sid { (0, Way::ToLeader) } else { (1, Way::ToLearner) };
         link.open[mine] = false;
         if link.open == [false, false] {
             self.net.links.remove(&id.0);
@@ -254,7 +254,7 @@ impl Hub {
     }
 
     /// Sends a frame to a client.
-    pub(crate) fn to_client(&mut self, conn: Conn, frame: Rc<[u8]>) {
+    pub(crate) fn send_client(&mut self, conn: Conn, frame: Rc<[u8]>) {
         if self.dead.is_some() {
             return;
         }

@@ -211,7 +211,8 @@ impl Annals {
             return (Vec::new(), Some((code::MARSHALLING, Vec::new())));
         };
         let max_response_bytes = MAX_RESPONSE_BYTES;
-        let look = Look { state: &state, session: view.session, ids: &asked.ids, max_response_bytes };
+        let look =
+            Look { state: &state, session: view.session, ids: &asked.ids, max_response_bytes };
         if !view.has_watches {
             view.has_watches = true;
             view.settled = view.settled.max(zxid);

@@ -189,7 +189,8 @@ impl Annals {
             let mut r = zk_proto::Reader::new(&proposal.txn);
             let entry = zk_proto::txn::TxnEntry::read(&mut r);
             entry.is_ok_and(|it| {
-                it.header.client_id == session && it.header.op == zk_proto::OpCode::CloseSession.code()
+                it.header.client_id == session
+                    && it.header.op == zk_proto::OpCode::CloseSession.code()
             })
         })
     }

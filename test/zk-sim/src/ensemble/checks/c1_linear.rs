@@ -1,5 +1,5 @@
-//! C1 Linearizable writes: a write that was sent after another one's reply had come to any client has
-//! a greater zxid.
+//! C1 Linearizable writes: a write that was sent after another one's reply had come to any client
+//! has a greater zxid.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};

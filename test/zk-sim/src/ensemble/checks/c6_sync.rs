@@ -1,6 +1,6 @@
 //! C6 sync: the reply comes from a state that has every write which any client knew to be done when
-//! the sync was sent. A leader that does not know yet that it is none answers from what it knows, in
-//! Apache too: what an other leader has done meanwhile is not asked for.
+//! the sync was sent. A leader that does not know yet that it is none answers from what it knows,
+//! in Apache too: what an other leader has done meanwhile is not asked for.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};

@@ -1,5 +1,5 @@
-//! C7 Timeliness: a member that serves is not behind what is committed by more than the time in which
-//! it would have noticed that it has no leader.
+//! C7 Timeliness: a member that serves is not behind what is committed by more than the time in
+//! which it would have noticed that it has no leader.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};

@@ -29,7 +29,9 @@ impl Check for Live {
                 }
                 let (first, last, tree) = *self.first.get_or_insert((*leader, *zxid, *digest));
                 if (*leader, *zxid, *digest) != (first, last, tree) {
-                    return Err(format!("{sid} follows {leader} at {zxid}, others {first} at {last}"));
+                    return Err(format!(
+                        "{sid} follows {leader} at {zxid}, others {first} at {last}"
+                    ));
                 }
                 if zxid.0 != annals.last() {
                     return Err(format!("{sid} is at {zxid}, {:x} is committed", annals.last()));
@@ -38,8 +40,8 @@ impl Check for Live {
             }
             Record::Ended { served, clients, leader_after_ms } => {
                 let Some(ms) = leader_after_ms else { return Err("nobody leads".into()) };
-                // What a member waits for when the faults end may take a limit to be given up, and a
-                // vote that was lost is told again after a minute at the latest.
+                // What a member waits for takes its limit, and a vote that was lost is told again
+                // after a minute at the latest.
                 let facts = &annals.facts;
                 let most_ms = 2 * facts.init_ms + 2 * facts.sync_ms + 70_000;
                 if *ms as i64 > most_ms {

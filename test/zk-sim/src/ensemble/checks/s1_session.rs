@@ -32,6 +32,48 @@ impl Session {
         }
         Ok(())
     }
+
+    /// What clients are told of their sessions.
+    fn told(&mut self, annals: &Annals) -> Result<(), String> {
+        match &annals.fact {
+            Fact::Commits { after } => {
+                for committed in annals.between(*after, i64::MAX).filter(|it| it.is_close) {
+                    self.gone.insert(committed.session);
+                }
+            }
+            // Closed, or about to be: its end is not committed yet, but under way.
+            Fact::Handshake { conn, session: 0, wanted } => {
+                let lives = annals
+                    .history
+                    .back()
+                    .is_some_and(|last| last.step.after.sessions.contains_key(wanted));
+                if lives && !annals.is_closing(*wanted) {
+                    return Err(format!(
+                        "c{conn} is told that {wanted:x} is gone, and it is alive"
+                    ));
+                }
+            }
+            Fact::Handshake { conn, session, wanted } if *wanted == 0 => {
+                let created = annals.history.iter().rev().any(|it| it.session == *session);
+                if !created {
+                    return Err(format!("c{conn} got {session:x}, which was not opened"));
+                }
+            }
+            Fact::Handshake { conn, session, wanted } if session != wanted => {
+                return Err(format!("c{conn} asked for {wanted:x} and got {session:x}"));
+            }
+            Fact::Handshake { conn, session, .. } if self.gone.contains(session) => {
+                let sid = annals.conns.get(conn).map(|view| view.sid);
+                let applied =
+                    sid.and_then(|sid| annals.members.get(&sid)).map_or(0, |it| it.applied);
+                if annals.state(applied).is_some_and(|it| !it.sessions.contains_key(session)) {
+                    return Err(format!("c{conn} got {session:x} back, which is gone"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl Check for Session {
@@ -77,39 +119,6 @@ impl Check for Session {
             }
             _ => {}
         }
-        match &annals.fact {
-            Fact::Commits { after } => {
-                for committed in annals.between(*after, i64::MAX).filter(|it| it.is_close) {
-                    self.gone.insert(committed.session);
-                }
-            }
-            // Closed, or about to be: its end is not committed yet, but under way.
-            Fact::Handshake { conn, session: 0, wanted } => {
-                let lives = annals.history.back().is_some_and(|last| {
-                    last.step.after.sessions.contains_key(wanted)
-                });
-                if lives && !annals.is_closing(*wanted) {
-                    return Err(format!("c{conn} is told that {wanted:x} is gone, and it is alive"));
-                }
-            }
-            Fact::Handshake { conn, session, wanted } if *wanted == 0 => {
-                let created = annals.history.iter().rev().any(|it| it.session == *session);
-                if !created {
-                    return Err(format!("c{conn} got {session:x}, which was not opened"));
-                }
-            }
-            Fact::Handshake { conn, session, wanted } if session != wanted => {
-                return Err(format!("c{conn} asked for {wanted:x} and got {session:x}"));
-            }
-            Fact::Handshake { conn, session, .. } if self.gone.contains(session) => {
-                let sid = annals.conns.get(conn).map(|view| view.sid);
-                let applied = sid.and_then(|sid| annals.members.get(&sid)).map_or(0, |it| it.applied);
-                if annals.state(applied).is_some_and(|it| !it.sessions.contains_key(session)) {
-                    return Err(format!("c{conn} got {session:x} back, which is gone"));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
+        self.told(annals)
     }
 }

@@ -1,5 +1,5 @@
-//! S3 Sequence: the suffixes given below one parent grow, whoever leads, as long as the parent is the
-//! same znode.
+//! S3 Sequence: the suffixes given below one parent grow, whoever leads, as long as the parent is
+//! the same znode.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};

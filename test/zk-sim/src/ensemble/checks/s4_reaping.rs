@@ -1,5 +1,6 @@
-//! S4 Containers and TTL znodes: they are removed when they are childless, and due, and only so. The
-//! model says which are; a txn that removes another one changes nothing there, and the digests differ.
+//! S4 Containers and TTL znodes: they are removed when they are childless, and due, and only so.
+//! The model says which are; a txn that removes another one changes nothing there, and the digests
+//! differ.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};
@@ -23,7 +24,10 @@ impl Check for Reaping {
             let entry = TxnEntry::read(&mut Reader::new(&proposal.txn));
             let Ok(Txn::DeleteContainer(body)) = entry.map(|entry| entry.txn) else { continue };
             if committed.step.reply.is_err() {
-                return Err(format!("{:x} removes {}, which is not due", committed.zxid, body.path));
+                return Err(format!(
+                    "{:x} removes {}, which is not due",
+                    committed.zxid, body.path
+                ));
             }
         }
         Ok(())

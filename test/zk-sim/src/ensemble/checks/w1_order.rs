@@ -1,5 +1,5 @@
-//! W1 Order: an event comes before the reply that shows the new state, and the events of a connection
-//! come in the order of what happened.
+//! W1 Order: an event comes before the reply that shows the new state, and the events of a
+//! connection come in the order of what happened.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};

@@ -1,5 +1,5 @@
-//! W2 Unique: no event that is not due, none twice: one-shot watches fire once, persistent ones once
-//! per change.
+//! W2 Unique: no event that is not due, none twice: one-shot watches fire once, persistent ones
+//! once per change.
 
 use super::{Check, beyond};
 use crate::ensemble::annals::{Annals, Fact};

@@ -17,8 +17,7 @@ impl Check for Foreign {
 
     fn check(&mut self, _: &Record, annals: &Annals) -> Result<(), String> {
         let Fact::Event { conn, event } = &annals.fact else { return Ok(()) };
-        let (Some(committed), Some(view)) =
-            (annals.committed(event.zxid), annals.conns.get(conn))
+        let (Some(committed), Some(view)) = (annals.committed(event.zxid), annals.conns.get(conn))
         else {
             return Ok(());
         };

@@ -1,5 +1,5 @@
-//! Z2 Integrity: what is committed was proposed by the leader of its epoch, and a request becomes one
-//! txn at most.
+//! Z2 Integrity: what is committed was proposed by the leader of its epoch, and a request becomes
+//! one txn at most.
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};

@@ -3,8 +3,8 @@
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};
 use crate::ensemble::record::Record;
-use zk_proto::Zxid;
 use std::collections::BTreeMap;
+use zk_proto::Zxid;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -31,17 +31,16 @@ impl Check for Primary {
             Record::Rests { sid } | Record::Started { sid, .. } => {
                 self.leads.remove(sid);
             }
-            Record::Proposed { sid, zxid, .. } => {
-                if self.leads.get(sid) != Some(&zxid.epoch().0) {
-                    return Err(format!("{sid} proposes {zxid} and does not lead in that epoch"));
-                }
+            Record::Proposed { sid, zxid, .. } if self.leads.get(sid) != Some(&zxid.epoch().0) => {
+                return Err(format!("{sid} proposes {zxid} and does not lead in that epoch"));
             }
             Record::Serves { sid } => {
                 // A learner may be behind, a leader not.
                 let Some(epoch) = self.leads.get(sid) else { return Ok(()) };
                 let view = annals.members.get(sid);
                 let last = annals.history.iter().rev().find(|it| it.zxid >> 32 < i64::from(*epoch));
-                let (has, last) = (view.map_or(0, |view| view.last()), last.map_or(0, |it| it.zxid));
+                let (has, last) =
+                    (view.map_or(0, |view| view.last()), last.map_or(0, |it| it.zxid));
                 if has < last {
                     return Err(format!("{sid} leads in {epoch} with {has:x} behind {last:x}"));
                 }

@@ -1,5 +1,5 @@
-//! Z5 Committed is never lost: what is committed is on the disks of a quorum, whoever leads has all of
-//! it, and what was on a disk is found there.
+//! Z5 Committed is never lost: what is committed is on the disks of a quorum, whoever leads has all
+//! of it, and what was on a disk is found there.
 
 use super::{Check, has_quorum};
 use crate::ensemble::annals::Annals;

@@ -1,5 +1,5 @@
-//! Z7 Durability order: the history, then the epoch, then the word that it is so. What a member tells
-//! its leader is on its disk.
+//! Z7 Durability order: the history, then the epoch, then the word that it is so. What a member
+//! tells its leader is on its disk.
 
 use super::{Check, has_quorum};
 use crate::ensemble::annals::Annals;

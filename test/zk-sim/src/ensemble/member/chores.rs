@@ -281,7 +281,8 @@ impl Driver<'_> {
                 let waiting = std::mem::take(&mut self.p.waiting);
                 for (link, said) in waiting {
                     self.learner_comes(link);
-                    said.into_iter().for_each(|payload| self.event(1, Inbound::Arrived(link, payload)));
+                    said.into_iter()
+                        .for_each(|payload| self.event(1, Inbound::Arrived(link, payload)));
                 }
                 return;
             }

@@ -104,7 +104,8 @@ impl Driver<'_> {
     }
 
     fn read_now(&mut self, conn: u64, frame: &Rc<[u8]>) -> bool {
-        let auth = AuthOptions { super_digest: Some(SUPER_DIGEST.into()), ..AuthOptions::default() };
+        let auth =
+            AuthOptions { super_digest: Some(SUPER_DIGEST.into()), ..AuthOptions::default() };
         let super::Process { tree, watches, conns, core_options, .. } = &mut *self.p;
         let Some(serving) = conns.get(&conn) else { return false };
         let mut reader = Reader {
@@ -132,7 +133,7 @@ impl Driver<'_> {
             if self.hub.survives(self.sid, Point::ToClient) {
                 let frame: Rc<[u8]> = frame.into();
                 self.hub.tell(Record::Sent { sid: self.sid, conn, frame: frame.clone() });
-                self.hub.to_client(conn, frame);
+                self.hub.send_client(conn, frame);
             }
             bytes = rest;
         }

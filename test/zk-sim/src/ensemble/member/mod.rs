@@ -178,10 +178,7 @@ pub(crate) fn tree_options(terms: &Terms) -> TreeOptions {
 fn core_options(terms: &Terms, sid: Sid) -> CoreOptions {
     CoreOptions {
         prepare: PrepareOptions {
-            auth: AuthOptions {
-                super_digest: Some(SUPER_DIGEST.into()),
-                ..AuthOptions::default()
-            },
+            auth: AuthOptions { super_digest: Some(SUPER_DIGEST.into()), ..AuthOptions::default() },
             enforce_quota: false,
             close_session_txn: true,
             digest: true,

@@ -72,9 +72,7 @@ impl Driver<'_> {
             }
             let super::Process { core, tree, watches, fx, .. } = &mut *self.p;
             let failure = match &lesson {
-                Lesson::Txn(txn) => {
-                    core.learned(tree, watches, now.monotonic_ms, txn, fx).err()
-                }
+                Lesson::Txn(txn) => core.learned(tree, watches, now.monotonic_ms, txn, fx).err(),
                 Lesson::Synced => {
                     core.synced(tree, watches, fx);
                     None
@@ -102,7 +100,8 @@ impl Driver<'_> {
         let zxid = self.p.tree.last_zxid();
         if zxid > before {
             self.show_applied();
-            self.p.since_snapshot += (zxid.counter()).wrapping_sub(before.counter()).min(TURN as u32);
+            self.p.since_snapshot +=
+                (zxid.counter()).wrapping_sub(before.counter()).min(TURN as u32);
         }
     }
 
@@ -132,8 +131,7 @@ impl Driver<'_> {
     pub(super) fn begin_leading(&mut self, epoch: Epoch) {
         let sessions = self.p.core.sessions().to_sorted();
         let times = self.times();
-        let mut core =
-            Core::new(self.p.core_options.clone(), &self.p.tree, sessions, times);
+        let mut core = Core::new(self.p.core_options.clone(), &self.p.tree, sessions, times);
         core.lead(epoch);
         self.p.core = core;
         self.p.due = self.p.tree.last_zxid();

@@ -31,7 +31,10 @@ pub(crate) enum Io {
     Current(Epoch),
     Truncate(Zxid),
     /// A leader's snapshot, or nothing, becomes the history.
-    Replace { image: Option<Rc<Image>>, has_vote: bool },
+    Replace {
+        image: Option<Rc<Image>>,
+        has_vote: bool,
+    },
     /// Everything that was appended gets to the disk.
     Flush,
 }

@@ -50,12 +50,17 @@ impl World {
         let at = self.hub.rng.below(self.members.len());
         self.hub.note(|| format!("{} at {}", kind.name(), at + 1));
         let happens = match kind {
-            Point::FaultCrash | Point::FaultCrashSoon | Point::FaultPowerLoss
-            | Point::FaultWipe | Point::FaultCrashAll => self.end_process(kind, at),
-            Point::FaultCut | Point::FaultHalfOpen | Point::FaultPartition
-            | Point::FaultOneWay | Point::FaultPartial | Point::FaultSlowNet => {
-                self.break_network(kind, at)
-            }
+            Point::FaultCrash
+            | Point::FaultCrashSoon
+            | Point::FaultPowerLoss
+            | Point::FaultWipe
+            | Point::FaultCrashAll => self.end_process(kind, at),
+            Point::FaultCut
+            | Point::FaultHalfOpen
+            | Point::FaultPartition
+            | Point::FaultOneWay
+            | Point::FaultPartial
+            | Point::FaultSlowNet => self.break_network(kind, at),
             Point::FaultClientCut | Point::FaultClientGone => self.cut_client(kind),
             _ => self.disturb(kind, at),
         };

@@ -29,7 +29,8 @@ impl World {
             if leader_us.is_none() && self.members.iter().any(|member| member.leads()) {
                 leader_us = Some(self.hub.now_us - began_us);
             }
-            if self.members.iter().all(|member| member.is_serving()) && self.clients_are_in(began_us)
+            if self.members.iter().all(|member| member.is_serving())
+                && self.clients_are_in(began_us)
             {
                 break;
             }

@@ -246,8 +246,8 @@ impl World {
         }
         match event {
             Event::Client { at } => self.client_acts(at),
-            Event::ToMember { conn, frame } => self.to_member(conn, &frame),
-            Event::ToClient { conn, frame } => self.to_client(conn, &frame),
+            Event::ToMember { conn, frame } => self.reaches_member(conn, &frame),
+            Event::ToClient { conn, frame } => self.reaches_client(conn, &frame),
             Event::Connects { conn } => self.client_connects(conn),
             Event::ClosedByMember { conn } => self.closed_by_member(conn),
             Event::ClosedByClient { conn } => self.closed_by_client(conn),
@@ -314,7 +314,7 @@ impl World {
         }
     }
 
-    fn to_member(&mut self, conn: Conn, frame: &Rc<[u8]>) {
+    fn reaches_member(&mut self, conn: Conn, frame: &Rc<[u8]>) {
         if let Some((_, sid)) = self.conn(conn) {
             self.drive(sid, |driver| driver.submit(conn, frame));
         } else if let Some(link) = self.hub.net.conns.get(&conn) {
@@ -326,7 +326,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, conn: Conn, frame: &Rc<[u8]>) {
+    fn reaches_client(&mut self, conn: Conn, frame: &Rc<[u8]>) {
         let Some(link) = self.hub.net.conns.get_mut(&conn) else { return };
         let client = link.client;
         link.is_torn |= self.hub.net.deaf.contains_key(&client);
@@ -387,9 +387,9 @@ fn whose(event: &Event) -> Option<(Sid, u32)> {
 /// The connection on which something comes from a client.
 fn conn_of(event: &Event) -> Option<Conn> {
     match event {
-        Event::ToMember { conn, .. } | Event::Connects { conn } | Event::ClosedByClient { conn } => {
-            Some(*conn)
-        }
+        Event::ToMember { conn, .. }
+        | Event::Connects { conn }
+        | Event::ClosedByClient { conn } => Some(*conn),
         _ => None,
     }
 }

@@ -57,7 +57,11 @@ impl World {
         self.hub.note(|| format!("{sid} dies, power lost: {is_power_loss}"));
         self.members[at].crash(&mut self.hub, is_power_loss);
         self.hub.fuse.take_if(|(whose, _)| *whose == sid);
-        let conns: Vec<u64> = self.hub.net.conns.iter()
+        let conns: Vec<u64> = self
+            .hub
+            .net
+            .conns
+            .iter()
             .filter(|(_, link)| link.sid == sid && !link.is_closed_by_member)
             .map(|(conn, _)| *conn)
             .collect();
@@ -104,7 +108,9 @@ impl World {
             return;
         }
         let waits = if is_blocked { CONNECT_US } else { PAUSE_US };
-        if tries + 1 >= DIALS || waits * u64::from(tries + 1) > self.terms.init_ticks * self.terms.tick_ms * 1000 {
+        if tries + 1 >= DIALS
+            || waits * u64::from(tries + 1) > self.terms.init_ticks * self.terms.tick_ms * 1000
+        {
             let what = Inbound::Dialled(to, None);
             self.hub.after(waits, Event::Quorum { sid, life, what });
             return;
