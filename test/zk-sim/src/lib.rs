@@ -8,6 +8,8 @@
 //! at the time, at a random source or at the order of a hash table: the same seed gives the same
 //! run, and a test checks that.
 //!
+//! [`ensemble`] does the same with all members of an ensemble.
+//!
 //! Read first: [`run`] (a seed's whole life), [`record::Record`] (what happens),
 //! [`oracle::Oracle`] (what it means).
 //!
