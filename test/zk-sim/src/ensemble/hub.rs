@@ -132,8 +132,8 @@ impl Hub {
         let draw = self.rng.draw();
         let us = match draw % 512 {
             _ if self.net.is_calm => 100 + (draw >> 16) % 400,
-            // A packet was lost, and is sent again.
-            0 => 200_000 + (draw >> 16) % 200_000,
+            // A packet was lost, and is sent again: not as many times later where all is slow.
+            0 => return (200_000 + (draw >> 16) % 200_000) * self.net.slowness.min(10),
             1..8 => 2_000 + (draw >> 16) % 20_000,
             _ => 100 + (draw >> 16) % 400,
         };

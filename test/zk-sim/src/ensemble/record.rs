@@ -28,6 +28,8 @@ pub enum Record {
         zxid: Zxid,
         /// The digest of its tree.
         digest: u64,
+        /// It has no vote, and builds upon nothing that it has.
+        is_damaged: bool,
         /// `acceptedEpoch`.
         accepted: Epoch,
         /// `currentEpoch`.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub last_wait_ms: u64,
     /// Seed of hash tables.
     pub hash_seed: u64,
+    /// Members have zk-store's files on a simulated disk.
+    pub has_files: bool,
 }
 
 impl Settings {
@@ -52,6 +54,7 @@ impl Settings {
             snap_count: *rng.pick(&[50, 300, 2_000]),
             last_wait_ms: *rng.pick(&[0, 50, 200, 200]),
             hash_seed: rng.draw(),
+            has_files: false,
         }
     }
 
@@ -72,6 +75,7 @@ impl Settings {
             snap_count: 2_000,
             last_wait_ms: 200,
             hash_seed: rng.draw(),
+            has_files: false,
         }
     }
 

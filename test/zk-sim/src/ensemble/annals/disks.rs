@@ -86,9 +86,13 @@ impl Annals {
                 let which = if *is_accepted { &mut view.accepted } else { &mut view.current };
                 *which = *epoch;
             }
-            Record::Started { sid, zxid, accepted, current, .. } => {
+            Record::Started { sid, zxid, accepted, current, is_damaged, .. } => {
                 let view = self.view(*sid);
                 view.is_up = true;
+                if *is_damaged {
+                    view.log.clear();
+                    (view.base, view.is_lost, view.is_changing) = (0, true, false);
+                }
                 (view.accepted, view.current) = (*accepted, *current);
                 if std::mem::take(&mut view.is_changing) && !view.found(*zxid) {
                     let (base, log) = self.like(zxid.0);

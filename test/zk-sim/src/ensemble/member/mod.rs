@@ -276,7 +276,8 @@ impl Member {
             }
         };
         let digest = found.tree.digest();
-        hub.tell(Record::Started { sid: self.sid, zxid: last, digest, accepted, current });
+        let (sid, is_damaged) = (self.sid, self.store.is_damaged());
+        hub.tell(Record::Started { sid, zxid: last, digest, is_damaged, accepted, current });
         let times = self.clock.times(hub.now_us);
         let core_options = core_options(terms, self.sid);
         let core = Core::learning(core_options.clone(), &found.tree, found.sessions, times);

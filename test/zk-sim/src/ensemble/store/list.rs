@@ -146,13 +146,7 @@ impl Store for ListStore {
     fn epochs(&self, last: Zxid) -> Result<(Epoch, Epoch), Refused> {
         let current = self.current.unwrap_or(last.epoch());
         let accepted = self.accepted.unwrap_or(current);
-        // As the server's `HistoryFiles::epochs`.
-        let current = if last.epoch() <= accepted { current.max(last.epoch()) } else { current };
-        if last.epoch() > current || accepted < current {
-            let (current, accepted) = (current.0, accepted.0);
-            return Err(refused(format!("current {current}, accepted {accepted}, last {last}")));
-        }
-        Ok((accepted, current))
+        super::fitting(accepted, current, last)
     }
 
     fn tail(&self, after: Zxid, upto: Zxid) -> Option<Vec<Entry>> {
@@ -228,6 +222,9 @@ impl Store for ListStore {
     }
 
     fn recover(&mut self) -> Result<(Found, Vec<Entry>), Refused> {
+        if self.is_damaged {
+            return Ok((Loading::new(self.options).found(), Vec::new()));
+        }
         let survivors = self.log[self.told.min(self.log.len())..].to_vec();
         self.told = self.log.len();
         Ok((self.load()?, survivors))

@@ -2,8 +2,10 @@
 //!
 //! What is begun is done when the world says so; a crash in between leaves what could be left.
 
+mod files;
 mod list;
 
+pub(crate) use files::FileStore;
 pub(crate) use list::ListStore;
 
 use crate::rng::Rng;
@@ -46,6 +48,18 @@ pub(crate) enum Done {
     /// The log was cut, or could not be; tree and sessions as they are now.
     Truncated(bool, Found),
     Replaced(Found),
+}
+
+/// `acceptedEpoch` and `currentEpoch` as they count for a history that ends there: the history of an
+/// epoch gets to the disk before the word that it is entered (as `HistoryFiles::epochs` of the
+/// server).
+fn fitting(accepted: Epoch, current: Epoch, last: Zxid) -> Result<(Epoch, Epoch), Refused> {
+    let current = if last.epoch() <= accepted { current.max(last.epoch()) } else { current };
+    if last.epoch() > current || accepted < current {
+        let (current, accepted) = (current.0, accepted.0);
+        return Err(Refused(format!("current {current}, accepted {accepted}, last {last}")));
+    }
+    Ok((accepted, current))
 }
 
 /// See the module.

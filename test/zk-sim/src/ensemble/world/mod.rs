@@ -14,7 +14,7 @@ use super::mutant::Mutant;
 use super::net::Net;
 use super::record::Record;
 use super::settings::Settings;
-use super::store::ListStore;
+use super::store::{FileStore, ListStore, Store};
 use super::workload::Workload;
 use crate::invariants::Violation;
 use crate::record::Conn;
@@ -22,6 +22,9 @@ use crate::rng::Rng;
 use faults::Mending;
 use std::rc::Rc;
 use zk_proto::Sid;
+
+/// Makes another stream of a seed, for what came into these worlds later.
+const MORE: u64 = 0x66_69_6c_65_73;
 
 /// How a run is made.
 #[derive(Clone, Debug, Default)]
@@ -121,10 +124,13 @@ struct World {
 impl World {
     fn new(seed: u64, options: &RunOptions) -> World {
         let mut rng = Rng::new(seed);
-        let settings = match options.is_measured {
+        let mut settings = match options.is_measured {
             true => Settings::measured(&mut rng),
             false => Settings::draw(&mut rng),
         };
+        // From a stream of its own: old seeds keep their meaning.
+        let mut more = Rng::new(seed ^ MORE);
+        settings.has_files = !options.is_measured && more.chance(250);
         let terms = settings.terms();
         let facts = Facts {
             voters: (1..=settings.voters).map(Sid).collect(),
@@ -156,8 +162,12 @@ impl World {
                 let rng = &mut hub.rng;
                 let wall_ms = 1_700_000_000_000 + rng.between(-60_000, 60_000);
                 let clock = Clock { ppm: rng.between(-200, 200), wall_ms, since: (0, 1_000) };
-                let store = ListStore::new(tree_options(&terms), settings.is_initial);
-                Member::new(Sid(sid), clock, Box::new(store))
+                let (tree, is_initial) = (tree_options(&terms), settings.is_initial);
+                let store: Box<dyn Store> = match settings.has_files {
+                    true => Box::new(FileStore::new(tree, is_initial, &mut more)),
+                    false => Box::new(ListStore::new(tree, is_initial)),
+                };
+                Member::new(Sid(sid), clock, store)
             })
             .collect();
         let clients = (0..settings.clients)
