@@ -65,7 +65,7 @@ impl Settings {
             voters: 3,
             observers: 0,
             clients: 8,
-            thinks_us: 70_000,
+            thinks_us: 50_000,
             stormy_ms: 300_000,
             fault_every_ms: 3_000,
             is_initial: true,

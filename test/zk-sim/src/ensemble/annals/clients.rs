@@ -54,8 +54,6 @@ pub(crate) struct ConnView {
     pub(crate) asked: VecDeque<Rc<Asked>>,
     /// Its watches.
     pub(crate) watches: Registry,
-    /// Whether it has ever had any.
-    pub(crate) has_watches: bool,
     /// Events of txns up to here were accounted for.
     pub(crate) settled: i64,
     /// Events that were sent since.
@@ -84,7 +82,6 @@ impl ConnView {
             is_open: (false, false),
             asked: VecDeque::new(),
             watches: Registry::default(),
-            has_watches: false,
             settled: 0,
             unsettled: Vec::new(),
             catch_up: Vec::new(),
@@ -213,10 +210,6 @@ impl Annals {
         let max_response_bytes = MAX_RESPONSE_BYTES;
         let look =
             Look { state: &state, session: view.session, ids: &asked.ids, max_response_bytes };
-        if !view.has_watches {
-            view.has_watches = true;
-            view.settled = view.settled.max(zxid);
-        }
         let (missed, reply) = read::answer(look, &mut view.watches, &request);
         (missed, Some(reply))
     }
@@ -232,7 +225,10 @@ impl Annals {
     }
 
     pub(super) fn settle_all(&mut self, sid: Sid, zxid: i64) {
-        let due = |view: &ConnView| view.sid == sid && view.has_watches;
+        // Who has no watches is settled when it leaves one.
+        let due = |view: &ConnView| {
+            view.sid == sid && !(view.watches.is_empty() && view.unsettled.is_empty())
+        };
         let conns: Vec<Conn> =
             self.conns.iter().filter(|(_, view)| due(view)).map(|(conn, _)| *conn).collect();
         conns.into_iter().for_each(|conn| self.settle(conn, zxid));
@@ -244,10 +240,13 @@ impl Annals {
         if zxid <= view.settled && view.unsettled.is_empty() {
             return;
         }
-        let from = match self.history.back() {
-            Some(last) if last.zxid <= view.settled => self.history.len(),
-            _ => self.history.partition_point(|committed| committed.zxid <= view.settled),
-        };
+        if view.watches.is_empty() && view.unsettled.is_empty() {
+            view.settled = view.settled.max(zxid);
+            return;
+        }
+        let settled = view.settled;
+        let from = self.first_behind(settled);
+        let Some(view) = self.conns.get_mut(&conn) else { return };
         let (mut due, mut unordered) = (Vec::new(), Vec::new());
         for committed in self.history.range(from..).take_while(|it| it.zxid <= zxid) {
             for change in &committed.step.changes {

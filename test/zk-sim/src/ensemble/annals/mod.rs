@@ -79,6 +79,8 @@ pub(crate) enum Fact {
     },
 }
 
+/// So many of the newest txns are looked through one by one.
+const NEWEST: usize = 16;
 /// So many txns of the past are kept.
 const KEPT: usize = 3000;
 
@@ -154,12 +156,8 @@ impl Annals {
     /// Where it is in the history.
     #[must_use]
     pub(crate) fn position(&self, zxid: i64) -> Option<usize> {
-        // The newest are asked for most.
-        let last = self.history.len().checked_sub(1)?;
-        if self.history[last].zxid == zxid {
-            return Some(last);
-        }
-        self.history.binary_search_by_key(&zxid, |committed| committed.zxid).ok()
+        let at = self.first_behind(zxid).checked_sub(1)?;
+        (self.history[at].zxid == zxid).then_some(at)
     }
 
     /// Those behind `after` up to `zxid`.
@@ -168,11 +166,14 @@ impl Annals {
         self.history.range(from..).take_while(move |committed| committed.zxid <= zxid)
     }
 
+    /// Where the first one behind a zxid is.
     fn first_behind(&self, after: i64) -> usize {
-        if self.last() <= after {
-            return self.history.len();
+        // The newest are asked for most.
+        let mut newest = self.history.iter().rev().take(NEWEST);
+        match newest.position(|committed| committed.zxid <= after) {
+            Some(back) => self.history.len() - back,
+            None => self.history.partition_point(|committed| committed.zxid <= after),
         }
-        self.history.partition_point(|committed| committed.zxid <= after)
     }
 
     /// The model's state at a zxid.
