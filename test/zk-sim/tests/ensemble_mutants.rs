@@ -13,11 +13,13 @@ const DEFENDED: [Mutant; 2] = [Mutant::HoleInHistory, Mutant::LostCommitWhileSyn
 
 /// So many seeds are tried for each.
 const SEEDS: u64 = 600;
+const SEEDS_FOR_DEFENDED: u64 = 20;
 
 /// How many seeds it took, and what was found.
 fn find(mutant: Mutant) -> Option<(u64, String)> {
     let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
-    let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(SEEDS);
+    let default = if DEFENDED.contains(&mutant) { SEEDS_FOR_DEFENDED } else { SEEDS };
+    let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(default);
     (1..=most).find_map(|seed| {
         let outcome = std::panic::catch_unwind(|| run(seed, &options));
         match outcome {

@@ -66,6 +66,8 @@ impl Hub {
             println!("{:12.3} {record}", self.now_us as f64 / 1000.0);
         }
         self.records += 1;
+        let mixed = self.hash ^ self.now_us ^ (self.records << 40);
+        self.hash = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
         if let Err(violation) = self.judge.see(self.now_us, &record) {
             self.violation = Some(violation);
         }

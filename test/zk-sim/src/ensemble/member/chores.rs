@@ -187,14 +187,12 @@ impl Driver<'_> {
         self.catch_up();
     }
 
-    /// [`Mutant::SettleKeepsLog`]: what of the old log is behind a leader's snapshot.
+    /// [`Mutant::SettleKeepsLog`]: the old log, which a leader's snapshot should have replaced.
     fn log_that_stays(&self, io: &Io) -> Vec<Entry> {
-        let Io::Replace { image, .. } = io else { return Vec::new() };
-        if !self.hub.has(Mutant::SettleKeepsLog) {
-            return Vec::new();
+        match io {
+            Io::Replace { .. } if self.hub.has(Mutant::SettleKeepsLog) => self.store.log(),
+            _ => Vec::new(),
         }
-        let base = image.as_ref().map_or(Zxid::ZERO, |image| image.head.zxid);
-        self.store.log().into_iter().filter(|entry| entry.0 > base).collect()
     }
 
     fn tell_done(&mut self, io: &Io, done: &Done) {
