@@ -17,8 +17,8 @@ struct Sum {
     coverage: Coverage,
 }
 
-/// How long this thread was on a processor, in s: others may want the machine too. Where nobody says
-/// so, how long it took since `began`.
+/// How long this thread was on a processor, in s: others may want the machine too. Where nobody
+/// says so, how long it took since `began`.
 fn processor_s(began: Instant) -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let ns = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());

@@ -1,5 +1,5 @@
-//! The disk of a member as the server has it: zk-store's log, snapshots, marks and epoch files, on a
-//! simulated disk that loses what was not synced and tears what was being written.
+//! The disk of a member as the server has it: zk-store's log, snapshots, marks and epoch files, on
+//! a simulated disk that loses what was not synced and tears what was being written.
 
 use super::{Done, Entry, Image, Io, Store};
 use crate::rng::Rng;

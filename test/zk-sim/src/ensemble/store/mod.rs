@@ -50,8 +50,8 @@ pub(crate) enum Done {
     Replaced(Found),
 }
 
-/// `acceptedEpoch` and `currentEpoch` as they count for a history that ends there: the history of an
-/// epoch gets to the disk before the word that it is entered (as `HistoryFiles::epochs` of the
+/// `acceptedEpoch` and `currentEpoch` as they count for a history that ends there: the history of
+/// an epoch gets to the disk before the word that it is entered (as `HistoryFiles::epochs` of the
 /// server).
 fn fitting(accepted: Epoch, current: Epoch, last: Zxid) -> Result<(Epoch, Epoch), Refused> {
     let current = if last.epoch() <= accepted { current.max(last.epoch()) } else { current };
