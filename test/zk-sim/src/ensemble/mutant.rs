@@ -55,11 +55,15 @@ pub enum Mutant {
     HoleInHistory,
     /// Two replies to a client change places.
     SwappedReplies,
+    /// A leader chooses how learners get its history by a longer window than it has.
+    WindowIsLonger,
+    /// A wiped member votes again as soon as it has what was committed.
+    MendsEarly,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 24] = [
+    pub const ALL: [Mutant; 26] = [
         Mutant::AckBeforeLogged,
         Mutant::EnterBeforeLogged,
         Mutant::TreeKeepsWhatIsCut,
@@ -84,5 +88,7 @@ impl Mutant {
         Mutant::SnapshotWithoutSessions,
         Mutant::HoleInHistory,
         Mutant::SwappedReplies,
+        Mutant::WindowIsLonger,
+        Mutant::MendsEarly,
     ];
 }

@@ -80,6 +80,10 @@ impl Driver<'_> {
                 }
                 self.begin(Io::Replace { image, has_vote }, After::Chore, Point::SettleBegun);
             }
+            Chore::Serve if self.hub.has(Mutant::MendsEarly) && self.store.is_damaged() => {
+                let _ = self.store.note_damaged(false);
+                self.leave();
+            }
             Chore::Serve => {
                 if self.p.peer.is_serving() {
                     self.p.has_served = true;

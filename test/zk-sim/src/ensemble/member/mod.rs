@@ -282,7 +282,7 @@ impl Member {
         let core_options = core_options(terms, self.sid);
         let core = Core::learning(core_options.clone(), &found.tree, found.sessions, times);
         let mut process = Process {
-            peer: Peer::new(self.peer_options(terms), terms.configs.clone()),
+            peer: Peer::new(self.peer_options(terms, hub), terms.configs.clone()),
             links: BTreeSet::new(),
             upstream: None,
             window: VecDeque::new(),
@@ -321,7 +321,7 @@ impl Member {
         hub.after(1_000_000, Event::Reap { sid, life });
     }
 
-    fn peer_options(&self, terms: &Terms) -> PeerOptions {
+    fn peer_options(&self, terms: &Terms, hub: &Hub) -> PeerOptions {
         let tick_ms = terms.tick_ms;
         let times = LeaderTimes {
             tick_ms,
@@ -342,7 +342,7 @@ impl Member {
             times,
             epoch_floor: Epoch(0),
             admits_strangers: true,
-            window: terms.window,
+            window: if hub.has(Mutant::WindowIsLonger) { 500 } else { terms.window },
         }
     }
 

@@ -303,6 +303,7 @@ impl Driver<'_> {
         for path in self.p.tree.due_for_reaping(now.wall_ms, 0, 4) {
             let super::Process { core, tree, fx, .. } = &mut *self.p;
             core.reap(tree, now, &path, 0, fx);
+            self.hub.mark(Point::Reaped);
             self.carry_out();
         }
         self.settle();
