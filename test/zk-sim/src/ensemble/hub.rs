@@ -30,8 +30,8 @@ pub(crate) struct Hub {
     pub(crate) mutant: Option<Mutant>,
     /// What does not hold.
     pub(crate) violation: Option<Violation>,
-    /// Whose process ends after so many boundaries.
-    pub(crate) fuse: Option<(Sid, u32)>,
+    /// A process that will end.
+    pub(crate) fuse: Option<Fuse>,
     /// Whose process has just ended.
     pub(crate) dead: Option<Sid>,
     pub(crate) prints: bool,
@@ -39,6 +39,20 @@ pub(crate) struct Hub {
     /// Hash of all that happened.
     pub(crate) hash: u64,
     pub(crate) records: u64,
+}
+
+/// A process ends after so many boundaries: of one member, or of one kind at whichever comes there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fuse {
+    pub(crate) sid: Option<Sid>,
+    pub(crate) point: Option<Point>,
+    pub(crate) left: u32,
+}
+
+impl Fuse {
+    fn is_of(&self, sid: Sid, point: Point) -> bool {
+        self.sid.is_none_or(|of| of == sid) && self.point.is_none_or(|at| at == point)
+    }
 }
 
 /// A hash that is the same on every machine and in every run.
@@ -99,19 +113,17 @@ impl Hub {
             return false;
         }
         self.coverage.hit(point);
-        match &mut self.fuse {
-            Some((whose, 0)) if *whose == sid => {
-                self.coverage.died(point);
-                self.fuse = None;
-                self.dead = Some(sid);
-                false
-            }
-            Some((whose, left)) if *whose == sid => {
-                *left -= 1;
-                true
-            }
-            _ => true,
+        let Some(fuse) = self.fuse.as_mut().filter(|fuse| fuse.is_of(sid, point)) else {
+            return true;
+        };
+        if fuse.left > 0 {
+            fuse.left -= 1;
+            return true;
         }
+        self.coverage.died(point);
+        self.fuse = None;
+        self.dead = Some(sid);
+        false
     }
 
     pub(crate) fn has(&self, mutant: Mutant) -> bool {

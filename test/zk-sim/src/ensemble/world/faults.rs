@@ -4,6 +4,7 @@ use super::quorum::heard;
 use super::{World, at_of};
 use crate::ensemble::coverage::Point;
 use crate::ensemble::event::{Event, Inbound};
+use crate::ensemble::hub::Fuse;
 use crate::ensemble::record::Record;
 use zk_proto::Sid;
 
@@ -34,6 +35,34 @@ const KINDS: [(Point, u32); 18] = [
     (Point::FaultDrift, 3),
     (Point::FaultClientCut, 6),
     (Point::FaultClientGone, 5),
+];
+
+/// Boundaries that are passed only when a member begins or ends a part.
+const RARE: [Point; 24] = [
+    Point::SendInfo,
+    Point::SendAckEpoch,
+    Point::SendLeaderInfo,
+    Point::SendDiff,
+    Point::SendTrunc,
+    Point::SendSnap,
+    Point::SendSnapshot,
+    Point::SendNewLeader,
+    Point::SendUpToDate,
+    Point::SendRevalidate,
+    Point::SendRevalidated,
+    Point::AcceptedBegun,
+    Point::AcceptedDone,
+    Point::CurrentBegun,
+    Point::CurrentDone,
+    Point::TruncateBegun,
+    Point::TruncateDone,
+    Point::SettleBegun,
+    Point::SettleDone,
+    Point::RestDone,
+    Point::NoteDamaged,
+    Point::NoteWhole,
+    Point::OwnSnapshot,
+    Point::Established,
 ];
 
 impl World {
@@ -84,9 +113,12 @@ impl World {
         let sid = self.members[at].sid;
         match kind {
             Point::FaultCrashSoon if self.hub.fuse.is_none() => {
-                // Boundaries come one by one while a member synchronises, in crowds while it leads.
-                let most = *self.hub.rng.pick(&[6, 40, 400]);
-                self.hub.fuse = Some((sid, self.hub.rng.below(most) as u32));
+                self.hub.fuse = Some(self.draw_fuse(sid));
+            }
+            // One that was meant for something that does not come.
+            Point::FaultCrashSoon if self.hub.fuse.is_some_and(|fuse| fuse.point.is_some()) => {
+                self.hub.fuse = None;
+                return false;
             }
             Point::FaultCrashSoon => return false,
             Point::FaultWipe => {
@@ -98,6 +130,17 @@ impl World {
             kind => self.crash(at, kind == Point::FaultPowerLoss),
         }
         true
+    }
+
+    /// Boundaries come one by one while a member synchronises, in crowds while it leads; some are
+    /// so rare that chance alone would not meet them.
+    fn draw_fuse(&mut self, sid: Sid) -> Fuse {
+        let rng = &mut self.hub.rng;
+        if rng.chance(500) {
+            let most = *rng.pick(&[6, 40, 400]);
+            return Fuse { sid: Some(sid), point: None, left: rng.below(most) as u32 };
+        }
+        Fuse { sid: None, point: Some(*rng.pick(&RARE)), left: rng.below(3) as u32 }
     }
 
     fn break_network(&mut self, kind: Point, at: usize) -> bool {

@@ -56,7 +56,7 @@ impl World {
         let sid = self.members[at].sid;
         self.hub.note(|| format!("{sid} dies, power lost: {is_power_loss}"));
         self.members[at].crash(&mut self.hub, is_power_loss);
-        self.hub.fuse.take_if(|(whose, _)| *whose == sid);
+        self.hub.fuse.take_if(|fuse| fuse.sid == Some(sid));
         let conns: Vec<u64> = self
             .hub
             .net
