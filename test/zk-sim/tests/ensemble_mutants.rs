@@ -7,19 +7,23 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Learners refuse what these do, or nearly always, and take the history anew: no harm is done but
-/// by rare chance.
-const DEFENDED: [Mutant; 3] =
-    [Mutant::HoleInHistory, Mutant::LostCommitWhileSynchronizing, Mutant::SettleKeepsLog];
+/// Learners refuse what the first three do, nearly always, and take the history anew; for the last
+/// an ACK must be late by more than a member needs to come back. All may go unnoticed.
+const SELDOM: [Mutant; 4] = [
+    Mutant::HoleInHistory,
+    Mutant::LostCommitWhileSynchronizing,
+    Mutant::SettleKeepsLog,
+    Mutant::MendsEarly,
+];
 
 /// So many seeds are tried for each.
 const SEEDS: u64 = 600;
-const SEEDS_FOR_DEFENDED: u64 = 20;
+const SEEDS_FOR_SELDOM: u64 = 20;
 
 /// How many seeds it took, and what was found.
 fn find(mutant: Mutant) -> Option<(u64, String)> {
     let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
-    let default = if DEFENDED.contains(&mutant) { SEEDS_FOR_DEFENDED } else { SEEDS };
+    let default = if SELDOM.contains(&mutant) { SEEDS_FOR_SELDOM } else { SEEDS };
     let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(default);
     (1..=most).find_map(|seed| {
         let outcome = std::panic::catch_unwind(|| run(seed, &options));
@@ -41,7 +45,7 @@ fn planted_faults_are_found() {
                 let what: String = what.chars().take(140).collect();
                 println!("{mutant:?}: seed {seeds}: {what}");
             }
-            None if DEFENDED.contains(&mutant) => println!("{mutant:?}: does no harm"),
+            None if SELDOM.contains(&mutant) => println!("{mutant:?}: not found in these seeds"),
             None => missed.push(mutant),
         }
     }
