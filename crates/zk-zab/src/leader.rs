@@ -45,6 +45,10 @@ pub struct Incumbent {
     pub admits_strangers: bool,
     /// `reconfigEnabled`: its configuration gets a version when it begins to lead.
     pub reconfig_enabled: bool,
+    /// So many committed txns are kept for learners that come back (`commitLogCount`). It must be
+    /// what the driver keeps: a DIFF out of more has a hole, which a learner cannot see where a new
+    /// epoch begins behind it.
+    pub window: usize,
 }
 
 /// How long what takes, in ms.
@@ -275,9 +279,6 @@ pub struct Leader {
     ping_at_ms: u64,
     check_at_ms: u64,
 }
-
-/// How many committed txns are kept for learners that come back (`commitLogCount`).
-const WINDOW: usize = 500;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {

@@ -143,6 +143,9 @@ pub enum Leave {
     /// The leader says nothing any more.
     #[error("no packet for {0} ms")]
     Silent(u64),
+    /// The own disk is so far behind what is committed: what is read here is older than that.
+    #[error("the own log is {0} ms behind the leader")]
+    Behind(u64),
     /// The log could not be cut where the leader wants it.
     #[error("the log cannot be cut behind {0}; a snapshot is needed")]
     CannotTruncate(Zxid),
@@ -186,6 +189,8 @@ pub struct Learner {
     /// Committed by the leader; `applied <= committed <= last`.
     committed: Zxid,
     applied: Zxid,
+    /// What was committed at this time, and is not on disk yet.
+    lags: Option<(Zxid, u64)>,
 }
 
 /// A txn that is neither logged nor applied yet.
@@ -267,6 +272,7 @@ impl Learner {
             logged: last,
             committed: last,
             applied: last,
+            lags: None,
         };
         learner.greet(out);
         learner
@@ -302,8 +308,23 @@ impl Learner {
         };
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
         if silent_ms > limit_ms {
-            self.leave(Leave::Silent(silent_ms), out);
+            return self.leave(Leave::Silent(silent_ms), out);
         }
+        // Nobody else notices: an observer owes no ACK, and a follower may owe only the newest.
+        match self.lags {
+            Some((zxid, since_ms)) if self.logged < zxid => {
+                let lags_ms = now_ms.saturating_sub(since_ms);
+                if lags_ms > self.silence.sync_ms {
+                    self.leave(Leave::Behind(lags_ms), out);
+                }
+            }
+            _ => self.lags = (self.committed > self.logged).then_some((self.committed, now_ms)),
+        }
+    }
+
+    /// How far it was told to apply.
+    pub(crate) fn applied(&self) -> Zxid {
+        self.applied
     }
 
     /// Whether clients may be served.

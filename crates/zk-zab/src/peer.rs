@@ -36,6 +36,8 @@ pub struct PeerOptions {
     pub epoch_floor: Epoch,
     /// Whether it takes in learners that no configuration knows (rule R6).
     pub admits_strangers: bool,
+    /// So many committed txns the driver keeps for learners (`commitLogCount`).
+    pub window: usize,
 }
 
 /// What is on a member's disk, all of it durable.
@@ -125,7 +127,22 @@ pub struct Peer {
     wants_snapshot: bool,
     /// Who leads next, as the reconfiguration says that ended the last part.
     designated: Option<Sid>,
+    /// How far a damaged member must have come before it votes again.
+    mends: Mends,
     part: Part,
+}
+
+/// A damaged member that serves may have had more than its leader's snapshot: it may have
+/// acknowledged, before it lost its disk, what the leader had not committed yet, and the ACK may
+/// still come. It votes again when it has everything that was proposed by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mends {
+    /// It has not taken the history of a working ensemble.
+    NotYet,
+    /// It has; the next PING says what is proposed.
+    Asks,
+    /// It needs everything up to there.
+    Until(Zxid),
 }
 
 #[derive(Debug)]
@@ -154,7 +171,8 @@ impl Peer {
             options.election,
         );
         let (history, part) = (History::default(), Part::Resting);
-        Peer { options, election, history, wants_snapshot: false, designated: None, part }
+        let mends = Mends::NotYet;
+        Peer { options, election, history, wants_snapshot: false, designated: None, mends, part }
     }
 
     /// Looks for a leader, with what is on the disk.
@@ -445,6 +463,7 @@ impl Peer {
             _ => None,
         };
         self.part = Part::Resting;
+        self.mends = Mends::NotYet;
         wants.turn = Some(Turn::Rest(why));
     }
 
@@ -481,6 +500,7 @@ impl Peer {
             last_zxid: history.last_zxid,
             epoch_floor: self.options.epoch_floor,
             admits_strangers: self.options.admits_strangers,
+            window: self.options.window,
             reconfig_enabled: self.options.accepts_configs,
         };
         let window = history.window.iter().copied();
@@ -503,6 +523,7 @@ impl Peer {
                 |output: &Learn<'_>| matches!(output, Learn::Proposed(_) | Learn::Activate { .. });
             wants.learn.retain(|output| !is_config(output));
         }
+        let applied = learner.applied();
         let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {
             match output {
@@ -514,7 +535,10 @@ impl Peer {
                         why = Some(Rest::Reconfigured(leads));
                     }
                 }
-                Learn::Serve if self.history.is_damaged => why = Some(Rest::Mended(leader)),
+                Learn::Serve if self.history.is_damaged => self.mends = Mends::Asks,
+                Learn::AnswerPing(last) if self.mends == Mends::Asks => {
+                    self.mends = Mends::Until(*last);
+                }
                 Learn::Serve => {
                     self.wants_snapshot = false;
                     self.election.established(i64::from(self.history.current_epoch.0));
@@ -527,6 +551,9 @@ impl Peer {
                 }
                 _ => {}
             }
+        }
+        if matches!(self.mends, Mends::Until(last) if applied >= last) {
+            why = why.or(Some(Rest::Mended(leader)));
         }
         if let Some(why) = why {
             self.rest(why, wants);

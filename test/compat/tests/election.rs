@@ -121,6 +121,7 @@ async fn votes_with(engine: Engine) -> Result<(), Error> {
         times: LeaderTimes { tick_ms: 500, init_ms: 10_000, sync_ms: 10_000 },
         epoch_floor: Epoch(0),
         admits_strangers: false,
+        window: 500,
     };
     let (peer, started) = (Peer::new(options, configs), Instant::now());
     let mut voter = Voter { peer, port, events, started };

@@ -8,12 +8,15 @@
 //! at the time, at a random source or at the order of a hash table: the same seed gives the same
 //! run, and a test checks that.
 //!
+//! [`ensemble`] does the same with all members of an ensemble.
+//!
 //! Read first: [`run`] (a seed's whole life), [`record::Record`] (what happens),
 //! [`oracle::Oracle`] (what it means).
 //!
 //! Tested by `cargo test -p zk-sim`: many seeds, each run twice; seeds that failed once; planted
 //! faults and altered histories, which the invariants must notice. See docs/testing.md.
 
+pub mod ensemble;
 mod invariants;
 pub mod model;
 pub mod oracle;

@@ -213,7 +213,7 @@ impl fmt::Display for Record {
 
 /// A request in a few words. A handshake has no header; its first int is 0, which is no xid of
 /// ours.
-fn request(frame: &[u8]) -> String {
+pub(crate) fn request(frame: &[u8]) -> String {
     let mut r = Reader::new(frame);
     let Ok(header) = RequestHeader::read(&mut r) else { return "short frame".into() };
     if header.xid == 0 {
@@ -229,7 +229,7 @@ fn request(frame: &[u8]) -> String {
     format!("x{} {op} {body}", header.xid)
 }
 
-fn transaction(txn: &[u8]) -> String {
+pub(crate) fn transaction(txn: &[u8]) -> String {
     match TxnEntry::read(&mut Reader::new(txn)) {
         Ok(entry) => {
             format!("s={:x} {}", entry.header.client_id, short(&format!("{:?}", entry.txn)))
@@ -238,7 +238,7 @@ fn transaction(txn: &[u8]) -> String {
     }
 }
 
-fn reply(frame: &[u8]) -> String {
+pub(crate) fn reply(frame: &[u8]) -> String {
     let mut r = Reader::new(frame);
     let Ok(header) = ReplyHeader::read(&mut r) else { return "short frame".into() };
     match header.xid {

@@ -81,8 +81,9 @@ impl Engine {
         self.flush(left);
     }
 
-    /// Lets clients in.
+    /// Lets clients in, who see all that was taught before.
     pub(crate) fn open(&self) {
+        while self.learn_some() {}
         self.gate.lock().core.set_admission(Admission::Serving);
         self.go_on(self.now_ms());
     }

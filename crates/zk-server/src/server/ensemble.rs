@@ -157,6 +157,7 @@ fn options(config: &ServerConfig, sid: Sid, logged: Option<Ensemble>) -> QuorumO
         resend_max_ms: resend_max_ms.into(),
         ..ElectionTimes::default()
     };
+    let window = config.quorum.commit_log_count as usize;
     let peer = PeerOptions {
         sid,
         role,
@@ -165,8 +166,8 @@ fn options(config: &ServerConfig, sid: Sid, logged: Option<Ensemble>) -> QuorumO
         times: times(config),
         epoch_floor: Epoch(0),
         admits_strangers: true,
+        window,
     };
-    let window = config.quorum.commit_log_count as usize;
     let mut configs = Configs::new(ensemble.clone());
     // A change that is logged may be committed. What its file says of it may be missing.
     let proposed = config.quorum.proposed.iter().chain(&logged).max_by_key(|it| it.version);

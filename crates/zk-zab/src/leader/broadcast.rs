@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zk_proto::Zxid;
 use zk_proto::quorum::FromLearner;
 
-use super::{LAST_COUNTER, Leader, LinkId, Output, Refusal, Stage, StepDown, WINDOW};
+use super::{LAST_COUNTER, Leader, LinkId, Output, Refusal, Stage, StepDown};
 use crate::Role;
 
 impl Leader {
@@ -63,7 +63,7 @@ impl Leader {
         while let Some((zxid, _)) = self.outstanding.pop_front_if(|(zxid, _)| *zxid <= upto) {
             self.committed = zxid;
             self.window.push_back(zxid);
-            if self.window.len() > WINDOW {
+            if self.window.len() > self.own.window {
                 self.window.pop_front();
             }
             if self.commit_config(zxid, out) {

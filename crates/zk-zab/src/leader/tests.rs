@@ -19,6 +19,8 @@ struct Reign {
     out: Vec<Output<'static>>,
 }
 
+const WINDOW: usize = 500;
+
 fn incumbent() -> Incumbent {
     let line = |sid: i64| {
         let role = if sid > 3 { "observer" } else { "participant" };
@@ -34,6 +36,7 @@ fn incumbent() -> Incumbent {
         epoch_floor: Epoch(0),
         admits_strangers: true,
         reconfig_enabled: false,
+        window: WINDOW,
     }
 }
 

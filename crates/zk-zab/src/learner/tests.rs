@@ -446,3 +446,25 @@ fn a_reconfiguration_may_be_under_way_when_a_learner_comes() {
         }
     }
 }
+
+/// An observer owes no ACK: nobody but itself notices that its disk is far behind.
+#[test]
+fn who_is_far_behind_what_is_committed_leaves() {
+    let mut life = Life::new(arrival(Role::Observer));
+    life.learner.phase = Phase::Broadcasting;
+    let inform =
+        |counter| FromLeader::Inform { zxid: z(1, counter), txn: txn(z(1, counter)).leak() };
+    life.hear(inform(6));
+    life.learner.heard_ms = 100_000;
+    life.learner.tick(1_000, &mut life.out);
+    life.hear(inform(7));
+    life.learner.heard_ms = 100_000;
+    life.learner.tick(11_000, &mut life.out);
+    // It gets on, and that was in time.
+    life.learner.logged(z(1, 6), &mut life.out);
+    life.learner.tick(11_001, &mut life.out);
+    life.learner.tick(21_001, &mut life.out);
+    assert!(!life.out.iter().any(|it| matches!(it, Output::Leave(_))), "{:?}", life.out);
+    life.learner.tick(21_002, &mut life.out);
+    assert_eq!(life.out.last(), Some(&Output::Leave(Leave::Behind(10_001))));
+}

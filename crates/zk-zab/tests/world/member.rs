@@ -136,6 +136,7 @@ impl Member {
             times: TIMES,
             epoch_floor: Epoch(0),
             admits_strangers: true,
+            window: 4,
         };
         self.peer = Some(Peer::new(options, self.disk.configs.clone()));
         self.look(now_ms)

@@ -48,6 +48,12 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Whether there are no watches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Adds a one-shot watch.
     pub fn add(&mut self, path: &str, table: Table) {
         self.all.insert((path.into(), table, Mode::Standard));

@@ -63,27 +63,31 @@ impl List {
 
     fn load(options: TreeOptions, snapshot: &Snapshot) -> Result<Loading, Refused> {
         let mut loading = Loading::new(options);
-        load_snapshot(&mut loading, snapshot).map_err(|error| Refused(error.to_string()))?;
+        let Snapshot { head, sessions, nodes } = snapshot;
+        load_image(&mut loading, head, sessions, nodes)
+            .map_err(|error| Refused(error.to_string()))?;
         Ok(loading)
     }
 }
 
-fn load_snapshot(
+/// Loads a snapshot that is kept in memory.
+pub(crate) fn load_image(
     loading: &mut Loading,
-    snapshot: &Snapshot,
+    head: &SnapshotHead,
+    sessions: &[(SessionId, i32)],
+    nodes: &[u8],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    for (id, timeout_ms) in &snapshot.sessions {
+    for (id, timeout_ms) in sessions {
         loading.session(SessionRecord { id: id.0, timeout_ms: *timeout_ms })?;
     }
-    for AclRecord { id, acl } in Vec::<AclRecord<'_>>::read(&mut Reader::new(&snapshot.head.acls))?
-    {
+    for AclRecord { id, acl } in Vec::<AclRecord<'_>>::read(&mut Reader::new(&head.acls))? {
         loading.acl(AclRecord { id, acl: AclBytes::parse(acl.as_bytes())? })?;
     }
-    let mut r = Reader::new(&snapshot.nodes);
+    let mut r = Reader::new(nodes);
     while !r.is_empty() {
         loading.node(NodeRecord::read(&mut r)?)?;
     }
-    loading.snapshot_done(snapshot.head.zxid)?;
+    loading.snapshot_done(head.zxid)?;
     Ok(())
 }
 

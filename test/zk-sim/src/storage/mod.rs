@@ -6,7 +6,7 @@ mod list;
 mod loading;
 
 pub(crate) use files::Files;
-pub(crate) use list::List;
+pub(crate) use list::{List, load_image};
 pub(crate) use loading::{Loading, picture};
 
 use crate::rng::Rng;

@@ -1,7 +1,6 @@
 //! A client as the outside knows it: a session that it holds on to, requests under way, watches
 //! that it believes in.
 
-use super::net::Frame;
 use crate::record::Conn;
 use std::collections::{BTreeSet, VecDeque};
 use zk_proto::connect::ConnectResponse;
@@ -10,16 +9,19 @@ use zk_proto::response::ReplyHeader;
 use zk_proto::watch::WatcherEvent;
 use zk_proto::{Jute, OpCode, Reader, Text};
 
+/// A frame without its length.
+pub(crate) type Frame = std::rc::Rc<[u8]>;
+
 /// A session that a client holds.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) id: i64,
-    pub(super) password: Vec<u8>,
+pub(crate) struct Held {
+    pub(crate) id: i64,
+    pub(crate) password: Vec<u8>,
 }
 
 /// Watches that a client believes to have.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Armed {
+pub(crate) struct Armed {
     data: BTreeSet<String>,
     exist: BTreeSet<String>,
     child: BTreeSet<String>,
@@ -29,23 +31,23 @@ pub(super) struct Armed {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) ip: String,
-    pub(super) conn: Option<Conn>,
-    pub(super) is_live: bool,
-    pub(super) session: Option<Held>,
-    pub(super) last_zxid: i64,
-    pub(super) xid: i32,
+pub(crate) struct Client {
+    pub(crate) ip: String,
+    pub(crate) conn: Option<Conn>,
+    pub(crate) is_live: bool,
+    pub(crate) session: Option<Held>,
+    pub(crate) last_zxid: i64,
+    pub(crate) xid: i32,
     /// Requests without a reply, by xid.
-    pub(super) asked: VecDeque<(i32, Frame)>,
-    pub(super) armed: Armed,
+    pub(crate) asked: VecDeque<(i32, Frame)>,
+    pub(crate) armed: Armed,
     /// What it asked for in its handshake.
-    pub(super) renews: bool,
+    pub(crate) renews: bool,
 }
 
 /// What a frame from the member was to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     Established,
     Expired,
     Event,
@@ -53,7 +55,7 @@ pub(super) enum Heard {
 }
 
 impl Armed {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.one_shots_are_empty() && self.persistent.is_empty() && self.recursive.is_empty()
     }
 
@@ -62,7 +64,7 @@ impl Armed {
     }
 
     /// The request that restores them.
-    pub(super) fn restore(&self, relative_zxid: i64) -> Request<'static> {
+    pub(crate) fn restore(&self, relative_zxid: i64) -> Request<'static> {
         let list =
             |set: &BTreeSet<String>| set.iter().cloned().map(Text::Owned).map(Some).collect();
         let body = SetWatches2 {
@@ -129,7 +131,7 @@ impl Armed {
 }
 
 impl Client {
-    pub(super) fn new(number: usize) -> Client {
+    pub(crate) fn new(number: usize) -> Client {
         Client {
             ip: format!("10.0.0.{}", number + 1),
             conn: None,
@@ -144,21 +146,21 @@ impl Client {
     }
 
     /// The connection is over; the session is not.
-    pub(super) fn disconnected(&mut self) {
+    pub(crate) fn disconnected(&mut self) {
         self.conn = None;
         self.is_live = false;
         self.asked.clear();
     }
 
     /// The session is over.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.session = None;
         self.last_zxid = 0;
         self.armed = Armed::default();
     }
 
     /// Takes a frame in.
-    pub(super) fn hear(&mut self, frame: &Frame) -> Heard {
+    pub(crate) fn hear(&mut self, frame: &Frame) -> Heard {
         if !self.is_live {
             return self.hear_handshake(frame);
         }

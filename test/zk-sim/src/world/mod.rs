@@ -1,7 +1,7 @@
 //! A world of one member and its clients. One seed decides everything that happens in it.
 
 mod app;
-mod client;
+pub(crate) mod client;
 mod clients;
 mod member;
 mod mutate;

@@ -3,10 +3,8 @@
 
 use crate::record::Conn;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 
-/// A frame without its length.
-pub(super) type Frame = Rc<[u8]>;
+pub(super) use super::client::Frame;
 
 /// A connection seen from outside.
 #[derive(Debug, Default)]

@@ -1,0 +1,77 @@
+//! The calm after the storm: everything works again, so all members must become one ensemble, and
+//! every client must get in.
+
+use super::World;
+use crate::ensemble::record::Record;
+
+/// How often it is looked whether everything has come to rest.
+const LOOK_US: u64 = 100_000;
+
+impl World {
+    pub(super) fn heal(&mut self) {
+        if self.hub.violation.is_some() {
+            return;
+        }
+        self.is_calm = true;
+        self.hub.net.is_calm = true;
+        self.hub.fuse = None;
+        self.hub.tell(Record::Healed);
+        self.mend_all();
+        self.wake_all();
+        let began_us = self.hub.now_us;
+        // What cannot be noticed before a timeout is noticed after it.
+        let init_us = self.terms.init_ticks * self.terms.tick_ms * 1000;
+        let sync_us = self.terms.sync_ticks * self.terms.tick_ms * 1000;
+        let until_us = began_us + 4 * init_us + 4 * sync_us + 120_000_000;
+        let mut leader_us = None;
+        while self.hub.now_us < until_us && self.hub.violation.is_none() {
+            self.run_until(self.hub.now_us + LOOK_US);
+            if leader_us.is_none() && self.members.iter().any(|member| member.leads()) {
+                leader_us = Some(self.hub.now_us - began_us);
+            }
+            if self.members.iter().all(|member| member.is_serving())
+                && self.clients_are_in(began_us)
+            {
+                break;
+            }
+        }
+        self.end(began_us, leader_us);
+    }
+
+    fn is_quiet(&self) -> bool {
+        let zxid = self.members[0].zxid();
+        self.members.iter().all(|member| member.is_quiet() && member.zxid() == zxid)
+    }
+
+    fn clients_are_in(&self, since_us: u64) -> bool {
+        self.clients.iter().all(|client| client.is_served_since(since_us))
+    }
+
+    /// Clients stop to ask; what is under way ends.
+    fn end(&mut self, began_us: u64, leader_us: Option<u64>) {
+        if self.hub.violation.is_some() {
+            return;
+        }
+        let served = self.clients.iter().filter(|it| it.is_served_since(began_us)).count();
+        let clients = std::mem::take(&mut self.clients);
+        let count = clients.len();
+        self.is_over = true;
+        self.run_until(self.hub.now_us + 2_000_000 + self.terms.tick_ms * 1000);
+        // Sessions expire now and then.
+        for _ in 0..600 {
+            if self.is_quiet() {
+                break;
+            }
+            self.run_until(self.hub.now_us + LOOK_US);
+        }
+        for at in 0..self.members.len() {
+            let Some(rested) = self.members[at].describe() else { continue };
+            self.hub.tell(rested);
+            let inspected = self.members[at].inspect();
+            inspected.into_iter().for_each(|record| self.hub.tell(record));
+        }
+        let leader_after_ms = leader_us.map(|us| us / 1000);
+        self.hub.tell(Record::Ended { served, clients: count, leader_after_ms });
+        self.clients = clients;
+    }
+}

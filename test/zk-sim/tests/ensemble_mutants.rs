@@ -1,0 +1,53 @@
+//! The judges of ensembles are judged: faults that ZooKeeper had once, and others that it could
+//! have, are planted into the driver of the members, and must be found.
+
+use zk_sim::ensemble::{Mutant, RunOptions, run};
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Learners refuse what the first three do, nearly always, and take the history anew; for the last
+/// an ACK must be late by more than a member needs to come back. All may go unnoticed.
+const SELDOM: [Mutant; 4] = [
+    Mutant::HoleInHistory,
+    Mutant::LostCommitWhileSynchronizing,
+    Mutant::SettleKeepsLog,
+    Mutant::MendsEarly,
+];
+
+/// So many seeds are tried for each.
+const SEEDS: u64 = 600;
+const SEEDS_FOR_SELDOM: u64 = 20;
+
+/// How many seeds it took, and what was found.
+fn find(mutant: Mutant) -> Option<(u64, String)> {
+    let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
+    let default = if SELDOM.contains(&mutant) { SEEDS_FOR_SELDOM } else { SEEDS };
+    let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(default);
+    (1..=most).find_map(|seed| {
+        let outcome = std::panic::catch_unwind(|| run(seed, &options));
+        match outcome {
+            Ok(outcome) => outcome.violation.map(|violation| (seed, violation.to_string())),
+            Err(_) => Some((seed, "something panicked".into())),
+        }
+    })
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let mut missed = Vec::new();
+    let only = std::env::var("ZKFLEET_SIM_MUTANT").unwrap_or_default();
+    let wanted = |mutant: &Mutant| format!("{mutant:?}").contains(&only);
+    for mutant in Mutant::ALL.into_iter().filter(wanted) {
+        match find(mutant) {
+            Some((seeds, what)) => {
+                let what: String = what.chars().take(140).collect();
+                println!("{mutant:?}: seed {seeds}: {what}");
+            }
+            None if SELDOM.contains(&mutant) => println!("{mutant:?}: not found in these seeds"),
+            None => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
