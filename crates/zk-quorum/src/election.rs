@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zk_proto::Sid;
 use zk_proto::election::{Greeting, Notification};
@@ -18,6 +18,7 @@ use zk_zab::{Configs, HostPort};
 
 use crate::dial::{DialError, DialOptions, dial};
 use crate::wire::{From, To};
+use crate::{Guest, Guests};
 use lines::Lines;
 
 /// What an election port is told.
@@ -54,8 +55,6 @@ pub enum ElectionEvent {
 
 /// So many events wait for whoever reads them; then no more is read from sockets.
 const EVENTS: usize = 100;
-/// So many connections that have not greeted yet.
-const GREETERS: usize = 64;
 
 /// The connections of one member. They end when it is dropped.
 pub struct ElectionPort {
@@ -130,17 +129,20 @@ fn addresses(configs: &Configs) -> BTreeMap<Sid, Vec<HostPort>> {
 }
 
 async fn accept(shared: Weak<Shared>, listener: TcpListener) {
-    let greeters = Arc::new(Semaphore::new(GREETERS));
+    let mut guests = Guests::default();
     loop {
-        let Ok(permit) = greeters.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
                 let Some(shared) = shared.upgrade() else { return };
-                let own = shared.clone();
-                shared.lines.spawn(async move {
-                    if let Err(error) = welcome(&own, stream, permit).await {
-                        tracing::debug!("the connection from {from} to the election port: {error}");
-                    }
+                guests.admit(|guest| {
+                    let own = shared.clone();
+                    shared.lines.spawn(async move {
+                        if let Err(error) = welcome(&own, stream, guest).await {
+                            tracing::debug!(
+                                "the connection from {from} to the election port: {error}"
+                            );
+                        }
+                    })
                 });
             }
             // No descriptor, or one that has gone already: others may come.
@@ -153,11 +155,7 @@ async fn accept(shared: Weak<Shared>, listener: TcpListener) {
 }
 
 /// Hears who dials, and keeps the connection if that one is to keep it.
-async fn welcome(
-    shared: &Arc<Shared>,
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-) -> io::Result<()> {
+async fn welcome(shared: &Arc<Shared>, stream: TcpStream, guest: Guest) -> io::Result<()> {
     let options = &shared.options;
     if options.dial.keep_alive {
         socket2::SockRef::from(&stream).set_keepalive(true)?;
@@ -173,7 +171,7 @@ async fn welcome(
         io::Result::Ok((greeting, rest, from, to))
     };
     let (greeting, rest, from, to) = timeout(options.greeting_timeout, greets).await??;
-    drop(permit);
+    drop(guest);
     let sid = match greeting.sid {
         // An observer without a number of its own.
         Sid(i64::MAX) => shared.lines.anonymous(),

@@ -13,8 +13,10 @@
 
 mod dial;
 pub mod election;
+mod guests;
 pub mod link;
 mod wire;
 
 pub use dial::{DialError, DialOptions, dial};
+pub use guests::{Guest, Guests};
 pub use wire::{Guard, Guarding, Guards, Stream, Wire};

@@ -5,6 +5,7 @@ mod unsent;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -94,7 +95,11 @@ pub struct Link {
     unsent: Arc<Unsent>,
     reads: AbortHandle,
     writes: AbortHandle,
+    is_ending: bool,
 }
+
+/// So long the other side may take to hear the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Link {
     /// Takes a connection, in the runtime of the caller. When more than `max_unsent_bytes` wait for
@@ -110,7 +115,7 @@ impl Link {
         let unsent = Arc::new(Unsent::new(direct, max_unsent_bytes));
         let reads = tokio::spawn(read(from, hear, unsent.clone())).abort_handle();
         let writes = tokio::spawn(write(unsent.clone(), guarded)).abort_handle();
-        Link { unsent, reads, writes }
+        Link { unsent, reads, writes, is_ending: false }
     }
 
     /// Appends packets to what is sent.
@@ -124,6 +129,18 @@ impl Link {
         self.unsent.put_stream(pieces);
     }
 
+    /// Ends the connection when the other side has hung up, or has had the time to hear what was
+    /// sent. In a runtime.
+    pub fn end(mut self) {
+        self.is_ending = true;
+        let (reads, writes) = (self.reads.clone(), self.writes.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            reads.abort();
+            writes.abort();
+        });
+    }
+
     /// How many bytes wait, streams not counted.
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
@@ -133,8 +150,10 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.reads.abort();
-        self.writes.abort();
+        if !self.is_ending {
+            self.reads.abort();
+            self.writes.abort();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Host and port, as configuration names them.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host name or address with a port; names are resolved when they are used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +18,13 @@ impl HostPort {
     pub fn is_wildcard(&self) -> bool {
         let v4 = self.host.parse::<Ipv4Addr>().is_ok_and(|addr| addr.is_unspecified());
         v4 || self.host.parse::<Ipv6Addr>().is_ok_and(|addr| addr.is_unspecified())
+    }
+
+    /// Whether it is one that every machine has for itself.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        address.map_or(self.host == "localhost", |address| address.is_loopback())
     }
 }
 

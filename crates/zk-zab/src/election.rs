@@ -168,7 +168,8 @@ impl Election {
         notification: &Notification<'_>,
         out: &mut Vec<Output>,
     ) {
-        if from == self.me || self.adopts(now_ms, notification, out) {
+        let was_founding = self.founding.is_some();
+        if from == self.me || self.adopts(now_ms, notification, out) && !was_founding {
             return;
         }
         if self.founding.is_some() {
@@ -237,7 +238,9 @@ impl Election {
     fn reconsider(&mut self, from: Sid, notification: &Notification<'_>, out: &mut Vec<Output>) {
         let Phase::Settled(vote) = &self.phase else { return };
         let their = Heard::of(notification);
-        let wants_another = their.candidate > vote.candidate && their.election_epoch >= self.clock;
+        let wants_another = their.candidate > vote.candidate
+            && their.election_epoch >= self.clock
+            && self.configs.may_lead(their.candidate.leader);
         if wants_another && self.backers.remove(&from) && !self.configs.has_quorum(&self.backers) {
             self.backers.clear();
             out.push(Output::Outvoted);
@@ -334,8 +337,11 @@ impl Election {
         let is_other = !config.is_same_as(committed);
         self.configs.committed = config.clone();
         out.push(Output::Adopt(config));
-        if is_other {
-            self.look(now_ms, self.standing, out);
+        match self.founding.is_some() {
+            // Who is empty has no vote under any configuration before all others are empty.
+            true if is_other => self.look_empty(now_ms, out),
+            false if is_other => self.look(now_ms, self.standing, out),
+            _ => {}
         }
         is_other
     }

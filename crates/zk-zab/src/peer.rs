@@ -10,6 +10,8 @@ mod view;
 
 pub use view::ZabState;
 
+use std::collections::BTreeMap;
+
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::{Epoch, Sid, Zxid};
@@ -125,12 +127,17 @@ pub struct Peer {
     history: History,
     /// Its history could not be made that of a leader txn by txn.
     wants_snapshot: bool,
+    /// What others said last while this member rested.
+    unheard: BTreeMap<Sid, Notification<'static>>,
     /// Who leads next, as the reconfiguration says that ended the last part.
     designated: Option<Sid>,
     /// How far a damaged member must have come before it votes again.
     mends: Mends,
     part: Part,
 }
+
+/// So many members are remembered.
+const MOST_UNHEARD: usize = 256;
 
 /// A damaged member that serves may have had more than its leader's snapshot: it may have
 /// acknowledged, before it lost its disk, what the leader had not committed yet, and the ACK may
@@ -172,13 +179,23 @@ impl Peer {
         );
         let (history, part) = (History::default(), Part::Resting);
         let mends = Mends::NotYet;
-        Peer { options, election, history, wants_snapshot: false, designated: None, mends, part }
+        Peer {
+            options,
+            election,
+            history,
+            wants_snapshot: false,
+            designated: None,
+            unheard: BTreeMap::new(),
+            mends,
+            part,
+        }
     }
 
     /// Looks for a leader, with what is on the disk.
     pub fn look(&mut self, now_ms: u64, history: History, wants: &mut Wants<'_>) {
         self.history = history;
         if self.history.is_damaged {
+            self.unheard.clear();
             self.part = Part::Joining(Sid::NOBODY);
             wants.turn = Some(Turn::JoinAnybody);
             return;
@@ -196,6 +213,9 @@ impl Peer {
             None => self.election.look(now_ms, standing, &mut wants.elect),
         }
         self.turn(now_ms, wants);
+        for (from, vote) in std::mem::take(&mut self.unheard) {
+            self.heard_vote(now_ms, from, &vote, wants);
+        }
     }
 
     /// A member said something on the election port.
@@ -206,8 +226,13 @@ impl Peer {
         vote: &Notification<'_>,
         wants: &mut Wants<'_>,
     ) {
-        // Who rests has no leader any more, and no vote yet.
-        if !self.history.is_damaged && !matches!(self.part, Part::Resting) {
+        // Who rests has no leader any more, and no vote yet. It will not be told again.
+        if matches!(self.part, Part::Resting) {
+            if self.unheard.len() < MOST_UNHEARD || self.unheard.contains_key(&from) {
+                let config = vote.config.as_ref().map(|text| text.to_string().into());
+                self.unheard.insert(from, Notification { config, ..*vote });
+            }
+        } else if !self.history.is_damaged {
             self.election.heard(now_ms, from, vote, &mut wants.elect);
             self.turn(now_ms, wants);
         }
@@ -518,11 +543,14 @@ impl Peer {
         let Part::Learning { leader, learner } = &mut self.part else { return };
         let (leader, before, was_serving) = (*leader, wants.learn.len(), learner.is_serving());
         act(learner, &mut wants.learn);
-        if !self.options.accepts_configs {
-            let is_config =
-                |output: &Learn<'_>| matches!(output, Learn::Proposed(_) | Learn::Activate { .. });
-            wants.learn.retain(|output| !is_config(output));
-        }
+        let accepts = self.options.accepts_configs;
+        let present = self.election.configs().committed.version;
+        wants.learn.retain(|output| match output {
+            Learn::Proposed(_) => accepts,
+            // One that counts already (Apache `QuorumPeer.setQuorumVerifier`).
+            Learn::Activate { config, .. } => accepts && config.version > present,
+            _ => true,
+        });
         let applied = learner.applied();
         let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {

@@ -5,7 +5,7 @@
 use zk_proto::request::ReconfigRequest;
 use zk_proto::{ErrorCode, Sid, Zxid};
 
-use crate::{Configs, Ensemble, EnsembleError, Member, MemberError};
+use crate::{Configs, Ensemble, EnsembleError, HostPort, Member, MemberError};
 
 /// Why an ensemble is not changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -166,12 +166,15 @@ fn parse_sid(text: &str) -> Result<Sid, ReconfigError> {
     text.trim().parse().map(Sid).map_err(|_| ReconfigError::Sid(text.to_owned()))
 }
 
+/// Those that are somewhere: each host has its own wildcard and loopback addresses (Apache
+/// `QuorumServer.excludedSpecialAddresses`).
 fn all_addresses(member: &Member) -> Vec<String> {
     let ports = member.addresses.iter().flat_map(|address| {
-        let at = |port| crate::HostPort { host: address.host.clone(), port }.to_string();
+        let at = |port| HostPort { host: address.host.clone(), port };
         [at(address.quorum_port), at(address.election_port)]
     });
-    ports.chain(member.client.iter().map(ToString::to_string)).collect()
+    let all = ports.chain(member.client.clone());
+    all.filter(|at| !at.is_wildcard() && !at.is_loopback()).map(|at| at.to_string()).collect()
 }
 
 #[cfg(test)]
@@ -212,6 +215,10 @@ mod tests {
         check(&ask("server.4=d:1:2:observer;9", "", ""), &[A, B, C, D]);
         check(&ask("", "3", ""), &[A, B]);
         check(&ask(" server.4=d:1:2:observer;9 ,", "2, 7,", ""), &[A, C, D]);
+        // Every host has that client address, and that one.
+        let wild = "server.1=a:1:2;9\nserver.2=b:1:2;9\nserver.3=127.0.0.1:1:2;localhost:9";
+        let next = next(wild, &ask("server.4=127.0.0.1:1:2;9", "", "")).unwrap();
+        assert!(next.contains("server.4=127.0.0.1:1:2:participant;0.0.0.0:9"), "{next}");
         let moved = "server.3=e:1:2:participant;c:9";
         check(&ask("server.3 = e:1:2;c:9", "3", ""), &[A, B, moved]);
         check(&ask("", "", &format!("{A},{C}")), &[A, C]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use zk_proto::quorum::{FromLearner, LearnerInfo};
-use zk_proto::request::CreateMode;
+use zk_proto::request::{CreateMode, ReconfigRequest, Request};
 use zk_proto::{Epoch, Zxid};
 use zk_testkit::{Engine, Ensemble, Error, PATIENCE, apache_or_skip};
 
@@ -172,6 +172,37 @@ fn is_refused(ensemble: &mut Ensemble, but: i64) -> bool {
         fs::write(path, text.replace(" is refused: ", " was refused: ")).expect("a log");
         refused > 0
     })
+}
+
+/// A leader that leaves tells who leads next, and who has asked for it hears that it is done.
+#[test]
+fn the_leader_leaves_without_an_election() {
+    let dir = TempDir::new().expect("a directory");
+    let mut lines = Authority::new().issue(dir.path(), "own", "127.0.0.1");
+    lines.push("reconfigEnabled=true".to_owned());
+    // The superuser's password is `secret`.
+    lines.push(
+        "DigestAuthenticationProvider.superDigest=super:lK75jTNcA+U9vtVEw5vB51mj/w4=".to_owned(),
+    );
+    let mut ensemble = start(&[Engine::Ours; 3], &lines).expect("three members");
+    let leader = ensemble.leader().expect("a leader");
+    let stays: Vec<i64> = ensemble.sids().into_iter().filter(|sid| *sid != leader).collect();
+    let mut client = ensemble.connect(stays[0], SESSION_MS).expect("a session");
+    client.auth("digest", b"super:secret").expect("the superuser");
+    let request = Request::Reconfig(ReconfigRequest {
+        joining: None,
+        leaving: Some(leader.to_string().into()),
+        new_members: None,
+        config_id: -1,
+    });
+    assert_eq!(client.call(&request).expect("an answer").err, 0);
+    ensemble.forget(leader);
+    assert_ne!(ensemble.leader().expect("another one"), leader);
+    for sid in stays {
+        let path = ensemble.member(sid).expect("it runs").log_path();
+        let text = fs::read_to_string(path).expect("a log");
+        assert!(!text.contains("this member has no leader: no connection"), "{text}");
+    }
 }
 
 /// A member with a certificate of another authority, or for another host, is not let in.

@@ -117,6 +117,12 @@ fn changes(engines: [Engine; 3], joiner: Engine) -> Result<(), Error> {
 
     // One joins, as an observer and then as a voter.
     let (fourth, line) = ensemble.join(joiner, "observer")?;
+    if joiner == Engine::Ours {
+        // Nobody would take what its clients want; and its own file still has it.
+        assert!(Client::connect(ensemble.addr(fourth)?, SESSION_MS).is_err());
+        ensemble.member(fourth)?.kill()?;
+        ensemble.restart(&[fourth])?;
+    }
     let text = change(&mut client, &line, "").done();
     assert!(text.contains(&line), "{text}");
     wait_for(&ensemble, &text)?;
@@ -131,28 +137,50 @@ fn changes(engines: [Engine; 3], joiner: Engine) -> Result<(), Error> {
     mode(&ensemble, fourth, "follower");
     write(&ensemble, "/five")?;
 
-    // The leader leaves, and then the one that leads after it; the session goes on.
+    let are_ours = engines == [Engine::Ours; 3] && joiner == Engine::Ours;
+    leaders_leave(&mut ensemble, client, are_ours)?;
+    restarts(&mut ensemble)
+}
+
+/// The leader leaves, and then the one that leads after it; the session goes on.
+fn leaders_leave(ensemble: &mut Ensemble, mut client: Client, are_ours: bool) -> Result<(), Error> {
     for _ in 0..2 {
         let leader = ensemble.leader()?;
-        let asked_at = another(&ensemble, leader);
+        let asked_at = another(ensemble, leader);
         let mut asks = ensemble.connect(asked_at, SESSION_MS)?;
         asks.auth("digest", b"super:secret")?;
+        let before = told(ensemble, leader)?;
         match change(&mut asks, "", &leader.to_string()) {
-            Asked::Done(_) | Asked::Unknown => {}
+            Asked::Done(_) => {}
+            Asked::Unknown => assert!(!are_ours, "the answer is lost"),
             Asked::Refused(code) => panic!("refused with {code}"),
         }
         ensemble.forget(leader);
         let new = ensemble.leader()?;
-        let text = config(&ensemble, new)?;
+        if are_ours {
+            // Who leads next is told by the change: nobody has to lose a leader, and to vote.
+            let since = told(ensemble, leader)?;
+            assert_eq!(since, before, "times that the leader was lost");
+        }
+        let text = config(ensemble, new)?;
         assert!(!text.contains(&format!("server.{leader}=")), "{text}");
-        wait_for(&ensemble, &text)?;
-        write(&ensemble, &format!("/without-{leader}"))?;
+        wait_for(ensemble, &text)?;
+        write(ensemble, &format!("/without-{leader}"))?;
         let session = client.session().clone();
         client = ensemble.resume(new, &session, Zxid::ZERO)?;
         assert!(client.exists("/mine").is_ok());
     }
+    Ok(())
+}
 
-    restarts(&mut ensemble)
+/// How often members of ours said that they have lost their leader, this one left out.
+fn told(ensemble: &mut Ensemble, but: i64) -> Result<usize, Error> {
+    let mut times = 0;
+    for sid in ensemble.sids().into_iter().filter(|sid| *sid != but) {
+        let text = std::fs::read_to_string(ensemble.member(sid)?.log_path())?;
+        times += text.matches("this member has no leader: no connection").count();
+    }
+    Ok(times)
 }
 
 /// Whoever starts again finds the members that there are.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use zk_proto::Sid;
 use zk_zab::HostPort;
 
@@ -57,12 +57,14 @@ impl Lines {
     }
 
     /// Runs something until it ends, or everything does.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut state = self.lock();
         while state.tasks.try_join_next().is_some() {}
-        if !state.is_closed {
-            state.tasks.spawn(task);
+        let task = state.tasks.spawn(task);
+        if state.is_closed {
+            task.abort();
         }
+        task
     }
 
     pub(super) fn close(&self) {

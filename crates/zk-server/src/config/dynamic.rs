@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use zk_zab::{Ensemble, EnsembleError};
@@ -78,23 +79,24 @@ impl DynamicFiles {
 
     /// A configuration is proposed.
     pub(crate) fn write_next(&self, config: &Ensemble) -> Result<(), DynamicError> {
-        replace(&self.beside(NEXT), config.to_string().as_bytes())
+        self.replace(&self.beside(NEXT), config.to_string().as_bytes())
     }
 
     /// A configuration is committed: it gets its file, and the zoo.cfg names that. With
     /// `has_client` the file says where this member serves its clients, and the zoo.cfg no longer.
     pub(crate) fn activate(&self, config: &Ensemble, has_client: bool) -> Result<(), DynamicError> {
         let dynamic = self.beside(&format!("{DYNAMIC}{:x}", config.version));
-        replace(&dynamic, config.without_version().as_bytes())?;
+        self.replace(&dynamic, config.without_version().as_bytes())?;
         let fail = |source| DynamicError::File { path: self.static_file.clone(), source };
         let text = fs::read(&self.static_file).map_err(fail)?;
         let edited = edit(&text, &absolute(&dynamic), has_client).map_err(fail)?;
         if edited != text {
             let backup = self.beside(BACKUP);
             if !backup.exists() {
-                replace(&backup, &text)?;
+                self.replace(&backup, &text)?;
             }
-            replace(&self.static_file, &edited)?;
+            // Where a link leads, not the link.
+            self.replace(&absolute(&self.static_file), &edited)?;
         }
         let next = self.beside(NEXT);
         if let Ok(Some(proposed)) = self.next()
@@ -103,6 +105,30 @@ impl DynamicFiles {
             fs::remove_file(&next).map_err(|source| DynamicError::File { path: next, source })?;
         }
         Ok(())
+    }
+}
+
+impl DynamicFiles {
+    /// Writes a file in one step. Who may read the zoo.cfg may read it, and nobody else: there may
+    /// be secrets in it.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), DynamicError> {
+        let mut temporary = OsString::from(path);
+        temporary.push(".tmp");
+        let write = || -> io::Result<()> {
+            let like = fs::metadata(&self.static_file)?;
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let mut file = options.open(&temporary)?;
+            file.set_permissions(like.permissions())?;
+            // Only root may give files away; others have their own already.
+            let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|source| DynamicError::File { path: path.to_owned(), source })
     }
 }
 
@@ -138,24 +164,11 @@ fn escape(value: &str) -> String {
     value.replace('\\', "\\\\")
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), DynamicError> {
-    let mut temporary = OsString::from(path);
-    temporary.push(".tmp");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(|source| DynamicError::File { path: path.to_owned(), source })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::load;
+    use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
     const THREE: &str = "server.1=a:1:2:participant;a:9\nserver.2=b:1:2:participant;b:9\n\
@@ -188,7 +201,13 @@ mod tests {
         files.write_next(&config(0x1_0000_0001)).unwrap();
         let loaded = load(&files.static_file, &[], crate::config::Options::default()).unwrap();
         assert_eq!(loaded.config.quorum.proposed, Some(config(0x1_0000_0001)));
+        let secret = fs::Permissions::from_mode(0o640);
+        fs::set_permissions(&files.static_file, secret).unwrap();
         files.activate(&config(0x1_0000_0000), true).unwrap();
+        for name in ["zoo.cfg", "zoo.cfg.bak", "zoo.cfg.dynamic.100000000"] {
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o640, "{name}");
+        }
         assert!(files.next().unwrap().is_some(), "another one is proposed");
         files.activate(&config(0x1_0000_0001), true).unwrap();
         assert_eq!(files.next().unwrap(), None);

@@ -153,6 +153,19 @@ impl QuorumTlsSettings {
             (false, false) => None,
         };
         let tls = TlsSettings::read_with(keys, "ssl.quorum.", wanted_by, reload)?;
+        if tls.trust_store.is_none() {
+            keys.error(
+                "sslQuorum",
+                "ssl.quorum.trustStore.location is not set: members must know whom they dial",
+            );
+        }
+        if tls.client_auth != ClientAuth::Need {
+            keys.warn(
+                "ssl.quorum.clientAuth",
+                "ssl.quorum.clientAuth: whoever reaches the quorum ports can join without a \
+                 certificate; set it to need",
+            );
+        }
         if takes_plain {
             keys.warn(
                 "portUnification",

@@ -88,6 +88,11 @@ impl Engine {
         self.go_on(self.now_ms());
     }
 
+    /// No clients are let in any more.
+    pub(crate) fn shut_out(&self) {
+        self.gate.lock().core.set_admission(Admission::Closed);
+    }
+
     /// Without a quorum, clients that ask for no more than reading are let in.
     pub(crate) fn open_alone(&self) {
         self.gate.lock().core.set_admission(Admission::Alone);

@@ -17,6 +17,7 @@ use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
 use super::driver::Driver;
 use super::state::{Chore, Entry, Held};
+use super::tally::LearnerLink;
 use crate::storage::{HistoryError, Loading};
 
 /// So long votes wait for a slow disk.
@@ -125,10 +126,12 @@ impl Driver {
                 if self.quorum.part().2 {
                     self.serves(true);
                     self.engine.tell_config(&self.quorum.config());
-                    self.engine.open();
+                    self.admit_clients();
                     self.quorum.note_serving();
                 }
             }
+            // It may lead no more, if the configuration wants another.
+            Chore::Lead(_) if !self.quorum.part().2 => {}
             Chore::Lead(epoch) => {
                 self.serves(true);
                 self.engine.tell_config(&self.quorum.config());
@@ -255,8 +258,13 @@ impl Driver {
     fn rest(&self, why: Rest) {
         tracing::info!("this member has no leader: {why}");
         if let Rest::Reconfigured(_) | Rest::SteppedDown(StepDown::NotDesignated(_)) = why {
-            // Whoever has changed the ensemble should hear that it is done.
-            let committed = self.quorum.lock().state.committed;
+            // Whoever has changed the ensemble should hear that it is done, and so should those who
+            // have to follow another leader now.
+            let committed = {
+                let mut held = self.quorum.lock();
+                std::mem::take(&mut held.state.links).into_values().for_each(LearnerLink::end);
+                held.state.committed
+            };
             self.engine.finish(committed);
         }
         self.engine.close();

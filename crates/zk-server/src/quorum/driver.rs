@@ -33,6 +33,8 @@ pub(crate) struct DriverParts {
     pub(crate) patience: Duration,
     /// After so long without a leader clients may read.
     pub(crate) alone_after: Option<Duration>,
+    /// Changes of the ensemble have been made, and it is a member.
+    pub(crate) is_listed: bool,
     /// Where it listens for the others.
     pub(crate) addresses: Vec<MemberAddress>,
     /// Where changes of the ensemble are kept.
@@ -49,8 +51,10 @@ pub(crate) struct Driver {
     pub(super) patience: Duration,
     pub(super) files: Option<DynamicFiles>,
     pub(super) listens_at: Mutex<Vec<MemberAddress>>,
-    /// These are others than those that are bound.
-    pub(super) is_moving: Mutex<bool>,
+    /// These are others than those that are bound: to be tried from this time on.
+    pub(super) moves_at: Mutex<Option<Instant>>,
+    /// The configuration that was activated last has this member.
+    pub(super) is_listed: AtomicBool,
     is_damaged: AtomicBool,
     /// The part is over, and not everything that it began is on the disk yet.
     pub(super) resting: Mutex<Option<Rest>>,
@@ -105,6 +109,7 @@ impl Driver {
             files,
             addresses,
             alone_after,
+            is_listed,
         } = parts;
         Arc::new(Driver {
             quorum,
@@ -115,7 +120,8 @@ impl Driver {
             patience,
             files,
             listens_at: Mutex::new(addresses),
-            is_moving: Mutex::new(false),
+            moves_at: Mutex::new(None),
+            is_listed: AtomicBool::new(is_listed),
             is_damaged: AtomicBool::new(is_damaged),
             resting: Mutex::new(None),
             alone_after,

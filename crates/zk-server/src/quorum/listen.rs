@@ -2,14 +2,13 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
-use zk_quorum::{Guards, Wire};
+use zk_quorum::{Guards, Guests, Wire};
 use zk_zab::{HostPort, MemberAddress};
 
 use super::driver::Driver;
@@ -57,6 +56,9 @@ pub(crate) fn advertised(addresses: &[MemberAddress]) -> Vec<HostPort> {
     addresses.iter().map(at).collect()
 }
 
+/// Between two attempts to listen elsewhere.
+const REBIND_PAUSE: Duration = Duration::from_millis(200);
+
 /// What listens now.
 pub(super) struct Listening {
     acceptors: Vec<JoinHandle<()>>,
@@ -71,7 +73,7 @@ impl Driver {
             tracing::info!("this member listens at other addresses from now on");
             listens_at.clear();
             listens_at.extend_from_slice(addresses);
-            *self.is_moving.lock() = true;
+            *self.moves_at.lock() = Some(Instant::now());
         }
     }
 
@@ -103,7 +105,7 @@ impl Driver {
         on_all: bool,
         learners: &mpsc::Sender<Wire>,
     ) {
-        if !std::mem::take(&mut *self.is_moving.lock()) {
+        if self.moves_at.lock().take_if(|at| *at <= Instant::now()).is_none() {
             return;
         }
         for acceptor in listening.acceptors.drain(..) {
@@ -117,9 +119,9 @@ impl Driver {
         match moved.and_then(|bound| self.open(bound, options.clone(), learners)) {
             Ok(moved) => *listening = moved,
             Err(error) => {
-                tracing::error!("{error}; tried again in a second");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                *self.is_moving.lock() = true;
+                // The old ones may need a moment to be gone.
+                tracing::warn!("{error}; it is tried again");
+                *self.moves_at.lock() = Some(Instant::now() + REBIND_PAUSE);
             }
         }
     }
@@ -133,18 +135,14 @@ fn listeners(bound: Vec<TcpListener>) -> io::Result<Vec<tokio::net::TcpListener>
     bound.into_iter().map(listener).collect()
 }
 
-/// So many learners may be on their way through the guards.
-const MAX_GUARDED: usize = 64;
-
 async fn accept(
     listener: tokio::net::TcpListener,
     guards: Guards,
     patience: Duration,
     learners: mpsc::Sender<Wire>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_GUARDED));
+    let mut guests = Guests::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -154,14 +152,17 @@ async fn accept(
             }
         };
         let (guards, learners) = (guards.clone(), learners.clone());
-        tokio::spawn(async move {
-            let guarded = timeout(patience, guards.accepted(stream)).await;
-            drop(place);
-            match guarded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                // Else this member ends.
-                Ok(wire) => drop(learners.send(wire).await),
-                Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),
-            }
+        guests.admit(|guest| {
+            tokio::spawn(async move {
+                let guarded = timeout(patience, guards.accepted(stream)).await;
+                drop(guest);
+                match guarded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                    // Else this member ends.
+                    Ok(wire) => drop(learners.send(wire).await),
+                    Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),
+                }
+            })
+            .abort_handle()
         });
     }
 }

@@ -143,13 +143,20 @@ impl Driver {
             let others: Vec<Sid> = members.filter(|sid| *sid != me).collect();
             let anybody = others.get(turn % others.len().max(1)).copied();
             let Some(sid) = leader.or(anybody) else { return };
-            let member = configs.committed.members.get(&sid);
-            let addresses = member.map(|member| &*member.addresses).unwrap_or_default();
+            // One that is only proposed may lead already, and one that moves may be here or there.
+            let lines = configs.all().filter_map(|config| config.members.get(&sid));
+            let addresses = lines.flat_map(|member| &member.addresses);
             let at = |address: &zk_zab::MemberAddress| HostPort {
                 host: address.host.clone(),
                 port: address.quorum_port,
             };
-            (sid, addresses.iter().map(at).collect::<Vec<_>>())
+            let mut found: Vec<HostPort> = Vec::new();
+            addresses.map(at).for_each(|at| {
+                if !found.contains(&at) {
+                    found.push(at);
+                }
+            });
+            (sid, found)
         };
         tokio::spawn(async move {
             let tries = async {

@@ -268,6 +268,11 @@ impl Quorum {
         self.state.lock().peer.sid()
     }
 
+    /// Who the members are, and will be.
+    pub(crate) fn configs(&self) -> Configs {
+        self.state.lock().peer.configs().clone()
+    }
+
     /// Who the members are.
     pub(crate) fn config(&self) -> Ensemble {
         self.state.lock().peer.configs().committed.clone()

@@ -88,6 +88,11 @@ impl LinkTally {
 }
 
 impl LearnerLink {
+    /// Ends when its learner has heard what was sent.
+    pub(super) fn end(self) {
+        self.link.end();
+    }
+
     pub(super) fn new(link: Link, tally: Arc<LinkTally>) -> LearnerLink {
         LearnerLink { link, tally }
     }

@@ -40,6 +40,7 @@ impl Joined {
     ) -> Result<Option<Joined>, StartError> {
         let Some(sid) = sid(config) else { return Ok(None) };
         let logged = engine.tree.read().config().and_then(read_config);
+        let logged = logged.filter(|logged| is_of_this(logged, config, sid));
         let options = options(config, sid, logged);
         let quorum = Quorum::new(
             options,
@@ -86,6 +87,7 @@ impl Joined {
                 alone_after: member.config.quorum.reads_alone.then(|| {
                     Duration::from_millis(u64::from(member.config.tick_time_ms).max(2000))
                 }),
+                is_listed: member.config.quorum.ensemble.version > 0,
                 addresses,
                 files: member.config.quorum.files.clone(),
             });
@@ -106,8 +108,9 @@ fn member_tls(
     let Some(settings) = &config.quorum.tls else { return Ok(None) };
     let quorum = quorum.clone();
     let hosts = move || {
-        let members = quorum.config().members.into_values();
-        members.flat_map(|member| member.addresses).map(|address| address.host).collect()
+        let members = quorum.configs();
+        let members = members.all().flat_map(|config| config.members.values());
+        members.flat_map(|member| &member.addresses).map(|address| address.host.clone()).collect()
     };
     Ok(Some(Arc::new(MemberTls::new(settings.clone(), Arc::new(hosts))?)))
 }
@@ -178,6 +181,26 @@ fn options(config: &ServerConfig, sid: Sid, logged: Option<Ensemble>) -> QuorumO
     QuorumOptions { peer, configs, window, standalone_enabled }
 }
 
+/// Whether a configuration that is in the tree is one of this ensemble, and not one of another that
+/// the tree was copied from (DESIGN R12): changes have been made here, and this member is in it
+/// where it is.
+fn is_of_this(logged: &Ensemble, config: &ServerConfig, sid: Sid) -> bool {
+    let present = &config.quorum.ensemble;
+    if logged.version <= present.version {
+        return false;
+    }
+    let at = |ensemble: &Ensemble| ensemble.members.get(&sid).map(|it| it.addresses.clone());
+    let is_of_this = present.version > 0 && at(logged).is_some() && at(logged) == at(present);
+    if !is_of_this {
+        tracing::warn!(
+            "the data hold the configuration of version {:x}, which is not this ensemble's: it is left \
+             alone, and the files of the configuration count",
+            logged.version
+        );
+    }
+    is_of_this
+}
+
 /// What the znode of the configuration says.
 fn read_config(text: &[u8]) -> Option<Ensemble> {
     Ensemble::parse(std::str::from_utf8(text).ok()?).ok()
@@ -194,5 +217,34 @@ fn times(config: &ServerConfig) -> LeaderTimes {
         tick_ms,
         init_ms: ticks(config.quorum.init_limit_ticks),
         sync_ms: ticks(config.quorum.sync_limit_ticks),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Options, parse};
+
+    const HERE: &str = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
+
+    fn config(version: i64) -> ServerConfig {
+        let text = format!("dataDir=/d\nclientPort=9\ninitLimit=5\nsyncLimit=2\n{HERE}\n");
+        let options = Options { server_id: Some(1), ..Options::default() };
+        let mut config = parse("zoo.cfg", text.as_bytes(), &[], options).unwrap().config;
+        config.quorum.ensemble.version = version;
+        config
+    }
+
+    #[test]
+    fn a_configuration_that_came_with_copied_data_is_left_alone() {
+        let read = |text: &str| read_config(text.as_bytes()).unwrap();
+        let own = format!("{HERE}\nserver.4=d:1:2\nversion=100000007");
+        assert!(is_of_this(&read(&own), &config(5), Sid(1)));
+        assert!(!is_of_this(&read(&own), &config(0), Sid(1)), "nothing was ever changed here");
+        assert!(!is_of_this(&read(&own), &config(0x1_0000_0007), Sid(1)), "it counts already");
+        let elsewhere = own.replace("a:1:2", "z:1:2");
+        assert!(!is_of_this(&read(&elsewhere), &config(5), Sid(1)), "another's");
+        let without = own.replace("server.1=a:1:2\n", "");
+        assert!(!is_of_this(&read(&without), &config(5), Sid(1)), "it knows no such member");
     }
 }

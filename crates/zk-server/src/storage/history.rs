@@ -42,6 +42,9 @@ pub(crate) enum HistoryError {
     Log(#[from] LogError),
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// Files were changed half way, and the log is closed: the next start goes on with it.
+    #[error("{0}; what was begun is ended at the next start")]
+    Files(Box<HistoryError>),
     /// What was logged is not what can be applied.
     #[error("what is logged cannot be applied: {0}")]
     Learn(#[from] LearnError),
@@ -57,7 +60,7 @@ impl From<ReopenError<HistoryError>> for HistoryError {
     fn from(error: ReopenError<HistoryError>) -> HistoryError {
         match error {
             ReopenError::Log(error) => HistoryError::Log(error),
-            ReopenError::Files(error) => error,
+            ReopenError::Files(error) => HistoryError::Files(Box::new(error)),
         }
     }
 }
@@ -147,8 +150,10 @@ impl HistoryFiles {
     /// Whether the disk takes what a member has to write in its part: tried with what is there
     /// already.
     pub(crate) fn has_room(&self, accepted: Epoch) -> Result<bool, HistoryError> {
-        if let Err(AppendError::DiskFull) = self.log()?.admits() {
-            return Ok(false);
+        match self.log()?.admits() {
+            Err(AppendError::DiskFull) => return Ok(false),
+            Err(closed @ AppendError::Closed) => return Err(closed.into()),
+            Ok(()) | Err(AppendError::Busy) => {}
         }
         match self.set_epoch(EpochFile::Accepted, accepted) {
             Err(error) if error.is_disk_full() => Ok(false),
