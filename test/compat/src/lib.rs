@@ -10,6 +10,9 @@
 //! is in the golden files, and those were written by Apache. Requests are put together from a
 //! table of fields, byte by byte, so that a fault of `zk-proto` cannot hide itself.
 //!
+//! Beside that, the clients of tests that kill and cut: [`worker`] writes and remembers what it was
+//! told, [`load`] has several of them write to an ensemble, and the testkit's checker judges.
+//!
 //! Read first: [`script::CaseFile`], [`run::run_case`], [`transcript::CaseRecord`].
 //!
 //! Tested by `cargo test -p compat`, which runs the suite too. Environment:
@@ -23,6 +26,7 @@
 pub mod allowed;
 mod audit;
 pub mod compare;
+pub mod load;
 pub mod random;
 pub mod render;
 pub mod request;
@@ -33,9 +37,16 @@ pub mod symbols;
 pub mod token;
 pub mod transcript;
 mod words;
+pub mod worker;
 pub mod world;
 
 use std::path::PathBuf;
+
+/// What an environment variable says, if it is a number.
+#[must_use]
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// A file or folder of this package.
 #[must_use]

@@ -79,6 +79,8 @@ pub enum Outcome {
 pub struct Entry {
     /// Which client.
     pub client: usize,
+    /// The sid of the server that it asked.
+    pub server: i64,
     /// Before the request was sent.
     pub started: u64,
     /// After the answer was there.

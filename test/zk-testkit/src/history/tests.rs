@@ -15,7 +15,7 @@ fn done(client: usize, at: u64, zxid: i64, op: Op) -> Entry {
         _ => None,
     };
     let outcome = Outcome::Done { zxid: Some(zxid), path };
-    Entry { client, started: at, ended: at + 1, op, outcome }
+    Entry { client, server: 1, started: at, ended: at + 1, op, outcome }
 }
 
 fn create(path: &str, value: u64) -> Op {
@@ -146,7 +146,14 @@ fn an_unanswered_operation_may_have_happened_or_not_but_not_twice() {
     for op in [set("/0/r", 9, 2), create("/0/new", 9), create("/seq/0-", 9)] {
         let mut history = history();
         let outcome = Outcome::Unknown;
-        history.push(Entry { client: 0, started: 40, ended: 41, op: op.clone(), outcome });
+        history.push(Entry {
+            client: 0,
+            server: 1,
+            started: 40,
+            ended: 41,
+            op: op.clone(),
+            outcome,
+        });
         assert_eq!(check(&history, &tree()), Vec::<String>::new(), "{op:?} did not happen");
         let mut after = tree();
         match &op {
@@ -174,7 +181,14 @@ fn what_was_seen_once_must_stay() {
     let mut checker = Checker::new(2);
     history().iter().for_each(|entry| checker.record(entry));
     let op = create("/0/new", 9);
-    checker.record(&Entry { client: 0, started: 40, ended: 41, op, outcome: Outcome::Unknown });
+    checker.record(&Entry {
+        client: 0,
+        server: 1,
+        started: 40,
+        ended: 41,
+        op,
+        outcome: Outcome::Unknown,
+    });
     let mut seen = tree();
     seen.push(node("/0/new", 9, 9, 9, 0));
     checker.observe(&seen, client_of);
@@ -189,7 +203,7 @@ fn a_refusal_without_a_reason_is_found() {
         let mut checker = Checker::new(2);
         history().iter().for_each(|entry| checker.record(entry));
         let outcome = Outcome::Refused(-101);
-        checker.record(&Entry { client: 0, started: 40, ended: 41, op, outcome });
+        checker.record(&Entry { client: 0, server: 1, started: 40, ended: 41, op, outcome });
         assert!(checker.violations()[0].contains("impossible"));
     }
 }
