@@ -131,6 +131,28 @@ fn zxids_against_real_time_are_found() {
 }
 
 #[test]
+fn a_write_without_a_quorum_is_found() {
+    let found = |times: &[CutOff]| {
+        let mut checker = Checker::new(2);
+        let mut entries = history();
+        entries[2].server = 3;
+        entries[3].outcome = Outcome::Unknown;
+        entries.iter().for_each(|entry| checker.record(entry));
+        checker.check_minorities(times);
+        checker.violations().to_vec()
+    };
+    // It was asked for the one at 12, and answered at 13.
+    let of = |server, from, to| CutOff { server, from, to };
+    assert_eq!(found(&[of(3, 12, 20), of(3, 5, 13), of(3, 14, 90)]), Vec::<String>::new());
+    assert_eq!(found(&[of(1, 13, 16), of(2, 0, 99)]), Vec::<String>::new());
+    let violations = found(&[of(3, 11, 14)]);
+    assert!(violations[0].contains("Z5: server 3"), "{violations:?}");
+    // Not only creates: what it deletes, too, and each of several.
+    assert_eq!(found(&[of(1, 0, 99)]).len(), 6);
+    assert_eq!(found(&[of(1, 19, 22)]).len(), 1);
+}
+
+#[test]
 fn writes_at_the_same_time_may_have_any_order() {
     let mut checker = Checker::new(2);
     let mut slow = done(0, 1, 5, create("/0/a", 1));
