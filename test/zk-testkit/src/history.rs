@@ -6,13 +6,18 @@
 //! states that the history allows: no acknowledged write lost, none done twice, nothing there that
 //! nobody wrote, no znode of a closed session, every ephemeral of a live one, no half of a multi.
 //! Across clients: zxids of writes follow real time and are unique, and sequence numbers are unique
-//! and grow with the zxid. And where it is told which servers were cut off from any quorum, and when:
-//! what such a server was asked meanwhile it has not acknowledged meanwhile.
+//! and grow with the zxid. And where it is told which servers were cut off from any quorum, and
+//! when: what such a server was asked meanwhile it has not acknowledged meanwhile.
 //!
 //! The names in the messages (Z5, C1, S2, S3 ...) are those of RELIABILITY.md, section 3.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use zk_proto::ErrorCode;
+
+/// What a server says whose disk is full.
+const NOT_READ_ONLY: i32 = ErrorCode::NotReadOnly.code();
 
 /// What a client asked for. `value` is unique to the operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -219,7 +224,9 @@ impl Checker {
     pub fn check_minorities(&mut self, times: &[CutOff]) {
         for CutOff { server, from, to } in times {
             let own = self.acknowledged.iter().filter(|(by, ..)| by == server);
-            for (_, started, ended) in own.filter(|(_, started, ended)| started > from && ended < to) {
+            for (_, started, ended) in
+                own.filter(|(_, started, ended)| started > from && ended < to)
+            {
                 let what = format!("acknowledged what it was asked at {started}, at {ended}");
                 let why = format!("without a quorum from {from} to {to}");
                 self.violations.push(format!("Z5: server {server} {what}, {why}"));
@@ -256,7 +263,9 @@ fn after(state: &State, entry: &Entry) -> Vec<State> {
             let done = applied(state, &entry.op, None, None);
             std::iter::once(state.clone()).chain(done).collect()
         }
-        // A refusal is right only where carrying it out is impossible.
+        // The server takes no writes at all.
+        Outcome::Refused(NOT_READ_ONLY) => vec![state.clone()],
+        // Any other refusal is right only where carrying it out is impossible.
         Outcome::Refused(_) => match applied(state, &entry.op, None, None) {
             None => vec![state.clone()],
             Some(_) => Vec::new(),

@@ -220,6 +220,20 @@ fn what_was_seen_once_must_stay() {
 }
 
 #[test]
+fn who_takes_no_writes_has_done_nothing() {
+    let refused = |op| {
+        let mut history = history();
+        let outcome = Outcome::Refused(-119);
+        history.push(Entry { client: 0, server: 1, started: 40, ended: 41, op, outcome });
+        history
+    };
+    assert_eq!(check(&refused(create("/0/new", 9)), &tree()), Vec::<String>::new());
+    let mut done = tree();
+    done.push(node("/0/new", 9, 9, 9, 0));
+    assert!(check(&refused(create("/0/new", 9)), &done)[0].contains("S2/C2"));
+}
+
+#[test]
 fn a_refusal_without_a_reason_is_found() {
     for op in [set("/0/r", 9, 2), create("/0/new", 9), Op::Delete { path: "/0/r".into() }] {
         let mut checker = Checker::new(2);
