@@ -21,6 +21,7 @@
 //! - `ZKFLEET_REQUIRE_APACHE=1` fails where an Apache is missing,
 //! - `ZKFLEET_RANDOM_PROGRAMS=N` runs N random programs, from `ZKFLEET_RANDOM_SEED`,
 //! - `ZKFLEET_KILL_ROUNDS=N` kills the server N times,
+//! - `ZKFLEET_RIG_ROUNDS=N` breaks the network between members N times,
 //! - `ZKFLEET_CROSSINGS=all` moves directories between servers in all ways, not in a few.
 
 pub mod allowed;
