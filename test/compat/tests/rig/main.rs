@@ -63,9 +63,10 @@ fn life(test: &str, engines: &[Engine], faults: Faults, seed: u64) -> Result<(),
         }
     }
     let ended: usize = keepers.iter().map(|keeper| keeper.ended).sum();
+    let (alone, asked) = rig.alone_count;
     println!(
-        "{test}, seed {seed}: {rounds} rounds, {} operations, {:?}, {ended} sessions that nobody \
-         could keep",
+        "{test}, seed {seed}: {rounds} rounds, {} operations, {:?}; {alone} times a member without \
+         a quorum, asked for {asked} writes; {ended} sessions that nobody could keep",
         rig.load.writes, rig.counts
     );
     Ok(())

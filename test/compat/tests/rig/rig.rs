@@ -48,6 +48,8 @@ pub(crate) struct Rig {
     /// Who cannot reach a quorum, and since when.
     alone: BTreeMap<i64, u64>,
     pub(crate) cut_off: Vec<CutOff>,
+    /// How often that was, and what they were asked meanwhile.
+    pub(crate) alone_count: (usize, usize),
     pub(crate) counts: BTreeMap<String, usize>,
     begun: Instant,
     pub(crate) told: Vec<String>,
@@ -73,6 +75,7 @@ impl Rig {
             active: Vec::new(),
             alone: BTreeMap::new(),
             cut_off: Vec::new(),
+            alone_count: (0, 0),
             counts: BTreeMap::new(),
             begun: Instant::now(),
             told: Vec::new(),
@@ -215,6 +218,17 @@ impl Rig {
         let is_served =
             |sid: &i64| up.contains(sid) && up.iter().any(|l| leads(*l) && talk(*l, *sid));
         sids.iter().copied().filter(|sid| !is_served(sid)).collect()
+    }
+
+    /// Counts requests to members that could have nothing committed, while they could not.
+    pub(crate) fn count_alone(&mut self) {
+        self.alone_count.0 += self.cut_off.len();
+        for entry in self.load.workers.iter().flat_map(|worker| &worker.entries) {
+            let is_within = |time: &CutOff| {
+                time.server == entry.server && (time.from..time.to).contains(&entry.started)
+            };
+            self.alone_count.1 += usize::from(self.cut_off.iter().any(is_within));
+        }
     }
 
     /// Members that are up, by what is known here, and have ended all the same.

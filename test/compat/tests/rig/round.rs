@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use compat::worker::Worker;
 use zk_proto::request::CreateMode;
-use zk_testkit::{Ensemble, Error, PATIENCE, four_letter_word};
+use zk_testkit::{Ensemble, Error, PATIENCE, Seen, four_letter_word};
 
 use crate::keeper::Keeper;
 use crate::plan::Planned;
@@ -102,19 +102,25 @@ fn last_zxid(ensemble: &Ensemble, sid: i64) -> Result<Option<String>, Error> {
     Ok(text.lines().find_map(|line| line.strip_prefix("Zxid: ")).map(str::to_owned))
 }
 
+/// Where members' trees are not the same.
+fn differences(trees: &[(i64, Vec<Seen>)]) -> Vec<String> {
+    let Some(((first, one), rest)) = trees.split_first() else { return Vec::new() };
+    let mut found = Vec::new();
+    for (sid, other) in rest {
+        let differs = one.iter().zip(other).find(|(a, b)| a != b);
+        if one.len() != other.len() || differs.is_some() {
+            let sizes = (one.len(), other.len());
+            found.push(format!("Z1: servers {first} and {sid}: {sizes:?}, {differs:?}"));
+        }
+    }
+    found
+}
+
 /// All members have the same, and soon the same last zxid.
 fn compare(ensemble: &Ensemble) -> Result<Vec<String>, Error> {
     let sids = ensemble.sids();
-    let first = ensemble.tree(sids[0])?;
-    let mut violations = Vec::new();
-    for sid in &sids[1..] {
-        let tree = ensemble.tree(*sid)?;
-        let differs = first.iter().zip(&tree).find(|(one, other)| one != other);
-        if first.len() != tree.len() || differs.is_some() {
-            let sizes = (first.len(), tree.len());
-            violations.push(format!("Z1: servers {} and {sid}: {sizes:?}, {differs:?}", sids[0]));
-        }
-    }
+    let trees = sids.iter().map(|sid| Ok((*sid, ensemble.tree(*sid)?)));
+    let mut violations = differences(&trees.collect::<Result<Vec<_>, Error>>()?);
     // A member may have made nothing since it leads; then it has no zxid of its epoch to show.
     let mut client = ensemble.connect(sids[0], 15_000)?;
     client.create("/round", b"", CreateMode::Ephemeral)?;
@@ -159,6 +165,7 @@ pub(crate) fn round(
     rig.load.workers = workers;
     violations.extend(result?);
     if violations.is_empty() {
+        rig.count_alone();
         let found = rig.load.check()?;
         violations.extend(found.into_iter().filter(|what| !rig.is_expected(what)));
         violations.extend(compare(&rig.load.ensemble)?);
@@ -168,4 +175,22 @@ pub(crate) fn round(
         violations.extend_from_slice(rig.load.checker.violations());
     }
     Ok(violations)
+}
+
+#[test]
+fn each_difference_is_found() {
+    let stat = |mzxid| zk_proto::Stat { mzxid, ..Default::default() };
+    let node = |path: &str, data: &[u8], mzxid| (path.to_owned(), Some(data.to_vec()), stat(mzxid));
+    let tree = || vec![node("/", b"", 1), node("/a", b"x", 2)];
+    let found = |other: Vec<Seen>| differences(&[(1, tree()), (2, tree()), (3, other)]);
+    assert_eq!(found(tree()), Vec::<String>::new());
+    for other in [
+        vec![node("/", b"", 1)],
+        vec![node("/", b"", 1), node("/a", b"y", 2)],
+        vec![node("/", b"", 1), node("/a", b"x", 3)],
+        vec![node("/", b"", 1), node("/b", b"x", 2)],
+        vec![node("/", b"", 1), node("/a", b"x", 2), node("/b", b"", 3)],
+    ] {
+        assert!(found(other)[0].starts_with("Z1: servers 1 and 3"));
+    }
 }
