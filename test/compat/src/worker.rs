@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zk_proto::acl::AclBytes;
@@ -29,6 +30,8 @@ pub struct Worker {
     at: usize,
     /// How long it waits for an answer.
     patience: Duration,
+    /// How long at most it does nothing between two writes.
+    idle_ms: u64,
     random: u64,
     session: ConnectResponse,
     client: Client,
@@ -74,6 +77,7 @@ impl Worker {
             addrs,
             at,
             patience: PATIENCE,
+            idle_ms: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64 + 1),
             session: client.session().clone(),
             client,
@@ -92,9 +96,9 @@ impl Worker {
         format!("/{}/register", self.index)
     }
 
-    /// It does not wait for answers as long as other tests do.
-    pub fn hurry(&mut self, patience: Duration) {
-        self.patience = patience;
+    /// It waits so long for answers, and up to so many ms between an answer and the next request.
+    pub fn pace(&mut self, patience: Duration, idle_ms: u64) {
+        (self.patience, self.idle_ms) = (patience, idle_ms);
     }
 
     /// One of the servers.
@@ -120,7 +124,13 @@ impl Worker {
     pub fn work(&mut self, done: &Sender<()>, stop: &AtomicBool) -> Result<(), Error> {
         while !stop.load(Ordering::Relaxed) {
             match self.step() {
-                Ok(()) => drop(done.send(())),
+                Ok(()) => {
+                    // Whether anybody counts.
+                    let _ = done.send(());
+                    if self.idle_ms > 0 {
+                        thread::sleep(Duration::from_millis(self.below(self.idle_ms)));
+                    }
+                }
                 Err(e) if is_gone(&e) => return Ok(()),
                 Err(e) => return Err(e),
             }
@@ -221,6 +231,9 @@ impl Worker {
             ],
         });
         let result = self.client.call(&request).and_then(|reply| {
+            if reply.err != 0 {
+                return Err(Error::Refused(reply.err));
+            }
             match MultiResponse::read(&mut Reader::new(&reply.body))?.results.first() {
                 Some(MultiResult::SetData(stat)) => Ok(*stat),
                 _ => Err(Error::Refused(reply.err)),

@@ -27,6 +27,10 @@ use round::round;
 /// Longer than a client with something to say waits for a member that does not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Whoever always waits for an answer asks nothing of a member that has just lost its quorum; every
+/// second client is idle often enough to.
+const IDLE_MS: u64 = 100;
+
 fn lives(test: &str, engines: &[Engine], faults: Faults) -> Result<(), Error> {
     let first = number("ZKFLEET_RIG_SEED", 1);
     (first..first + number("ZKFLEET_RIG_SEEDS", 1))
@@ -36,7 +40,9 @@ fn lives(test: &str, engines: &[Engine], faults: Faults) -> Result<(), Error> {
 /// The life of one ensemble.
 fn life(test: &str, engines: &[Engine], faults: Faults, seed: u64) -> Result<(), Error> {
     let mut rig = Rig::start(engines, seed, faults)?;
-    rig.load.workers.iter_mut().for_each(|worker| worker.hurry(PATIENCE));
+    for (n, worker) in (0..).zip(&mut rig.load.workers) {
+        worker.pace(PATIENCE, n % 2 * IDLE_MS);
+    }
     let sids = rig.load.ensemble.sids();
     let addrs =
         sids.iter().map(|sid| rig.load.ensemble.addr(*sid)).collect::<Result<Vec<_>, _>>()?;
