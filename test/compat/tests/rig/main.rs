@@ -72,8 +72,9 @@ fn life(test: &str, engines: &[Engine], faults: Faults, seed: u64) -> Result<(),
     let (alone, asked) = rig.alone_count;
     println!(
         "{test}, seed {seed}: {rounds} rounds, {} operations, {:?}; {alone} times a member without \
-         a quorum, asked for {asked} writes; {ended} sessions that nobody could keep",
-        rig.load.writes, rig.counts
+         a quorum, asked for {asked} writes; {ended} sessions that nobody could keep; all members \
+         serve {:?} after the faults at most",
+        rig.load.writes, rig.counts, rig.slowest
     );
     Ok(())
 }

@@ -51,6 +51,8 @@ pub(crate) struct Rig {
     /// How often that was, and what they were asked meanwhile.
     pub(crate) alone_count: (usize, usize),
     pub(crate) counts: BTreeMap<String, usize>,
+    /// From the end of the faults until all members served, at most.
+    pub(crate) slowest: Duration,
     begun: Instant,
     pub(crate) told: Vec<String>,
 }
@@ -77,6 +79,7 @@ impl Rig {
             cut_off: Vec::new(),
             alone_count: (0, 0),
             counts: BTreeMap::new(),
+            slowest: Duration::ZERO,
             begun: Instant::now(),
             told: Vec::new(),
         })

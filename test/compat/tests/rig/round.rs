@@ -92,6 +92,7 @@ fn await_work(rig: &mut Rig, acknowledged: &Receiver<()>) -> Result<Vec<String>,
         }
     }
     rig.tell("all members serve");
+    rig.slowest = rig.slowest.max(over.elapsed());
     rig.ended()
 }
 
