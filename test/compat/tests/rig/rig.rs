@@ -167,31 +167,22 @@ impl Rig {
         Ok(own.try_for_each(|(_, disk)| act(disk))?)
     }
 
-    /// From what is wrong now to what is wrong next. Who can reach a quorum again counts as such
-    /// from before it can, who cannot any more from after that: in between it was really so.
+    /// From what is wrong now to what is wrong next. Each change ends the time for which somebody
+    /// is known to have no quorum: who is deaf first and mute then may have asked in the one time
+    /// and been answered in the other.
     fn change(
         &mut self,
         next: Vec<Strike>,
         act: impl FnOnce(&mut Rig) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.active = next;
-        let alone = self.without_quorum();
         let to = tick();
-        let ended = std::mem::take(&mut self.alone).into_iter().filter(|(server, from)| {
-            if alone.contains(server) {
-                return true;
-            }
-            self.cut_off.push(CutOff { server: *server, from: *from, to });
-            false
-        });
-        let mut still: BTreeMap<i64, u64> = ended.collect();
+        let ended = std::mem::take(&mut self.alone).into_iter();
+        self.cut_off.extend(ended.map(|(server, from)| CutOff { server, from, to }));
         act(self)?;
         self.network.set(&self.flows());
         let from = tick();
-        for server in alone {
-            still.entry(server).or_insert(from);
-        }
-        self.alone = still;
+        self.alone = self.without_quorum().into_iter().map(|server| (server, from)).collect();
         Ok(())
     }
 
