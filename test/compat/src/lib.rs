@@ -10,6 +10,9 @@
 //! is in the golden files, and those were written by Apache. Requests are put together from a
 //! table of fields, byte by byte, so that a fault of `zk-proto` cannot hide itself.
 //!
+//! Beside that, the clients of tests that kill and cut: [`worker`] writes and remembers what it was
+//! told, [`load`] has several of them write to an ensemble, and the testkit's checker judges.
+//!
 //! Read first: [`script::CaseFile`], [`run::run_case`], [`transcript::CaseRecord`].
 //!
 //! Tested by `cargo test -p compat`, which runs the suite too. Environment:
@@ -18,11 +21,13 @@
 //! - `ZKFLEET_REQUIRE_APACHE=1` fails where an Apache is missing,
 //! - `ZKFLEET_RANDOM_PROGRAMS=N` runs N random programs, from `ZKFLEET_RANDOM_SEED`,
 //! - `ZKFLEET_KILL_ROUNDS=N` kills the server N times,
+//! - `ZKFLEET_RIG_ROUNDS=N` breaks the network between members N times,
 //! - `ZKFLEET_CROSSINGS=all` moves directories between servers in all ways, not in a few.
 
 pub mod allowed;
 mod audit;
 pub mod compare;
+pub mod load;
 pub mod random;
 pub mod render;
 pub mod request;
@@ -33,9 +38,16 @@ pub mod symbols;
 pub mod token;
 pub mod transcript;
 mod words;
+pub mod worker;
 pub mod world;
 
 use std::path::PathBuf;
+
+/// What an environment variable says, if it is a number.
+#[must_use]
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// A file or folder of this package.
 #[must_use]

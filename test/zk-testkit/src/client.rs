@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use zk_proto::acl::AclBytes;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
@@ -68,12 +69,27 @@ pub struct Client {
     session: ConnectResponse,
     last_xid: i32,
     events: VecDeque<(Zxid, EventType, String)>,
+    seen: Zxid,
+    patience: Duration,
 }
 
 impl Client {
     /// A new session.
     pub fn connect(addr: SocketAddr, timeout_ms: i32) -> Result<Client, Error> {
-        Client::handshake(addr, timeout_ms, SessionId::NONE, None, Zxid::ZERO)
+        Client::handshake(addr, timeout_ms, SessionId::NONE, None, Zxid::ZERO, PATIENCE)
+    }
+
+    /// The same for who has seen a zxid, goes on with a session if there is one, and waits only so
+    /// long, for this answer and all others.
+    pub fn impatient(
+        addr: SocketAddr,
+        (timeout_ms, session): (i32, Option<&ConnectResponse>),
+        seen: Zxid,
+        patience: Duration,
+    ) -> Result<Client, Error> {
+        let id = session.map_or(SessionId::NONE, |session| session.session_id);
+        let password = session.map(|session| &session.password[..]);
+        Client::handshake(addr, timeout_ms, id, password, seen, patience)
     }
 
     /// Goes on with a session. `Err(Error::Expired)` if the server says that it is gone.
@@ -83,7 +99,8 @@ impl Client {
         last_zxid_seen: Zxid,
     ) -> Result<Client, Error> {
         let password = Some(&session.password[..]);
-        Client::handshake(addr, session.timeout_ms, session.session_id, password, last_zxid_seen)
+        let (timeout_ms, id) = (session.timeout_ms, session.session_id);
+        Client::handshake(addr, timeout_ms, id, password, last_zxid_seen, PATIENCE)
     }
 
     fn handshake(
@@ -92,20 +109,23 @@ impl Client {
         session_id: SessionId,
         password: Option<&[u8]>,
         last_zxid_seen: Zxid,
+        patience: Duration,
     ) -> Result<Client, Error> {
         let mut connection = Connection::open(addr)?;
-        let session = connection.handshake(&ConnectRequest {
+        let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: last_zxid_seen.0,
             timeout_ms,
             session_id,
             password,
             read_only: Some(false),
-        })?;
+        };
+        let session = connection.handshake_within(&request, patience)?;
         if session.session_id == SessionId::NONE {
             return Err(Error::Expired);
         }
-        Ok(Client { connection, session, last_xid: 0, events: VecDeque::new() })
+        let (last_xid, events, seen) = (0, VecDeque::new(), last_zxid_seen);
+        Ok(Client { connection, session, last_xid, events, seen, patience })
     }
 
     /// The handshake's answer; [`Client::resume`] wants it.
@@ -131,11 +151,12 @@ impl Client {
         });
         self.connection.send(&bytes)?;
         loop {
-            let reply = match self.connection.read(PATIENCE)? {
+            let reply = match self.connection.read(self.patience)? {
                 Incoming::Frame(frame) => Reply::parse(&frame)?,
                 Incoming::Closed => return Err(Error::Closed),
-                Incoming::Silence => return Err(Error::Silence(PATIENCE)),
+                Incoming::Silence => return Err(Error::Silence(self.patience)),
             };
+            self.seen = self.seen.max(reply.zxid);
             if reply.xid != Xid::NOTIFICATION.0 {
                 return Ok(reply);
             }
@@ -144,6 +165,12 @@ impl Client {
                 self.events.push_back((reply.zxid, kind, event.path.into_owned()));
             }
         }
+    }
+
+    /// The newest zxid that it was told.
+    #[must_use]
+    pub fn seen(&self) -> Zxid {
+        self.seen
     }
 
     /// The oldest event that came before the last answer.
@@ -220,9 +247,9 @@ impl Client {
     /// closeSession, and waits until the server has closed the connection; the zxid of the reply.
     pub fn close(mut self) -> Result<Zxid, Error> {
         let zxid = self.call(&Request::CloseSession)?.zxid;
-        match self.connection.read(PATIENCE)? {
+        match self.connection.read(self.patience)? {
             Incoming::Closed => Ok(zxid),
-            _ => Err(Error::Silence(PATIENCE)),
+            _ => Err(Error::Silence(self.patience)),
         }
     }
 }

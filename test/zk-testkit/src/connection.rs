@@ -88,11 +88,20 @@ impl Connection {
 
     /// Sends a handshake and reads its answer.
     pub fn handshake(&mut self, request: &ConnectRequest<'_>) -> Result<ConnectResponse, Error> {
+        self.handshake_within(request, PATIENCE)
+    }
+
+    /// The same, for who waits only so long.
+    pub fn handshake_within(
+        &mut self,
+        request: &ConnectRequest<'_>,
+        patience: Duration,
+    ) -> Result<ConnectResponse, Error> {
         self.send_frame(&request.to_bytes())?;
-        match self.read(PATIENCE)? {
+        match self.read(patience)? {
             Incoming::Frame(frame) => Ok(ConnectResponse::read(&mut Reader::new(&frame))?),
             Incoming::Closed => Err(Error::Closed),
-            Incoming::Silence => Err(Error::Silence(PATIENCE)),
+            Incoming::Silence => Err(Error::Silence(patience)),
         }
     }
 

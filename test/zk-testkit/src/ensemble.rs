@@ -66,16 +66,33 @@ impl Ensemble {
             common.push(format!("server.{sid}=127.0.0.1:{quorum}:{election}{role}"));
         }
         common.extend(lines.iter().map(ToString::to_string));
+        let observes = |sid: i64| sid > participants.len() as i64;
+        let own = |sid| observes(sid).then(|| "peerType=observer".to_owned());
+        Ensemble::start_all(&engines, common, |sid| own(sid).into_iter().collect())
+    }
+
+    /// Participants with lines of their own in their `zoo.cfg`, behind the common ones: the
+    /// `server.N` lines too, for members may know each other by different addresses.
+    pub fn with_own_lines(
+        engines: &[Engine],
+        lines: &[&str],
+        own: impl Fn(i64) -> Vec<String> + Sync,
+    ) -> Result<Ensemble, Error> {
+        Ensemble::start_all(engines, lines.iter().map(ToString::to_string).collect(), own)
+    }
+
+    fn start_all(
+        engines: &[Engine],
+        common: Vec<String>,
+        own: impl Fn(i64) -> Vec<String> + Sync,
+    ) -> Result<Ensemble, Error> {
         let start = |myid: i64, engine: Engine| {
-            let mut lines = common.clone();
-            if myid > participants.len() as i64 {
-                lines.push("peerType=observer".to_owned());
-            }
-            start_member(myid, engine, &lines)
+            start_member(myid, engine, &[&*common, &*own(myid)].concat())
         };
+        let start = &start;
         let members = thread::scope(|scope| {
             let starting: Vec<_> = (1..)
-                .zip(&engines)
+                .zip(engines)
                 .map(|(sid, engine)| (sid, scope.spawn(move || start(sid, *engine))))
                 .collect();
             let started = starting.into_iter().map(|(sid, thread)| {

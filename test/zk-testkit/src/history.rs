@@ -6,12 +6,18 @@
 //! states that the history allows: no acknowledged write lost, none done twice, nothing there that
 //! nobody wrote, no znode of a closed session, every ephemeral of a live one, no half of a multi.
 //! Across clients: zxids of writes follow real time and are unique, and sequence numbers are unique
-//! and grow with the zxid.
+//! and grow with the zxid. And where it is told which servers were cut off from any quorum, and
+//! when: what such a server was asked meanwhile it has not acknowledged meanwhile.
 //!
 //! The names in the messages (Z5, C1, S2, S3 ...) are those of RELIABILITY.md, section 3.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use zk_proto::ErrorCode;
+
+/// What a server says whose disk is full.
+const NOT_READ_ONLY: i32 = ErrorCode::NotReadOnly.code();
 
 /// What a client asked for. `value` is unique to the operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,12 +79,25 @@ pub enum Outcome {
     Unknown,
 }
 
+/// A time, in the ticks of the entries, through which a server could not reach a quorum.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CutOff {
+    /// Its sid.
+    pub server: i64,
+    /// Since then.
+    pub from: u64,
+    /// Until then.
+    pub to: u64,
+}
+
 /// An operation and its outcome. `started` and `ended` come from one clock for all clients, of
 /// which only the order counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// Which client.
     pub client: usize,
+    /// The sid of the server that it asked.
+    pub server: i64,
     /// Before the request was sent.
     pub started: u64,
     /// After the answer was there.
@@ -125,6 +144,8 @@ pub struct Checker {
     clients: Vec<Vec<State>>,
     /// Started, ended, zxid.
     writes: Vec<(u64, u64, i64)>,
+    /// What was acknowledged: server, started, ended.
+    acknowledged: Vec<(i64, u64, u64)>,
     violations: Vec<String>,
 }
 
@@ -135,6 +156,7 @@ impl Checker {
         Checker {
             clients: vec![vec![State::new()]; clients],
             writes: Vec::new(),
+            acknowledged: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -149,6 +171,9 @@ impl Checker {
     pub fn record(&mut self, entry: &Entry) {
         if let Outcome::Done { zxid: Some(zxid), .. } = entry.outcome {
             self.writes.push((entry.started, entry.ended, zxid));
+        }
+        if matches!(entry.outcome, Outcome::Done { .. }) {
+            self.acknowledged.push((entry.server, entry.started, entry.ended));
         }
         let states = &mut self.clients[entry.client];
         let next = states.iter().flat_map(|state| after(state, entry)).collect::<Vec<_>>();
@@ -194,6 +219,21 @@ impl Checker {
         }
     }
 
+    /// Z5: without a quorum nothing is committed. What a server was asked before it was cut off may
+    /// have been on its way back already.
+    pub fn check_minorities(&mut self, times: &[CutOff]) {
+        for CutOff { server, from, to } in times {
+            let own = self.acknowledged.iter().filter(|(by, ..)| by == server);
+            for (_, started, ended) in
+                own.filter(|(_, started, ended)| started > from && ended < to)
+            {
+                let what = format!("acknowledged what it was asked at {started}, at {ended}");
+                let why = format!("without a quorum from {from} to {to}");
+                self.violations.push(format!("Z5: server {server} {what}, {why}"));
+            }
+        }
+    }
+
     /// C1: writes that did not overlap have rising zxids, and no zxid is used twice.
     pub fn check_order(&mut self) {
         let mut by_zxid = self.writes.clone();
@@ -223,7 +263,9 @@ fn after(state: &State, entry: &Entry) -> Vec<State> {
             let done = applied(state, &entry.op, None, None);
             std::iter::once(state.clone()).chain(done).collect()
         }
-        // A refusal is right only where carrying it out is impossible.
+        // The server takes no writes at all.
+        Outcome::Refused(NOT_READ_ONLY) => vec![state.clone()],
+        // Any other refusal is right only where carrying it out is impossible.
         Outcome::Refused(_) => match applied(state, &entry.op, None, None) {
             None => vec![state.clone()],
             Some(_) => Vec::new(),

@@ -17,6 +17,7 @@ mod ensemble;
 mod error;
 pub mod history;
 mod http;
+mod network;
 mod server;
 mod word;
 
@@ -26,6 +27,7 @@ pub use engine::{Engine, apache_or_skip, zkfleet};
 pub use ensemble::{Ensemble, Seen};
 pub use error::Error;
 pub use http::{HttpAnswer, http};
+pub use network::{Flow, Network, Way};
 pub use server::{Server, ServerConfig, free_port};
 pub use word::four_letter_word;
 

@@ -26,11 +26,14 @@ pub(super) struct Round {
     resend_at_ms: u64,
     /// When the last wait ends, while a quorum agrees.
     decide_at_ms: Option<u64>,
-    /// When it is looked again, during that wait, whether those that it waits for are there.
+    /// When those that there is no connection to are dialled again.
     redial_at_ms: u64,
 }
 
-/// So often that is. A process that ends may take a connection before its host refuses them, and
+/// So often, whatever the pauses between votes have become: what is lost with a connection is told
+/// again on the next one.
+const DIAL_MS: u64 = 1_000;
+/// So often during the last wait. A process that ends may take a connection before its host refuses them, and
 /// nobody says afterwards that it is gone.
 const REDIAL_MS: u64 = 10;
 
@@ -46,7 +49,7 @@ impl Round {
             resend_ms,
             resend_at_ms: now_ms + resend_ms,
             decide_at_ms: None,
-            redial_at_ms: 0,
+            redial_at_ms: now_ms + DIAL_MS,
         }
     }
 
@@ -85,18 +88,19 @@ impl Round {
         true
     }
 
-    /// Whether those that this member waits for are to be dialled again.
+    /// Whether those that this member has no connection to are to be dialled again.
     pub(super) fn redials(&mut self, now_ms: u64) -> bool {
-        let is_due = self.decide_at_ms.is_some() && now_ms >= self.redial_at_ms;
+        let is_due = now_ms >= self.redial_at_ms;
         if is_due {
-            self.redial_at_ms = now_ms + REDIAL_MS;
+            let waits = self.decide_at_ms.is_some();
+            self.redial_at_ms = now_ms + if waits { REDIAL_MS } else { DIAL_MS };
         }
         is_due
     }
 
     pub(super) fn next_tick_ms(&self) -> u64 {
-        let decides = self.decide_at_ms.map(|at| at.min(self.redial_at_ms));
-        decides.map_or(self.resend_at_ms, |at| at.min(self.resend_at_ms))
+        let next = self.resend_at_ms.min(self.redial_at_ms);
+        self.decide_at_ms.map_or(next, |at| at.min(next))
     }
 
     /// Who wants this one in this round.
@@ -176,6 +180,6 @@ mod tests {
         round.is_gone(Sid(3));
         assert!(round.is_won(26, &mine, &configs, 200));
         round.propose(own);
-        assert!(!round.redials(100), "nobody is waited for");
+        assert!(round.redials(100) && !round.redials(1_099) && round.redials(1_100));
     }
 }

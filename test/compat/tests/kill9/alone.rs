@@ -5,12 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::{env, fs, thread};
 
+use compat::number;
+use compat::worker::{SESSION_TIMEOUT_MS, WORKERS, Worker, client_of, observe};
 use zk_proto::request::CreateMode;
 use zk_testkit::history::Checker;
 use zk_testkit::{Client, Engine, Error, PATIENCE, Server, ServerConfig, apache_or_skip};
-
-use crate::number;
-use crate::worker::{SESSION_TIMEOUT_MS, WORKERS, Worker, client_of, observe};
 
 /// A server, its clients and what must be true.
 struct Crash {

@@ -10,8 +10,3 @@
 mod alone;
 mod ensemble;
 mod replace;
-mod worker;
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}

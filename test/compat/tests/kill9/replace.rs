@@ -7,6 +7,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use compat::load::{Load, recovered};
+use compat::number;
+use compat::worker::{SESSION_TIMEOUT_MS, Worker, is_gone};
 use zk_proto::connect::ConnectResponse;
 use zk_proto::request::{CreateMode, ReadRequest, Request, SetWatches2};
 use zk_proto::response::GetDataResponse;
@@ -14,9 +17,7 @@ use zk_proto::watch::EventType;
 use zk_proto::{Jute, Reader, Zxid};
 use zk_testkit::{Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip};
 
-use crate::ensemble::{Crash, recovered};
-use crate::number;
-use crate::worker::{SESSION_TIMEOUT_MS, Worker, is_gone};
+use crate::ensemble::LINES;
 
 /// What all holders watch.
 const WATCHED: &str = "/watched";
@@ -179,8 +180,8 @@ fn swap(
 }
 
 /// Replaces a member while all workers write, then lets them rest and looks.
-fn replace(crash: &mut Crash, holders: &mut [Holder], member: (i64, Engine)) -> Result<(), Error> {
-    let Crash { ensemble, workers, .. } = crash;
+fn replace(load: &mut Load, holders: &mut [Holder], member: (i64, Engine)) -> Result<(), Error> {
+    let Load { ensemble, workers, .. } = load;
     let (done, acknowledged) = mpsc::channel();
     let stop = AtomicBool::new(false);
     let mut violations = thread::scope(|scope| {
@@ -196,7 +197,7 @@ fn replace(crash: &mut Crash, holders: &mut [Holder], member: (i64, Engine)) -> 
         let violations = ended.collect::<Result<Vec<_>, Error>>()?.concat();
         swapped.map(|()| violations)
     })?;
-    violations.extend(crash.check()?);
+    violations.extend(load.check()?);
     assert!(violations.is_empty(), "{member:?}:\n{}", violations.join("\n"));
     holders.iter_mut().try_for_each(Holder::assert_owns)
 }
@@ -206,24 +207,25 @@ fn members_are_replaced_one_by_one_and_back() -> Result<(), Error> {
     if !apache_or_skip(Engine::Apache39) {
         return Ok(());
     }
-    let mut crash = Crash::start(&[Engine::Apache39; 3], number("ZKFLEET_KILL_SEED", 1))?;
-    let mut setup = crash.ensemble.connect(1, SESSION_TIMEOUT_MS)?;
+    let ensemble = Ensemble::start(&[Engine::Apache39; 3], LINES)?;
+    let mut load = Load::start(ensemble, number("ZKFLEET_KILL_SEED", 1))?;
+    let mut setup = load.ensemble.connect(1, SESSION_TIMEOUT_MS)?;
     setup.create(WATCHED, b"", CreateMode::Persistent)?;
     setup.close()?;
-    let sids = crash.ensemble.sids();
-    let holders = sids.iter().map(|sid| Holder::new(&crash.ensemble, *sid));
+    let sids = load.ensemble.sids();
+    let holders = sids.iter().map(|sid| Holder::new(&load.ensemble, *sid));
     let mut holders = holders.collect::<Result<Vec<_>, Error>>()?;
     for engine in [Engine::Ours, Engine::Apache39] {
         for sid in &sids {
-            replace(&mut crash, &mut holders, (*sid, engine))?;
+            replace(&mut load, &mut holders, (*sid, engine))?;
         }
-        let trees = sids.iter().map(|sid| crash.ensemble.tree(*sid));
+        let trees = sids.iter().map(|sid| load.ensemble.tree(*sid));
         let trees = trees.collect::<Result<Vec<_>, Error>>()?;
         assert!(trees.iter().all(|tree| *tree == trees[0]), "{engine}: {trees:?}");
     }
-    crash.checker.check_order();
-    let violations = crash.checker.violations();
+    load.checker.check_order();
+    let violations = load.checker.violations();
     assert!(violations.is_empty(), "{}", violations.join("\n"));
-    println!("{} writes, every acknowledged one is there once", crash.writes);
+    println!("{} writes, every acknowledged one is there once", load.writes);
     Ok(())
 }

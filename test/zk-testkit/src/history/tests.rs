@@ -15,7 +15,7 @@ fn done(client: usize, at: u64, zxid: i64, op: Op) -> Entry {
         _ => None,
     };
     let outcome = Outcome::Done { zxid: Some(zxid), path };
-    Entry { client, started: at, ended: at + 1, op, outcome }
+    Entry { client, server: 1, started: at, ended: at + 1, op, outcome }
 }
 
 fn create(path: &str, value: u64) -> Op {
@@ -131,6 +131,28 @@ fn zxids_against_real_time_are_found() {
 }
 
 #[test]
+fn a_write_without_a_quorum_is_found() {
+    let found = |times: &[CutOff]| {
+        let mut checker = Checker::new(2);
+        let mut entries = history();
+        entries[2].server = 3;
+        entries[3].outcome = Outcome::Unknown;
+        entries.iter().for_each(|entry| checker.record(entry));
+        checker.check_minorities(times);
+        checker.violations().to_vec()
+    };
+    // It was asked for the one at 12, and answered at 13.
+    let of = |server, from, to| CutOff { server, from, to };
+    assert_eq!(found(&[of(3, 12, 20), of(3, 5, 13), of(3, 14, 90)]), Vec::<String>::new());
+    assert_eq!(found(&[of(1, 13, 16), of(2, 0, 99)]), Vec::<String>::new());
+    let violations = found(&[of(3, 11, 14)]);
+    assert!(violations[0].contains("Z5: server 3"), "{violations:?}");
+    // Not only creates: what it deletes, too, and each of several.
+    assert_eq!(found(&[of(1, 0, 99)]).len(), 6);
+    assert_eq!(found(&[of(1, 19, 22)]).len(), 1);
+}
+
+#[test]
 fn writes_at_the_same_time_may_have_any_order() {
     let mut checker = Checker::new(2);
     let mut slow = done(0, 1, 5, create("/0/a", 1));
@@ -146,7 +168,14 @@ fn an_unanswered_operation_may_have_happened_or_not_but_not_twice() {
     for op in [set("/0/r", 9, 2), create("/0/new", 9), create("/seq/0-", 9)] {
         let mut history = history();
         let outcome = Outcome::Unknown;
-        history.push(Entry { client: 0, started: 40, ended: 41, op: op.clone(), outcome });
+        history.push(Entry {
+            client: 0,
+            server: 1,
+            started: 40,
+            ended: 41,
+            op: op.clone(),
+            outcome,
+        });
         assert_eq!(check(&history, &tree()), Vec::<String>::new(), "{op:?} did not happen");
         let mut after = tree();
         match &op {
@@ -174,7 +203,14 @@ fn what_was_seen_once_must_stay() {
     let mut checker = Checker::new(2);
     history().iter().for_each(|entry| checker.record(entry));
     let op = create("/0/new", 9);
-    checker.record(&Entry { client: 0, started: 40, ended: 41, op, outcome: Outcome::Unknown });
+    checker.record(&Entry {
+        client: 0,
+        server: 1,
+        started: 40,
+        ended: 41,
+        op,
+        outcome: Outcome::Unknown,
+    });
     let mut seen = tree();
     seen.push(node("/0/new", 9, 9, 9, 0));
     checker.observe(&seen, client_of);
@@ -184,12 +220,26 @@ fn what_was_seen_once_must_stay() {
 }
 
 #[test]
+fn who_takes_no_writes_has_done_nothing() {
+    let refused = |op| {
+        let mut history = history();
+        let outcome = Outcome::Refused(-119);
+        history.push(Entry { client: 0, server: 1, started: 40, ended: 41, op, outcome });
+        history
+    };
+    assert_eq!(check(&refused(create("/0/new", 9)), &tree()), Vec::<String>::new());
+    let mut done = tree();
+    done.push(node("/0/new", 9, 9, 9, 0));
+    assert!(check(&refused(create("/0/new", 9)), &done)[0].contains("S2/C2"));
+}
+
+#[test]
 fn a_refusal_without_a_reason_is_found() {
     for op in [set("/0/r", 9, 2), create("/0/new", 9), Op::Delete { path: "/0/r".into() }] {
         let mut checker = Checker::new(2);
         history().iter().for_each(|entry| checker.record(entry));
         let outcome = Outcome::Refused(-101);
-        checker.record(&Entry { client: 0, started: 40, ended: 41, op, outcome });
+        checker.record(&Entry { client: 0, server: 1, started: 40, ended: 41, op, outcome });
         assert!(checker.violations()[0].contains("impossible"));
     }
 }

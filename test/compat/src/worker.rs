@@ -1,8 +1,11 @@
-//! A thread that writes until the server is gone, and what it then finds.
+//! A client that writes until its server is gone, and what it then finds.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use zk_proto::acl::AclBytes;
 use zk_proto::connect::ConnectResponse;
@@ -10,20 +13,30 @@ use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest, Request, SetD
 use zk_proto::response::{MultiResponse, MultiResult};
 use zk_proto::{Jute, OpCode, Reader, Zxid};
 use zk_testkit::history::{Entry, Observed, Op, Outcome};
-use zk_testkit::{Client, Error};
+use zk_testkit::{Client, Error, PATIENCE};
 
-pub(crate) const WORKERS: usize = 4;
+/// How many there are.
+pub const WORKERS: usize = 4;
 /// Longer than any restart takes; the servers get it as their maximum.
-pub(crate) const SESSION_TIMEOUT_MS: i32 = 60_000;
+pub const SESSION_TIMEOUT_MS: i32 = 60_000;
 
 /// One thread with a session and znodes of its own.
-pub(crate) struct Worker {
+#[derive(Debug)]
+pub struct Worker {
     index: usize,
-    /// Where it may connect.
+    /// Where it may connect: the servers with the sids from 1 on.
     addrs: Vec<SocketAddr>,
+    /// Which of them its session is at.
+    at: usize,
+    /// How long it waits for an answer.
+    patience: Duration,
+    /// How long at most it does nothing between two writes.
+    idle_ms: u64,
     random: u64,
     session: ConnectResponse,
     client: Client,
+    /// The newest zxid that its session was told.
+    seen: Zxid,
     /// Its register's version.
     version: i32,
     /// What it may delete.
@@ -32,30 +45,43 @@ pub(crate) struct Worker {
     open: Vec<ConnectResponse>,
     /// Sessions that the server said it has closed.
     closed: Vec<ConnectResponse>,
-    pub(crate) entries: Vec<Entry>,
+    /// What it did since these were taken out.
+    pub entries: Vec<Entry>,
 }
 
-/// Orders the operations of all workers, and names each.
-static CLOCK: AtomicU64 = AtomicU64::new(1);
+/// The last tick, and when ticks began.
+static CLOCK: AtomicU64 = AtomicU64::new(0);
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-fn tick() -> u64 {
-    CLOCK.fetch_add(1, Ordering::SeqCst)
+/// Nanoseconds, but never twice the same: orders the operations of all workers, and names each.
+pub fn tick() -> u64 {
+    let now = BEGUN.elapsed().as_nanos() as u64;
+    let last =
+        CLOCK.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1)));
+    now.max(last.unwrap_or_default() + 1)
 }
 
 /// Whether the server is gone, so that nobody knows what became of the request.
-pub(crate) fn is_gone(e: &Error) -> bool {
+#[must_use]
+pub fn is_gone(e: &Error) -> bool {
     matches!(e, Error::Closed | Error::Io(_) | Error::Silence(_))
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, addrs: Vec<SocketAddr>, seed: u64) -> Result<Worker, Error> {
-        let client = Client::connect(addrs[index % addrs.len()], SESSION_TIMEOUT_MS)?;
+    /// The worker of this number, with a new session at one of these servers.
+    pub fn new(index: usize, addrs: Vec<SocketAddr>, seed: u64) -> Result<Worker, Error> {
+        let at = index % addrs.len();
+        let client = Client::connect(addrs[at], SESSION_TIMEOUT_MS)?;
         let mut worker = Worker {
             index,
             addrs,
+            at,
+            patience: PATIENCE,
+            idle_ms: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64 + 1),
             session: client.session().clone(),
             client,
+            seen: Zxid::ZERO,
             version: 0,
             plain: Vec::new(),
             open: Vec::new(),
@@ -70,13 +96,23 @@ impl Worker {
         format!("/{}/register", self.index)
     }
 
+    /// It waits so long for answers, and up to so many ms between an answer and the next request.
+    pub fn pace(&mut self, patience: Duration, idle_ms: u64) {
+        (self.patience, self.idle_ms) = (patience, idle_ms);
+    }
+
     /// One of the servers.
+    fn any(&mut self) -> usize {
+        self.below(self.addrs.len() as u64) as usize
+    }
+
     fn addr(&mut self) -> SocketAddr {
-        let at = self.below(self.addrs.len() as u64) as usize;
+        let at = self.any();
         self.addrs[at]
     }
 
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    /// A random number.
+    pub fn below(&mut self, n: u64) -> u64 {
         // xorshift64: any sequence will do.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -85,10 +121,16 @@ impl Worker {
     }
 
     /// Writes until the server is gone, or it is told to stop.
-    pub(crate) fn work(&mut self, done: &Sender<()>, stop: &AtomicBool) -> Result<(), Error> {
+    pub fn work(&mut self, done: &Sender<()>, stop: &AtomicBool) -> Result<(), Error> {
         while !stop.load(Ordering::Relaxed) {
             match self.step() {
-                Ok(()) => drop(done.send(())),
+                Ok(()) => {
+                    // Whether anybody counts.
+                    let _ = done.send(());
+                    if self.idle_ms > 0 {
+                        thread::sleep(Duration::from_millis(self.below(self.idle_ms)));
+                    }
+                }
                 Err(e) if is_gone(&e) => return Ok(()),
                 Err(e) => return Err(e),
             }
@@ -115,7 +157,7 @@ impl Worker {
     /// Remembers an operation and its outcome; a server that is gone ends the round.
     fn note<T>(
         &mut self,
-        started: u64,
+        (at, started): (usize, u64),
         op: Op,
         result: Result<T, Error>,
         told: impl Fn(&T) -> Outcome,
@@ -125,8 +167,9 @@ impl Worker {
             Err(Error::Refused(code)) => Outcome::Refused(*code),
             Err(_) => Outcome::Unknown,
         };
-        let (client, ended) = (self.index, tick());
-        self.entries.push(Entry { client, started, ended, op, outcome });
+        let (client, server, ended) = (self.index, at as i64 + 1, tick());
+        self.entries.push(Entry { client, server, started, ended, op, outcome });
+        self.seen = self.seen.max(self.client.seen());
         result
     }
 
@@ -139,7 +182,7 @@ impl Worker {
         };
         let result = self.client.create(path, value.to_string().as_bytes(), mode);
         let op = Op::Create { path: path.to_owned(), value, owner, sequential };
-        let created = self.note(value, op, result, |created| Outcome::Done {
+        let created = self.note((self.at, value), op, result, |created| Outcome::Done {
             zxid: Some(created.stat.czxid),
             path: Some(created.path.clone()),
         })?;
@@ -154,7 +197,7 @@ impl Worker {
         let result = self.client.set_data(&path, value.to_string().as_bytes(), version);
         let op = Op::Set { path, value, version };
         let told = |stat: &zk_proto::Stat| Outcome::Done { zxid: Some(stat.mzxid), path: None };
-        self.version = self.note(value, op, result, told)?.version;
+        self.version = self.note((self.at, value), op, result, told)?.version;
         Ok(())
     }
 
@@ -164,7 +207,7 @@ impl Worker {
         let started = tick();
         let result = self.client.delete(&path, -1);
         let told = |_: &Zxid| Outcome::Done { zxid: None, path: None };
-        self.note(started, Op::Delete { path }, result, told).map(|_| ())
+        self.note((self.at, started), Op::Delete { path }, result, told).map(|_| ())
     }
 
     fn set_and_create(&mut self, value: u64) -> Result<(), Error> {
@@ -188,6 +231,9 @@ impl Worker {
             ],
         });
         let result = self.client.call(&request).and_then(|reply| {
+            if reply.err != 0 {
+                return Err(Error::Refused(reply.err));
+            }
             match MultiResponse::read(&mut Reader::new(&reply.body))?.results.first() {
                 Some(MultiResult::SetData(stat)) => Ok(*stat),
                 _ => Err(Error::Refused(reply.err)),
@@ -195,32 +241,35 @@ impl Worker {
         });
         let op = Op::SetAndCreate { set, create: create.clone(), value };
         let told = |stat: &zk_proto::Stat| Outcome::Done { zxid: Some(stat.mzxid), path: None };
-        self.version = self.note(value, op, result, told)?.version;
+        self.version = self.note((self.at, value), op, result, told)?.version;
         self.plain.push(create);
         Ok(())
     }
 
     /// A session that opens, makes an ephemeral and closes.
     fn short_session(&mut self, value: u64) -> Result<(), Error> {
-        let mut client = Client::connect(self.addr(), SESSION_TIMEOUT_MS)?;
+        let at = self.any();
+        let asked = (SESSION_TIMEOUT_MS, None);
+        let mut client = Client::impatient(self.addrs[at], asked, Zxid::ZERO, self.patience)?;
         let session = client.session().clone();
         let owner = session.session_id.0;
         self.open.push(session);
         let path = format!("/{}/s{value}", self.index);
         let result = client.create(&path, value.to_string().as_bytes(), CreateMode::Ephemeral);
         let op = Op::Create { path, value, owner, sequential: false };
-        self.note(value, op, result, |created| Outcome::Done {
+        self.note((at, value), op, result, |created| Outcome::Done {
             zxid: Some(created.stat.czxid),
             path: None,
         })?;
-        self.close(client)
+        self.close(at, client)
     }
 
-    fn close(&mut self, client: Client) -> Result<(), Error> {
+    fn close(&mut self, at: usize, client: Client) -> Result<(), Error> {
         let session = client.session().clone();
         let started = tick();
         let told = |_: &Zxid| Outcome::Done { zxid: None, path: None };
-        self.note(started, Op::Close { session: session.session_id.0 }, client.close(), told)?;
+        let op = Op::Close { session: session.session_id.0 };
+        self.note((at, started), op, client.close(), told)?;
         self.open.retain(|open| open.session_id != session.session_id);
         self.closed.push(session);
         Ok(())
@@ -228,17 +277,20 @@ impl Worker {
 
     /// After a restart: goes on with its session, ends the sessions whose end was not certain, and
     /// finds its bearings. Returns which closed sessions are back.
-    pub(crate) fn recover(&mut self) -> Result<Vec<String>, Error> {
-        self.client = Client::resume(self.addr(), &self.session, Zxid::ZERO)?;
+    pub fn recover(&mut self) -> Result<Vec<String>, Error> {
+        let at = self.any();
+        self.client = Client::resume(self.addrs[at], &self.session, Zxid::ZERO)?;
+        self.at = at;
         while let Some(session) = self.open.last().cloned() {
-            match Client::resume(self.addr(), &session, Zxid::ZERO) {
-                Ok(client) => self.close(client)?,
+            let at = self.any();
+            match Client::resume(self.addrs[at], &session, Zxid::ZERO) {
+                Ok(client) => self.close(at, client)?,
                 // It was closed before the crash, without an answer.
                 Err(Error::Expired) => {
                     self.open.pop();
                     let (started, op) = (tick(), Op::Close { session: session.session_id.0 });
                     let told = |_: &()| Outcome::Done { zxid: None, path: None };
-                    self.note(started, op, Ok(()), told)?;
+                    self.note((at, started), op, Ok(()), told)?;
                     self.closed.push(session);
                 }
                 Err(error) => return Err(error),
@@ -251,15 +303,31 @@ impl Worker {
                 violations.push(format!("S1: session {id} was closed and is back"));
             }
         }
+        self.find_bearings()?;
+        Ok(violations)
+    }
+
+    /// While members come and go: goes on with its session at any of them that is not behind what
+    /// it has seen. What became of other sessions is asked when all is well again: a leader that
+    /// does not know yet that it is none may be wrong about them.
+    pub fn reconnect(&mut self) -> Result<(), Error> {
+        let at = self.any();
+        let asked = (SESSION_TIMEOUT_MS, Some(&self.session));
+        self.client = Client::impatient(self.addrs[at], asked, self.seen, self.patience)?;
+        self.at = at;
+        self.find_bearings()
+    }
+
+    fn find_bearings(&mut self) -> Result<(), Error> {
         // Whoever answers may be behind.
         self.client.sync()?;
         self.version = self.client.get_data(&self.register())?.1.version;
-        Ok(violations)
+        Ok(())
     }
 }
 
 /// The whole tree but what belongs to nobody in particular.
-pub(crate) fn observe(client: &mut Client) -> Result<Vec<Observed>, Error> {
+pub fn observe(client: &mut Client) -> Result<Vec<Observed>, Error> {
     client.sync()?;
     let mut nodes = Vec::new();
     for parent in (0..WORKERS).map(|i| format!("/{i}")).chain(["/seq".to_owned()]) {
@@ -280,7 +348,9 @@ pub(crate) fn observe(client: &mut Client) -> Result<Vec<Observed>, Error> {
     Ok(nodes)
 }
 
-pub(crate) fn client_of(path: &str) -> Option<usize> {
+/// Whose znode a path is.
+#[must_use]
+pub fn client_of(path: &str) -> Option<usize> {
     let owned = path.strip_prefix("/seq/").or(path.strip_prefix('/'))?;
     owned.split(['/', '-']).next()?.parse().ok()
 }
