@@ -30,11 +30,11 @@ pub(super) struct Round {
     redial_at_ms: u64,
 }
 
-/// So often, whatever the pauses between votes have become: what is lost with a connection is told
-/// again on the next one.
+/// So often, whatever the pauses between votes are: what is lost with a connection is told again on
+/// the next one.
 const DIAL_MS: u64 = 1_000;
-/// So often during the last wait. A process that ends may take a connection before its host refuses them, and
-/// nobody says afterwards that it is gone.
+/// So often during the last wait. A process that ends may take a connection before its host refuses
+/// them, and nobody says afterwards that it is gone.
 const REDIAL_MS: u64 = 10;
 
 impl Round {
