@@ -199,6 +199,10 @@ fn restarts(ensemble: &mut Ensemble) -> Result<(), Error> {
     wait_for(ensemble, &text)?;
     write(ensemble, "/again")?;
     for sid in ensemble.sids() {
+        if ensemble.member(sid)?.engine() == Engine::Ours {
+            let proposed = ensemble.member(sid)?.data_dir().with_file_name("zoo.cfg.dynamic.next");
+            assert!(!proposed.exists(), "server {sid}: nothing is proposed any more");
+        }
         let complaints = ensemble.member(sid)?.complaints();
         assert_eq!(complaints, [""; 0], "server {sid}");
     }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -301,8 +302,25 @@ impl Drop for Server {
     }
 }
 
+/// Below the ports that the system gives to connections that go out: one of those may be taken by
+/// any client before a server that was stopped binds its own again.
+const PORTS: std::ops::Range<u16> = 10_240..32_000;
+
 /// A port of 127.0.0.1 that was free a moment ago, for those who cannot be given port 0: somebody
 /// else may take it before it is bound.
 pub fn free_port() -> Result<u16, Error> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+    for _ in 0..1_000 {
+        // Processes that run beside this one begin elsewhere.
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let seed = (u64::from(std::process::id()) << 20) + turn;
+        let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let port = PORTS.start + (spread % u64::from(PORTS.end - PORTS.start)) as u16;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
 }

@@ -11,6 +11,10 @@ impl Driver {
     /// cannot be written is no harm; that of NEWLEADER comes again with the next leader.
     pub(super) fn config_proposed(&self, config: &Ensemble) {
         let Some(files) = &self.files else { return };
+        // NEWLEADER carries one that counts already, as a rule.
+        if config.version <= self.quorum.config().version {
+            return;
+        }
         if let Err(error) = files.write_next(config) {
             tracing::warn!("{error}");
         }

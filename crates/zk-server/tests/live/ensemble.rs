@@ -1,6 +1,6 @@
 //! Three members of one ensemble in this process, each on a simulated disk.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 
@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use zk_server::Server;
 use zk_server::config::{Options, parse};
 use zk_store::sim::SimDisk;
+use zk_testkit::free_port;
 
 use crate::client::{Client, four_letter_word, open};
 use crate::wait_until;
@@ -23,17 +24,17 @@ pub(crate) struct Ensemble {
     lines: String,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Ensemble {
     /// Three members on empty disks, with these further lines of zoo.cfg.
     pub(crate) fn start(more: &str) -> Ensemble {
         let mut lines =
             "tickTime=200\ninitLimit=20\nsyncLimit=5\nmaxSessionTimeout=60000\n".to_owned();
         for sid in 1..=3 {
-            lines += &format!("server.{sid}=127.0.0.1:{}:{}\n", free_port(), free_port());
+            lines += &format!(
+                "server.{sid}=127.0.0.1:{}:{}\n",
+                free_port().unwrap(),
+                free_port().unwrap()
+            );
         }
         lines += more;
         let node = |_| Node { disk: SimDisk::new(512), server: None };
