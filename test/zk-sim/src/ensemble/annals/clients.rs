@@ -97,15 +97,19 @@ impl ConnView {
     }
 }
 
+/// So many connections are remembered: many more than clients make while a member stands still.
+const MOST_WIRES: usize = 8_192;
+
 impl Annals {
     pub(super) fn invoked(&mut self, conn: Conn, frame: &Rc<[u8]>) {
         let item = (frame.clone(), self.completed);
         self.wires.entry(conn).or_default().inbound.push_back(item);
-        if self.wires.len() > 256 {
+        if self.wires.len() > MOST_WIRES {
             let conns = &self.conns;
-            // Of connections that are over for the member nothing comes any more.
+            // Of connections that are over for the member nothing comes any more; a member that
+            // stands still takes some that have waited for long.
             let oldest = conns.keys().next().copied().unwrap_or(conn).min(conn);
-            self.wires = self.wires.split_off(&oldest.saturating_sub(64));
+            self.wires = self.wires.split_off(&oldest.saturating_sub(MOST_WIRES as u64 / 2));
         }
     }
 
