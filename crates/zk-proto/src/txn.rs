@@ -261,6 +261,11 @@ fn is_digest(rest: &[u8]) -> bool {
     rest.len() == TxnDigest::MIN_LEN && rest.starts_with(&DIGEST_VERSION.to_be_bytes())
 }
 
+impl TxnHeader {
+    /// Where the operation stands in an encoded header: last.
+    pub const OP_AT: usize = TxnHeader::MIN_LEN - 4;
+}
+
 /// A whole log entry: header, body and, on everything but failures, the digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxnEntry<'a> {

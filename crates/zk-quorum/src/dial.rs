@@ -1,5 +1,6 @@
 //! Connecting to a member: names are resolved anew each time, and all addresses tried.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -34,7 +35,6 @@ pub struct DialOptions {
 /// # Errors
 /// Why the last one does not.
 pub async fn dial(addresses: &[HostPort], options: &DialOptions) -> Result<Wire, DialError> {
-    let DialOptions { patience, keep_alive, guards } = options;
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     // Until one of them fails otherwise.
     let mut all_refuse = true;
@@ -47,28 +47,40 @@ pub async fn dial(addresses: &[HostPort], options: &DialOptions) -> Result<Wire,
             }
         };
         for resolved in resolved {
-            let connected = timeout(*patience, TcpStream::connect(resolved)).await;
-            failure = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => {
-                    if *keep_alive {
-                        // It is of no use for one that has gone already, which is found below.
-                        let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+            let error = match within(options.patience, TcpStream::connect(resolved)).await {
+                Ok(stream) => match guard(stream, &address.host, options).await {
+                    Ok(wire) => return Ok(wire),
+                    // It refuses in its own way; there is somebody.
+                    Err(error) => {
+                        all_refuse = false;
+                        error
                     }
-                    let guarded = timeout(*patience, guards.dialled(stream, &address.host)).await;
-                    match guarded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                        Ok(wire) => return Ok(wire),
-                        // It refuses in its own way; there is somebody.
-                        Err(error) => {
-                            all_refuse = false;
-                            error
-                        }
-                    }
-                }
+                },
                 Err(error) => error,
             };
-            all_refuse &= failure.kind() == io::ErrorKind::ConnectionRefused;
+            all_refuse &= error.kind() == io::ErrorKind::ConnectionRefused;
+            failure = error;
         }
     }
     let is_refused = all_refuse && failure.kind() == io::ErrorKind::ConnectionRefused;
     Err(if is_refused { DialError::Refused } else { DialError::Failed(failure) })
+}
+
+async fn guard(stream: TcpStream, host: &str, options: &DialOptions) -> io::Result<Wire> {
+    if options.keep_alive {
+        // It is of no use for one that has gone already, which is found below.
+        let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+    }
+    within(options.patience, options.guards.dialled(stream, host)).await
+}
+
+/// What takes longer has failed.
+///
+/// # Errors
+/// That it did, or why it failed by itself.
+pub async fn within<T>(
+    patience: Duration,
+    what: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    timeout(patience, what).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -17,6 +17,6 @@ mod guests;
 pub mod link;
 mod wire;
 
-pub use dial::{DialError, DialOptions, dial};
+pub use dial::{DialError, DialOptions, dial, within};
 pub use guests::{Guest, Guests};
 pub use wire::{Guard, Guarding, Guards, Stream, Wire};

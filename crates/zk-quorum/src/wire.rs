@@ -38,7 +38,7 @@ impl Guards {
     pub async fn dialled(&self, stream: TcpStream, host: &str) -> io::Result<Wire> {
         match &self.0 {
             Some(guard) => guard.dialled(stream, host).await,
-            None => Ok(Wire::plain(stream)?),
+            None => Wire::plain(stream),
         }
     }
 
@@ -49,7 +49,7 @@ impl Guards {
     pub async fn accepted(&self, stream: TcpStream) -> io::Result<Wire> {
         match &self.0 {
             Some(guard) => guard.accepted(stream).await,
-            None => Ok(Wire::plain(stream)?),
+            None => Wire::plain(stream),
         }
     }
 }

@@ -106,9 +106,7 @@ impl DynamicFiles {
         }
         Ok(())
     }
-}
 
-impl DynamicFiles {
     /// Writes a file in one step. Who may read the zoo.cfg may read it, and nobody else: there may
     /// be secrets in it.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), DynamicError> {

@@ -56,8 +56,9 @@ impl Driver {
 
     /// A leader whose log has no room takes no writes: after a while another member leads.
     pub(super) fn watch_log(&self) {
-        let leads = self.quorum.part() == (Some(self.quorum.sid()), Role::Participant, true);
-        let is_full = leads && self.quorum.log().admits() == Err(AppendError::DiskFull);
+        let leads = || self.quorum.part() == (Some(self.quorum.sid()), Role::Participant, true);
+        // Hundred times a second: who leads is asked only of a full disk.
+        let is_full = self.quorum.log().admits() == Err(AppendError::DiskFull) && leads();
         let mut since = self.full_since.lock();
         if !is_full {
             *since = None;

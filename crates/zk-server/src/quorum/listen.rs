@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use zk_quorum::election::{ElectionEvent, ElectionPort, ElectionPortOptions};
-use zk_quorum::{Guards, Guests, Wire};
+use zk_quorum::{Guards, Guests, Wire, within};
 use zk_zab::{HostPort, MemberAddress};
 
 use super::driver::Driver;
@@ -154,9 +153,9 @@ async fn accept(
         let (guards, learners) = (guards.clone(), learners.clone());
         guests.admit(|guest| {
             tokio::spawn(async move {
-                let guarded = timeout(patience, guards.accepted(stream)).await;
+                let guarded = within(patience, guards.accepted(stream)).await;
                 drop(guest);
-                match guarded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                match guarded {
                     // Else this member ends.
                     Ok(wire) => drop(learners.send(wire).await),
                     Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),

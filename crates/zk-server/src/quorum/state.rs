@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use zk_core::Membership;
 use zk_proto::quorum::{Forwarded, FromLearner, Id, Touched};
 use zk_proto::request::ReconfigRequest;
-use zk_proto::txn::{Txn, TxnEntry};
+use zk_proto::txn::{Txn, TxnEntry, TxnHeader};
 use zk_proto::{Epoch, ErrorCode, Jute, Limits, OpCode, Reader, SessionId, Sid, Zxid};
 use zk_quorum::election::ElectionPort;
 use zk_quorum::link::Link;
@@ -321,12 +321,9 @@ impl Membership for Quorum {
     }
 }
 
-/// Operation of a transaction, behind three longs and an int.
-const OP_AT: usize = 28;
-
 /// The configuration that a transaction makes, if it is one that does.
 fn reconfiguration(txn: &[u8]) -> Option<Ensemble> {
-    let op = txn.get(OP_AT..)?.first_chunk()?;
+    let op = txn.get(TxnHeader::OP_AT..)?.first_chunk()?;
     if i32::from_be_bytes(*op) != OpCode::Reconfig.code() {
         return None;
     }

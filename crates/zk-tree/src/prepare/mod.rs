@@ -107,9 +107,6 @@ enum After<'a> {
     Gone,
 }
 
-/// Offset of the operation in an encoded header: behind three longs and an int.
-const OP_AT: usize = 28;
-
 impl Preparer<'_> {
     /// Appends the transaction to `out`: header, body and digest, as the log stores them. An error
     /// becomes an error transaction; it is returned for information.
@@ -142,7 +139,8 @@ impl Preparer<'_> {
                 (OpCode::Error, Err(code))
             }
         };
-        out[start + OP_AT..start + TxnHeader::MIN_LEN].copy_from_slice(&op.code().to_be_bytes());
+        out[start + TxnHeader::OP_AT..start + TxnHeader::MIN_LEN]
+            .copy_from_slice(&op.code().to_be_bytes());
         self.pending.quotas.settle();
         if self.options.digest && outcome.is_ok() {
             let tree_digest = self.pending.digest(self.tree) as i64;
