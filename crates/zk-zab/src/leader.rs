@@ -17,6 +17,7 @@ use std::sync::Arc;
 use zk_proto::quorum::{Forwarded, FromLeader, FromLearner, Touched};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
+use crate::planted::Faults;
 use crate::{Configs, Ensemble, Role};
 
 pub use census::Census;
@@ -278,6 +279,7 @@ pub struct Leader {
     observers: Arc<[LinkId]>,
     ping_at_ms: u64,
     check_at_ms: u64,
+    pub(crate) faults: Faults,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -360,6 +362,7 @@ impl Leader {
             observers: Arc::default(),
             ping_at_ms: now_ms + times.tick_ms / 2,
             check_at_ms: now_ms + times.tick_ms,
+            faults: Faults::default(),
             own,
         };
         leader.propose_epoch(now_ms, out);

@@ -14,6 +14,7 @@ use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
 use crate::peer::ZabState;
+use crate::planted::{Faults, Planted};
 use crate::{Ensemble, EnsembleError, Role};
 
 /// Who connects, and what it has on its disk.
@@ -191,6 +192,7 @@ pub struct Learner {
     applied: Zxid,
     /// What was committed at this time, and is not on disk yet.
     lags: Option<(Zxid, u64)>,
+    pub(crate) faults: Faults,
 }
 
 /// A txn that is neither logged nor applied yet.
@@ -273,6 +275,7 @@ impl Learner {
             committed: last,
             applied: last,
             lags: None,
+            faults: Faults::default(),
         };
         learner.greet(out);
         learner
@@ -357,7 +360,7 @@ impl Learner {
     fn extend(&mut self, zxid: Zxid) -> Result<(), Leave> {
         let last = self.last;
         let begins_epoch = zxid.epoch() > last.epoch() && zxid.counter() == 1;
-        if zxid != last.next() && !begins_epoch {
+        if zxid != last.next() && !begins_epoch && !self.faults.has(Planted::TakesGaps) {
             return Err(Leave::Gap { last, next: zxid });
         }
         self.last = zxid;

@@ -20,9 +20,12 @@ pub mod leader;
 pub mod learner;
 mod member;
 pub mod peer;
+mod planted;
 mod reconfig;
 
 pub use address::HostPort;
 pub use ensemble::{Configs, Ensemble, EnsembleError};
 pub use member::{Member, MemberAddress, MemberError, Role};
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub use reconfig::ReconfigError;

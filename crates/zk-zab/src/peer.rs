@@ -19,6 +19,7 @@ use zk_proto::{Epoch, Sid, Zxid};
 use crate::election::{Election, ElectionTimes, Output as Elect, Standing};
 use crate::leader::{Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, StepDown};
 use crate::learner::{Arrival, Learner, Leave, Output as Learn, Silence};
+use crate::planted::Faults;
 use crate::{Configs, Ensemble, Role};
 
 /// What a member is told of itself.
@@ -134,6 +135,7 @@ pub struct Peer {
     /// How far a damaged member must have come before it votes again.
     mends: Mends,
     part: Part,
+    faults: Faults,
 }
 
 /// So many members are remembered.
@@ -188,7 +190,14 @@ impl Peer {
             unheard: BTreeMap::new(),
             mends,
             part,
+            faults: Faults::default(),
         }
+    }
+
+    /// It breaks a rule from now on.
+    #[cfg(feature = "planted")]
+    pub fn plant(&mut self, fault: crate::Planted) {
+        self.faults = Faults::only(fault);
     }
 
     /// Looks for a leader, with what is on the disk.
@@ -291,7 +300,9 @@ impl Peer {
         };
         let LeaderTimes { init_ms, sync_ms, .. } = self.options.times;
         let silence = Silence { init_ms, sync_ms };
-        let learner = Box::new(Learner::new(now_ms, arrival, silence, &mut wants.learn));
+        let mut learner = Learner::new(now_ms, arrival, silence, &mut wants.learn);
+        learner.faults = self.faults;
+        let learner = Box::new(learner);
         self.part = Part::Learning { leader, learner };
     }
 
@@ -529,7 +540,8 @@ impl Peer {
             reconfig_enabled: self.options.accepts_configs,
         };
         let window = history.window.iter().copied();
-        let leader = Leader::new(now_ms, own, self.options.times, window, &mut wants.lead);
+        let mut leader = Leader::new(now_ms, own, self.options.times, window, &mut wants.lead);
+        leader.faults = self.faults;
         self.part = Part::Leading(Box::new(leader));
         wants.turn = Some(Turn::Reign);
         self.led(0, wants);
@@ -545,12 +557,21 @@ impl Peer {
         act(learner, &mut wants.learn);
         let accepts = self.options.accepts_configs;
         let present = self.election.configs().committed.version;
-        wants.learn.retain(|output| match output {
+        let is_wanted = |output: &Learn<'a>| match output {
             Learn::Proposed(_) => accepts,
             // One that counts already (Apache `QuorumPeer.setQuorumVerifier`).
             Learn::Activate { config, .. } => accepts && config.version > present,
             _ => true,
-        });
+        };
+        // What was wanted before may be long.
+        let mut at = before;
+        while let Some(output) = wants.learn.get(at) {
+            if is_wanted(output) {
+                at += 1;
+            } else {
+                wants.learn.remove(at);
+            }
+        }
         let applied = learner.applied();
         let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {

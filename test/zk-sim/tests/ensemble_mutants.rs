@@ -1,5 +1,5 @@
 //! The judges of ensembles are judged: faults that ZooKeeper had once, and others that it could
-//! have, are planted into the driver of the members, and must be found.
+//! have, are planted into the members and their driver, and must be found.
 
 use zk_sim::ensemble::{Mutant, RunOptions, run};
 
@@ -7,14 +7,9 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Learners refuse what the first three do, nearly always, and take the history anew; for the last
-/// an ACK must be late by more than a member needs to come back. All may go unnoticed.
-const SELDOM: [Mutant; 4] = [
-    Mutant::HoleInHistory,
-    Mutant::LostCommitWhileSynchronizing,
-    Mutant::SettleKeepsLog,
-    Mutant::MendsEarly,
-];
+/// An ACK must be late by more than a member needs to come back, which may not happen in so many
+/// seeds.
+const SELDOM: [Mutant; 1] = [Mutant::MendsEarly];
 
 /// So many seeds are tried for each.
 const SEEDS: u64 = 600;

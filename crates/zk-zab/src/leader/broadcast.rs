@@ -8,6 +8,7 @@ use zk_proto::quorum::FromLearner;
 
 use super::{LAST_COUNTER, Leader, LinkId, Output, Refusal, Stage, StepDown};
 use crate::Role;
+use crate::planted::Planted;
 
 impl Leader {
     /// A txn is proposed: the next one of the epoch. It goes to the followers, and to the own log
@@ -106,7 +107,8 @@ impl Leader {
             sids.insert(*sid);
             configs.has_quorum(&sids)
         });
-        enough.map_or(Zxid::ZERO, |(acked, _)| acked.min(self.logged))
+        let own = if self.faults.has(Planted::CountsItself) { Zxid(i64::MAX) } else { self.logged };
+        enough.map_or(Zxid::ZERO, |(acked, _)| acked.min(own))
     }
 
     /// A sync: of an own client, or of a learner's.

@@ -3,6 +3,8 @@
 use zk_proto::Zxid;
 use zk_proto::quorum::FromLeader;
 
+use crate::planted::Planted;
+
 use super::{Leader, LinkId, Output, Phase, Refusal, Stage, StepDown};
 
 impl Leader {
@@ -26,7 +28,9 @@ impl Leader {
         self.close_silent(now_ms, out);
         if now_ms >= self.check_at_ms {
             self.check_at_ms = now_ms + self.times.tick_ms;
-            if !self.has_quorum(|learner| learner.stage >= Stage::Ready) {
+            if !self.has_quorum(|learner| learner.stage >= Stage::Ready)
+                && !self.faults.has(Planted::LeadsAlone)
+            {
                 return self.step_down(StepDown::LostQuorum, out);
             }
             // Nothing can be committed without it, and others may have a better disk.

@@ -5,6 +5,7 @@ use zk_proto::quorum::FromLeader;
 
 use super::{Leader, LinkId, Output, Phase, Plan, Stage};
 use crate::Configs;
+use crate::planted::Planted;
 
 impl Leader {
     /// Chooses how a learner that has promised gets the history (`LearnerHandler.syncFollower`).
@@ -16,12 +17,14 @@ impl Leader {
         let plan = if theirs == self.committed {
             Plan::Window(theirs)
         } else if theirs > self.committed {
+            let truncates = !self.faults.has(Planted::NeverTruncates);
             match (begins_epoch, theirs.epoch() == self.committed.epoch()) {
                 // It followed a leader of whose epoch no txn is left: it misses nothing, if that
                 // epoch is the one that we enter.
                 (true, _) if theirs.epoch() == self.epoch => Plan::Window(self.committed),
                 // It has a tail of the epoch of our last txn, and so that txn too.
-                (false, true) => Plan::Trunc(self.committed),
+                (false, true) if truncates => Plan::Trunc(self.committed),
+                (false, true) => Plan::Window(self.committed),
                 _ => Plan::Snap,
             }
         } else if self.holds(theirs) || begins_epoch && self.holds(theirs.next()) {

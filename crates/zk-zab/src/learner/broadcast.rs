@@ -5,6 +5,7 @@ use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{Jute, Limits, Reader, Sid, Zxid};
 
 use super::{Learner, Leave, Output, Phase};
+use crate::planted::Planted;
 use crate::{Ensemble, Role};
 
 impl Learner {
@@ -65,9 +66,13 @@ impl Learner {
 
     pub(super) fn commit(&mut self, zxid: Zxid, out: &mut Vec<Output<'_>>) -> Result<(), Leave> {
         let oldest = self.uncommitted.front().copied();
-        if oldest != Some(zxid) {
-            return Err(Leave::WrongCommit { committed: zxid, oldest });
-        }
+        let zxid = match oldest {
+            Some(oldest) if self.faults.has(Planted::TakesAnyCommit) => oldest,
+            _ if oldest != Some(zxid) => {
+                return Err(Leave::WrongCommit { committed: zxid, oldest });
+            }
+            _ => zxid,
+        };
         self.uncommitted.pop_front();
         self.committed = zxid;
         self.apply(out);

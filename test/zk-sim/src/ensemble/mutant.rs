@@ -1,6 +1,8 @@
 //! Faults that are planted into the driver: what went wrong in ZooKeeper once, and what could go
 //! wrong here. The simulator must find each of them.
 
+use zk_zab::Planted;
+
 /// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -16,7 +18,8 @@ pub enum Mutant {
     SettleBeforeWritten,
     /// A snapshot is taken, and the old log stays behind it (ZOOKEEPER-3642).
     SettleKeepsLog,
-    /// A commit between NEWLEADER and UPTODATE is lost (ZOOKEEPER-4394).
+    /// A commit between NEWLEADER and UPTODATE is lost, and learners take the next one for it
+    /// (ZOOKEEPER-4394).
     LostCommitWhileSynchronizing,
     /// What was on its way to the log when a part ended comes to it later (ZOOKEEPER-4712).
     LogOutlivesPart,
@@ -50,20 +53,41 @@ pub enum Mutant {
     DoubleApply,
     /// A snapshot for a learner lacks the sessions.
     SnapshotWithoutSessions,
-    /// A leader sends a history with a hole (ZOOKEEPER-4925); a learner refuses it, so nothing else
-    /// happens.
+    /// A leader sends a history with a hole, and its learners take it (ZOOKEEPER-4925).
     HoleInHistory,
     /// Two replies to a client change places.
     SwappedReplies,
-    /// A leader chooses how learners get its history by a longer window than it has.
+    /// A leader chooses how learners get its history by a longer window than it has, and they take
+    /// it.
     WindowIsLonger,
     /// A wiped member votes again as soon as it has what was committed.
     MendsEarly,
+    /// The end of a session that comes while a member synchronises does not reach its tree
+    /// (ZOOKEEPER-5010).
+    KeepsEphemerals,
+    /// An event comes behind the reply that shows what it tells.
+    EventAfterReply,
+    /// An event comes twice.
+    EventTwice,
+    /// An event goes to another client.
+    EventForOthers,
+    /// A reply is lost.
+    LostReply,
+    /// A follower asks the leader twice for the same.
+    ForwardsTwice,
+    /// Sessions expire before their time.
+    ExpiresEarly,
+    /// Who is ahead of its leader keeps what it has.
+    NeverTruncates,
+    /// A leader goes on without its quorum.
+    LeadsAlone,
+    /// A leader counts itself before its own log has a txn.
+    CountsItself,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 26] = [
+    pub const ALL: [Mutant; 36] = [
         Mutant::AckBeforeLogged,
         Mutant::EnterBeforeLogged,
         Mutant::TreeKeepsWhatIsCut,
@@ -90,5 +114,27 @@ impl Mutant {
         Mutant::SwappedReplies,
         Mutant::WindowIsLonger,
         Mutant::MendsEarly,
+        Mutant::KeepsEphemerals,
+        Mutant::EventAfterReply,
+        Mutant::EventTwice,
+        Mutant::EventForOthers,
+        Mutant::LostReply,
+        Mutant::ForwardsTwice,
+        Mutant::ExpiresEarly,
+        Mutant::NeverTruncates,
+        Mutant::LeadsAlone,
+        Mutant::CountsItself,
     ];
+
+    /// The rule of the machines that is broken with it.
+    pub(crate) fn planted(self) -> Option<Planted> {
+        Some(match self {
+            Mutant::HoleInHistory | Mutant::WindowIsLonger => Planted::TakesGaps,
+            Mutant::LostCommitWhileSynchronizing => Planted::TakesAnyCommit,
+            Mutant::NeverTruncates => Planted::NeverTruncates,
+            Mutant::LeadsAlone => Planted::LeadsAlone,
+            Mutant::CountsItself => Planted::CountsItself,
+            _ => return None,
+        })
+    }
 }

@@ -168,7 +168,7 @@ impl Driver<'_> {
         for news in std::mem::take(&mut fx.news) {
             self.tell_news(news);
         }
-        self.swap_replies(&mut list);
+        self.spoil_effects(&mut list);
         let mut made: Vec<Entry> = Vec::new();
         let mut early = Vec::new();
         for effect in list.drain(..) {
@@ -207,7 +207,11 @@ impl Driver<'_> {
                 let identities = identities.iter().map(id).collect();
                 let body = fx.get(body);
                 let asked = Forwarded { session, cxid, op: op.code(), body, identities };
-                self.send_up(&FromLearner::Request(asked), Point::SendRequest);
+                let packet = FromLearner::Request(asked);
+                self.send_up(&packet, Point::SendRequest);
+                if self.hub.mutates(Mutant::ForwardsTwice, 50) {
+                    self.send_up(&packet, Point::SendRequest);
+                }
             }
             Effect::Revalidate { session, timeout_ms } => {
                 let packet = FromLearner::Revalidate { session, timeout_ms };
@@ -217,11 +221,15 @@ impl Driver<'_> {
                 if is_reply && let Some(serving) = self.p.conns.get_mut(&conn.0) {
                     serving.under_way = serving.under_way.saturating_sub(1);
                 }
+                let mutant = match is_reply {
+                    true => Mutant::LostReply,
+                    false => Mutant::LostEvent,
+                };
                 if !is_reply {
                     self.hub.mark(Point::Event);
-                    if self.hub.mutates(Mutant::LostEvent, 20) {
-                        return Vec::new();
-                    }
+                }
+                if self.hub.mutates(mutant, 20) {
+                    return Vec::new();
                 }
                 self.send_frames(conn.0, fx.get(frame));
             }
@@ -260,23 +268,6 @@ impl Driver<'_> {
                 self.hub.note(|| format!("{} refuses session {:x}: {why:?}", self.sid, session.0));
             }
             News::Ended { .. } => {}
-        }
-    }
-
-    /// [`Mutant::SwappedReplies`].
-    fn swap_replies(&mut self, list: &mut [Effect]) {
-        if list.len() >= 2 && self.hub.mutates(Mutant::SwappedReplies, 50) {
-            let last = list.len() - 1;
-            let both = |a: &Effect, b: &Effect| match (a, b) {
-                (
-                    Effect::Send { conn, is_reply: true, .. },
-                    Effect::Send { conn: other, is_reply: true, .. },
-                ) => conn == other,
-                _ => false,
-            };
-            if both(&list[last - 1], &list[last]) {
-                list.swap(last - 1, last);
-            }
         }
     }
 

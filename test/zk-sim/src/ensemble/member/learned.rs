@@ -78,7 +78,9 @@ impl Driver<'_> {
     /// What is committed and logged goes to the pipeline.
     fn teach(&mut self, upto: Zxid) {
         while let Some(entry) = self.p.under_way.pop_front_if(|(zxid, _)| *zxid <= upto) {
-            self.p.lessons.push_back(Lesson::Txn(Rc::clone(&entry.1)));
+            if !self.passes_over(&entry) {
+                self.p.lessons.push_back(Lesson::Txn(Rc::clone(&entry.1)));
+            }
             self.keep(entry);
         }
         self.wake_pipe();

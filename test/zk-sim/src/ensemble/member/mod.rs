@@ -9,6 +9,7 @@ mod clients;
 mod learned;
 mod led;
 mod part;
+mod spoil;
 
 use super::coverage::Point;
 use super::event::{Event, Inbound, Payload};
@@ -313,6 +314,9 @@ impl Member {
             core_options,
         };
         process.core.set_admission(zk_core::Admission::Closed);
+        if let Some(fault) = hub.mutant.and_then(Mutant::planted) {
+            process.peer.plant(fault);
+        }
         self.process = Some(Box::new(process));
         let (sid, life) = (self.sid, self.life);
         // Before it hears anything.

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use zk_core::{Admission, Core, LearnerId};
 use zk_proto::quorum::Forwarded;
-use zk_proto::{Epoch, Jute, SessionId, Zxid};
+use zk_proto::{Epoch, SessionId, Zxid};
 use zk_tree::ConnId;
 
 /// So many txns are applied at once.
@@ -110,20 +110,6 @@ impl Driver<'_> {
         if self.p.core.admission() == Admission::Serving {
             let (zxid, digest) = (self.p.tree.last_zxid(), self.p.tree.digest());
             self.hub.tell(Record::Applied { sid: self.sid, zxid, digest });
-        }
-    }
-
-    /// [`Mutant::DoubleApply`]: the last txn is applied once more.
-    fn double_apply(&mut self) {
-        if !self.hub.mutates(Mutant::DoubleApply, 10) {
-            return;
-        }
-        let last = self.p.window.back().cloned();
-        if let Some((_, txn)) = last {
-            let mut reader = zk_proto::Reader::with_limits(&txn, zk_proto::Limits::NONE);
-            if let Ok(entry) = zk_proto::txn::TxnEntry::read(&mut reader) {
-                self.p.tree.apply(&entry.header, &entry.txn, &mut ());
-            }
         }
     }
 
@@ -280,7 +266,7 @@ impl Driver<'_> {
         if self.p.core.admission() == Admission::Closed {
             return;
         }
-        let now = self.times();
+        let now = self.expiry_times();
         loop {
             let super::Process { core, tree, conns, fx, .. } = &mut *self.p;
             let heard = |id: ConnId| conns.get(&id.0).map(|conn| conn.heard_ms);
