@@ -113,7 +113,7 @@ macro_rules! metrics {
 
 mod quorum;
 
-pub(crate) use quorum::{ACK_EVERY, WallClock};
+pub(crate) use quorum::{ACK_EVERY, Ages, WallClock};
 pub use quorum::{QuorumMetrics, SidSummaries};
 
 metrics! {

@@ -35,7 +35,7 @@ pub use facts::{
     Inspect, LastSnapshot, Mode, QuotaFacts, SnapshotStream, TreeFacts, WatchFacts,
 };
 pub use http::AdminServer;
-pub(crate) use metrics::{ACK_EVERY, MOST_NAMESPACES, WallClock};
+pub(crate) use metrics::{ACK_EVERY, Ages, MOST_NAMESPACES, WallClock};
 pub use metrics::{Counter, CounterSet, Metrics, QuorumMetrics, ServerStats, SidSummaries, Sizes};
 pub use summary::{Detail, Summary, Unit};
 pub use text::four_letter_answer;

@@ -2,12 +2,14 @@
 
 use super::news::{self, Line};
 use super::{Conns, Engine, Gate};
-use crate::admin::{Metrics, WallClock};
+use crate::admin::{Ages, Metrics};
 use crate::net::conn::{Conn, ConnState, Phase};
+use crate::quorum::put_request;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_core::{Effect, Effects, News, Span};
+use zk_proto::quorum::FromLearner;
 use zk_proto::watch::EventType;
 use zk_proto::{SessionId, Zxid};
 
@@ -45,6 +47,8 @@ impl Engine {
         let mut lines = lines(&fx.news, conns);
         let now_ms = self.now_ms();
         let mut sent = Sent::default();
+        // A member that is alone asks nobody.
+        let mut asked = Vec::new();
         let mut effects = fx.list.iter().peekable();
         while let Some(effect) = effects.next() {
             match effect {
@@ -83,8 +87,13 @@ impl Engine {
                     }
                     note(conn, &mut state, dirty);
                 }
-                // A member that is alone asks nobody.
-                Effect::Forward { .. } | Effect::Revalidate { .. } => self.ask_leader(effect, fx),
+                Effect::Forward { session, cxid, op, body, identities } => {
+                    let body = fx.get(*body);
+                    put_request(*session, *cxid, op.code(), body, identities, &mut asked);
+                }
+                &Effect::Revalidate { session, timeout_ms } => {
+                    FromLearner::Revalidate { session, timeout_ms }.put(&mut asked);
+                }
                 Effect::Audit(record) => {
                     if let Some(audit) = &self.audit {
                         audit.add(record);
@@ -92,11 +101,9 @@ impl Engine {
                 }
             }
         }
+        self.ask_leader(&asked);
         sent.count(&self.metrics);
-        count_fired(&fx.fired, &self.metrics);
-        for namespace in fx.over_quota.drain(..) {
-            self.metrics.quota_exceeded_error_per_namespace.add(namespace);
-        }
+        count(fx, &self.metrics);
         fx.clear();
         Left { dirty: std::mem::take(dirty), lines }
     }
@@ -122,23 +129,19 @@ impl Engine {
     /// How long txns took from where they were made to here.
     fn count_applied(&self, applied_ms: &mut Vec<i64>) {
         if self.quorum.get().is_some() {
-            let mut clock = WallClock::default();
-            for made_ms in applied_ms.iter() {
-                clock.record(*made_ms, &self.metrics.quorum.propagation_latency);
-            }
+            let (mut ages, latency) = (Ages::default(), &self.metrics.quorum.propagation_latency);
+            applied_ms.iter().for_each(|made_ms| ages.note(*made_ms, latency));
+            ages.record(latency);
         }
         applied_ms.clear();
     }
 
-    /// Asks the leader for something.
-    fn ask_leader(&self, effect: &Effect, fx: &Effects) {
-        let Some(quorum) = self.quorum.get() else { return };
-        match effect {
-            Effect::Forward { session, cxid, op, body, identities } => {
-                quorum.forward(*session, *cxid, op.code(), fx.get(*body), identities);
-            }
-            &Effect::Revalidate { session, timeout_ms } => quorum.revalidate(session, timeout_ms),
-            _ => {}
+    /// Asks the leader for what clients want.
+    fn ask_leader(&self, asked: &[u8]) {
+        if !asked.is_empty()
+            && let Some(quorum) = self.quorum.get()
+        {
+            quorum.ask(asked);
         }
     }
 
@@ -262,8 +265,12 @@ impl Sent {
     }
 }
 
-fn count_fired(fired: &[(EventType, u32)], metrics: &Metrics) {
-    for (event, count) in fired {
+/// Counts the watches that fired, and the quotas that were exceeded.
+fn count(fx: &mut Effects, metrics: &Metrics) {
+    for namespace in fx.over_quota.drain(..) {
+        metrics.quota_exceeded_error_per_namespace.add(namespace);
+    }
+    for (event, count) in &fx.fired {
         let summary = match event {
             EventType::NodeCreated => &metrics.node_created_watch_count,
             EventType::NodeDeleted => &metrics.node_deleted_watch_count,

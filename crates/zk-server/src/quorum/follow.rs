@@ -1,26 +1,20 @@
 //! What a learner wants done.
 
-use std::sync::Arc;
-
 use zk_zab::learner::Output as Learn;
 
-use super::state::{Chore, Entry, Held};
+use super::state::{Chore, Held};
 use crate::engine::Lesson;
 
 impl Held<'_> {
     pub(super) fn follow(&mut self, outputs: Vec<Learn<'_>>) {
-        let (mut appended, mut lessons) = (Vec::<Entry>::new(), Vec::new());
+        let (mut appended, mut lessons) = (None, Vec::new());
+        let mut said = Vec::new();
         for output in outputs {
             match output {
-                Learn::Send(packet) => {
-                    if let Some(link) = &self.state.upstream {
-                        link.send(|out| packet.put(out));
-                    }
-                }
+                Learn::Send(packet) => packet.put(&mut said),
                 Learn::Append { zxid, txn } => {
-                    let txn: Arc<[u8]> = (*txn).into();
-                    self.state.under_way.push_back((zxid, txn.clone()));
-                    appended.push((zxid, txn));
+                    self.state.under_way.push_back((zxid, (*txn).into()));
+                    appended.get_or_insert(zxid);
                 }
                 Learn::Apply(upto) => {
                     while let Some(entry) =
@@ -48,10 +42,14 @@ impl Held<'_> {
                 Learn::Leave(_) => {}
             }
         }
-        if !appended.is_empty() {
-            let mut txns = appended.iter().map(|(zxid, txn)| (*zxid, &**txn));
+        if !said.is_empty()
+            && let Some(link) = &self.state.upstream
+        {
+            link.send(|out| out.extend_from_slice(&said));
+        }
+        if let Some(first) = appended {
             // It says why itself, and ends this member.
-            let _ = self.quorum.log().append(&mut txns);
+            let _ = self.quorum.log().append(&mut self.state.since(first));
         }
         if !lessons.is_empty() {
             let who = self.quorum.pipe().teach(lessons.into_iter());

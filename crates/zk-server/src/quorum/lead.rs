@@ -1,6 +1,5 @@
 //! What a leader wants done.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use zk_proto::quorum::FromLeader;
@@ -9,9 +8,9 @@ use zk_zab::Ensemble;
 use zk_zab::leader::{LinkId, Output as Lead, Plan};
 
 use super::snap::Outgoing;
-use super::state::{Ask, Chore, Entry, Held};
+use super::state::{Ask, Chore, Held, find};
 use super::tally::zxid_of;
-use crate::admin::WallClock;
+use crate::admin::Ages;
 
 /// What is sent to a learner txn by txn waits in memory.
 const MAX_DIFF_BYTES: usize = 64 << 20;
@@ -52,7 +51,7 @@ impl Held<'_> {
         let before = self.state.committed;
         // Followers hear of proposals and commits in their order; each observer is told once.
         let (mut to_followers, mut to_observers) = (Batch::default(), Batch::default());
-        let mut clock = WallClock::default();
+        let (mut commits, mut ages) = (0, Ages::default());
         for output in outputs {
             match output {
                 Lead::Propose { zxid, to } => {
@@ -63,7 +62,8 @@ impl Held<'_> {
                 }
                 Lead::Commit { zxid, followers, observers } => {
                     to_followers.put(self, &followers, &FromLeader::Commit(zxid));
-                    let Some(txn) = self.commit_oldest(zxid, &mut clock) else { continue };
+                    let Some(txn) = self.commit_oldest(zxid, &mut ages) else { continue };
+                    commits += 1;
                     if !observers.is_empty() {
                         let packet = FromLeader::Inform { zxid, txn: &txn };
                         to_observers.put(self, &observers, &packet);
@@ -78,7 +78,8 @@ impl Held<'_> {
                 Lead::CommitAndActivate { zxid, config, leader, followers, observers } => {
                     let packet = FromLeader::CommitAndActivate { zxid, leader };
                     to_followers.put(self, &followers, &packet);
-                    let Some(txn) = self.commit_oldest(zxid, &mut clock) else { continue };
+                    let Some(txn) = self.commit_oldest(zxid, &mut ages) else { continue };
+                    commits += 1;
                     let packet = FromLeader::InformAndActivate { zxid, leader, txn: &txn };
                     to_observers.put(self, &observers, &packet);
                     to_followers.send(self);
@@ -97,16 +98,17 @@ impl Held<'_> {
         to_followers.send(self);
         to_observers.send(self);
         if self.state.committed > before {
+            self.quorum.count_commits(commits, ages);
             let who = self.quorum.pipe().commit(self.state.committed);
             self.note_due(who);
         }
     }
 
     /// The oldest transaction that was proposed is committed.
-    fn commit_oldest(&mut self, zxid: Zxid, clock: &mut WallClock) -> Option<Arc<[u8]>> {
+    fn commit_oldest(&mut self, zxid: Zxid, ages: &mut Ages) -> Option<Arc<[u8]>> {
         let entry = self.state.under_way.pop_front()?;
         debug_assert_eq!(entry.0, zxid);
-        self.quorum.count_commit(&entry, clock);
+        self.quorum.note_commit(&entry, ages);
         let txn = entry.1.clone();
         self.keep(entry);
         self.state.committed = zxid;
@@ -213,12 +215,4 @@ impl Held<'_> {
             }
         }
     }
-}
-
-/// A transaction among those that follow one another.
-fn find(under_way: &VecDeque<Entry>, zxid: Zxid) -> Option<&[u8]> {
-    let first = under_way.front()?.0;
-    let at = usize::try_from(zxid.0.checked_sub(first.0)?).ok()?;
-    let (found, txn) = under_way.get(at)?;
-    (*found == zxid).then_some(&**txn)
 }

@@ -98,6 +98,7 @@ impl Hear for Upstream {
                         break;
                     }
                 }
+                run.count(&self.driver.quorum);
                 held.carry_out(wants, &mut Vec::new());
             }
             self.driver.settle();

@@ -22,4 +22,4 @@ mod tally;
 pub(crate) use driver::{Driver, DriverParts, QuorumThread};
 pub(crate) use listen::{ListenError, advertised, bind};
 pub(crate) use ports::{JoinOptions, Ports};
-pub(crate) use state::{Quorum, QuorumOptions};
+pub(crate) use state::{Quorum, QuorumOptions, put_request};

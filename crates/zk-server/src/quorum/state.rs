@@ -181,19 +181,24 @@ impl Quorum {
         txns: &mut dyn Iterator<Item = (Zxid, &[u8])>,
     ) -> Result<(), AppendError> {
         let mut held = self.lock();
-        let made: Vec<Entry> = txns.map(|(zxid, txn)| (zxid, txn.into())).collect();
-        self.count_proposals(&made);
-        held.state.under_way.extend(made.iter().cloned());
+        let mut made = Vec::new();
+        for (zxid, txn) in txns {
+            made.push((zxid, reconfiguration(txn)));
+            held.state.under_way.push_back((zxid, txn.into()));
+        }
+        let Some((first, _)) = made.first() else { return Ok(()) };
+        let first = *first;
+        self.count_proposals(held.state.since(first));
         let propose = |peer: &mut Peer, now_ms, wants: &mut Wants<'_>| {
-            for (zxid, txn) in &made {
-                match reconfiguration(txn) {
-                    Some(config) => peer.reconfigure(now_ms, *zxid, config, wants),
-                    None => peer.propose(now_ms, *zxid, wants),
+            for (zxid, config) in made {
+                match config {
+                    Some(config) => peer.reconfigure(now_ms, zxid, config, wants),
+                    None => peer.propose(now_ms, zxid, wants),
                 }
             }
         };
         held.act(propose, &mut Vec::new());
-        self.log.append(&mut made.iter().map(|(zxid, txn)| (*zxid, &**txn)))
+        self.log.append(&mut held.state.since(first))
     }
 
     /// The own log is durable up to there.
@@ -207,31 +212,10 @@ impl Quorum {
         self.tell_chores();
     }
 
-    /// A client wants something of the leader.
-    pub(crate) fn forward<'i>(
-        &self,
-        session: SessionId,
-        cxid: i32,
-        op: i32,
-        body: &[u8],
-        identities: &'i [Identity],
-    ) {
-        let id = |id: &'i Identity| Id {
-            scheme: Some((&*id.scheme).into()),
-            id: Some((&*id.id).into()),
-        };
-        let identities = identities.iter().map(id).collect();
-        self.ask(&FromLearner::Request(Forwarded { session, cxid, op, body, identities }));
-    }
-
-    /// A session wants to move here.
-    pub(crate) fn revalidate(&self, session: SessionId, timeout_ms: i32) {
-        self.ask(&FromLearner::Revalidate { session, timeout_ms });
-    }
-
-    fn ask(&self, packet: &FromLearner<'_>) {
+    /// Clients want something of the leader: packets, in order.
+    pub(crate) fn ask(&self, packets: &[u8]) {
         if let Some(link) = &self.state.lock().upstream {
-            link.send(|out| packet.put(out));
+            link.send(|out| out.extend_from_slice(packets));
         }
     }
 
@@ -321,6 +305,28 @@ impl Membership for Quorum {
     }
 }
 
+/// A transaction among those that follow one another.
+pub(super) fn find(under_way: &VecDeque<Entry>, zxid: Zxid) -> Option<&[u8]> {
+    let first = under_way.front()?.0;
+    let at = usize::try_from(zxid.0.checked_sub(first.0)?).ok()?;
+    let (found, txn) = under_way.get(at)?;
+    (*found == zxid).then_some(&**txn)
+}
+
+/// Appends what a client wants of the leader.
+pub(crate) fn put_request<'i>(
+    session: SessionId,
+    cxid: i32,
+    op: i32,
+    body: &[u8],
+    identities: &'i [Identity],
+    out: &mut Vec<u8>,
+) {
+    let id = |id: &'i Identity| Id { scheme: Some((*id.scheme).into()), id: Some((*id.id).into()) };
+    let identities = identities.iter().map(id).collect();
+    FromLearner::Request(Forwarded { session, cxid, op, body, identities }).put(out);
+}
+
 /// The configuration that a transaction makes, if it is one that does.
 fn reconfiguration(txn: &[u8]) -> Option<Ensemble> {
     let op = txn.get(TxnHeader::OP_AT..)?.first_chunk()?;
@@ -333,6 +339,12 @@ fn reconfiguration(txn: &[u8]) -> Option<Ensemble> {
 }
 
 impl State {
+    /// What is under way from this transaction on.
+    pub(super) fn since(&self, first: Zxid) -> impl Iterator<Item = (Zxid, &[u8])> {
+        let at = self.under_way.partition_point(|(zxid, _)| *zxid < first);
+        self.under_way.range(at..).map(|(zxid, txn)| (*zxid, &**txn))
+    }
+
     /// The connections to other members end.
     pub(super) fn hang_up(&mut self) {
         self.links.clear();

@@ -14,7 +14,9 @@ use zk_zab::Role;
 use zk_zab::leader::{Census, LinkId};
 
 use super::state::{Entry, Quorum, State};
-use crate::admin::{ACK_EVERY, ObserverFacts, QuorumFacts, QuorumMetrics, ReignFacts, WallClock};
+use crate::admin::{
+    ACK_EVERY, Ages, ObserverFacts, QuorumFacts, QuorumMetrics, ReignFacts, WallClock,
+};
 
 /// When what began that takes a while.
 #[derive(Debug, Default)]
@@ -37,9 +39,23 @@ pub(super) struct Moments {
 /// Packets that came together: what they want is done behind the last of them.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    clock: WallClock,
     /// When the txns were made that they propose.
-    proposed: Vec<(Zxid, i64)>,
+    proposed: VecDeque<(Zxid, i64)>,
+    proposals: u64,
+    commits: u64,
+    proposal_ages: Ages,
+    commit_ages: Ages,
+}
+
+impl Run {
+    /// Counts them, behind the last one.
+    pub(super) fn count(mut self, quorum: &Quorum) {
+        let metrics = &quorum.metrics.quorum;
+        metrics.learner_proposal_received_count.add(self.proposals);
+        metrics.learner_commit_received_count.add(self.commits);
+        self.proposal_ages.record(&metrics.proposal_latency);
+        self.commit_ages.record(&metrics.commit_propagation_latency);
+    }
 }
 
 /// A learner's connection and what went over it.
@@ -152,10 +168,7 @@ fn made_ms(txn: &[u8]) -> Option<i64> {
 impl State {
     /// A txn that is still in memory.
     fn made_ms_of(&self, zxid: Zxid) -> Option<i64> {
-        let find = |entries: &VecDeque<Entry>| {
-            let at = entries.binary_search_by_key(&zxid, |(zxid, _)| *zxid).ok()?;
-            made_ms(&entries.get(at)?.1)
-        };
+        let find = |entries: &VecDeque<Entry>| made_ms(super::state::find(entries, zxid)?);
         find(&self.under_way).or_else(|| find(&self.window))
     }
 
@@ -259,21 +272,33 @@ impl Quorum {
         }
     }
 
-    /// Counts what a leader has committed.
-    pub(super) fn count_commit(&self, entry: &Entry, clock: &mut WallClock) {
-        self.metrics.quorum.commit_count.add(1);
+    /// Takes note of what a leader commits.
+    pub(super) fn note_commit(&self, entry: &Entry, ages: &mut Ages) {
         if let Some(made_ms) = made_ms(&entry.1) {
-            clock.record(made_ms, &self.metrics.quorum.quorum_ack_latency);
+            ages.note(made_ms, &self.metrics.quorum.quorum_ack_latency);
         }
     }
 
+    /// Counts so many commits, which were noted.
+    pub(super) fn count_commits(&self, count: u64, mut ages: Ages) {
+        self.metrics.quorum.commit_count.add(count);
+        ages.record(&self.metrics.quorum.quorum_ack_latency);
+    }
+
     /// Counts what is proposed.
-    pub(super) fn count_proposals(&self, made: &[Entry]) {
+    pub(super) fn count_proposals<'t>(&self, made: impl Iterator<Item = (Zxid, &'t [u8])>) {
         let metrics = &self.metrics.quorum;
-        metrics.proposal_count.add(made.len() as u64);
+        let (mut count, mut run) = (0, (0, 0));
         for (_, txn) in made {
-            metrics.proposals.record(txn.len() as u64, 1);
+            count += 1;
+            if run.0 != txn.len() as u64 {
+                metrics.proposals.record(run.0, run.1);
+                run = (txn.len() as u64, 0);
+            }
+            run.1 += 1;
         }
+        metrics.proposals.record(run.0, run.1);
+        metrics.proposal_count.add(count);
     }
 
     /// A member has acknowledged the history, or a txn: of these one in a while is looked at.
@@ -313,30 +338,31 @@ impl State {
         if !self.peer.is_serving() {
             return;
         }
-        let (made_ms, latency) = match packet {
+        let (made_ms, is_proposal) = match packet {
             FromLeader::Proposal { zxid, txn } => {
-                metrics.learner_proposal_received_count.add(1);
                 let made_ms = made_ms(txn);
                 run.proposed.extend(made_ms.map(|made_ms| (*zxid, made_ms)));
-                (made_ms, &metrics.proposal_latency)
+                (made_ms, true)
             }
             FromLeader::Commit(zxid) => {
-                metrics.learner_commit_received_count.add(1);
-                let proposed = &run.proposed;
-                let at = proposed.binary_search_by_key(zxid, |(zxid, _)| *zxid);
-                let made_ms = at.ok().and_then(|at| Some(proposed.get(at)?.1));
-                let made_ms = made_ms.or_else(|| self.made_ms_of(*zxid));
-                (made_ms, &metrics.commit_propagation_latency)
+                while run.proposed.pop_front_if(|(oldest, _)| *oldest < *zxid).is_some() {}
+                let made_ms = match run.proposed.front() {
+                    Some((oldest, made_ms)) if oldest == zxid => Some(*made_ms),
+                    _ => self.made_ms_of(*zxid),
+                };
+                (made_ms, false)
             }
-            FromLeader::Inform { txn, .. } => {
-                metrics.learner_commit_received_count.add(1);
-                (made_ms(txn), &metrics.commit_propagation_latency)
-            }
+            FromLeader::Inform { txn, .. } => (made_ms(txn), false),
             _ => return,
         };
-        if let Some(made_ms) = made_ms {
-            run.clock.record(made_ms, latency);
+        match (is_proposal, made_ms) {
+            (true, Some(made_ms)) => run.proposal_ages.note(made_ms, &metrics.proposal_latency),
+            (false, Some(made_ms)) => {
+                run.commit_ages.note(made_ms, &metrics.commit_propagation_latency);
+            }
+            (_, None) => {}
         }
+        *(if is_proposal { &mut run.proposals } else { &mut run.commits }) += 1;
     }
 
     /// The own disk has everything up to there, before the machine hears of it.
@@ -346,11 +372,11 @@ impl State {
             return;
         }
         let metrics = &quorum.metrics.quorum;
-        let mut clock = WallClock::default();
+        let (mut ages, mut clock) = (Ages::default(), WallClock::default());
         let since = self.under_way.partition_point(|(zxid, _)| *zxid <= before);
         for (at, txn) in self.under_way.iter().skip(since).take_while(|(at, _)| *at <= zxid) {
             let Some(made_ms) = made_ms(txn) else { continue };
-            clock.record(made_ms, &metrics.proposal_ack_creation_latency);
+            ages.note(made_ms, &metrics.proposal_ack_creation_latency);
             if at.0 % ACK_EVERY == 0
                 && self.peer.leader() == Some(self.peer.sid())
                 && let Some(us) = clock.age_us(made_ms)
@@ -358,6 +384,7 @@ impl State {
                 metrics.ack_latency.record(self.peer.sid().0, us);
             }
         }
+        ages.record(&metrics.proposal_ack_creation_latency);
     }
 }
 

@@ -126,11 +126,34 @@ impl WallClock {
         let age_ms = now_ms.checked_sub(made_ms)?;
         u64::try_from(age_ms).ok()?.checked_mul(1000)
     }
+}
 
-    /// Records it, unless it is negative.
-    pub(crate) fn record(&mut self, made_ms: i64, latency: &Summary) {
-        if let Some(us) = self.age_us(made_ms) {
-            latency.record(us);
+/// Ages of txns that come one after the other: many of them were made in the same ms.
+#[derive(Debug, Default)]
+pub(crate) struct Ages {
+    clock: WallClock,
+    made_ms: i64,
+    count: u64,
+}
+
+impl Ages {
+    /// One that was made at `made_ms`.
+    #[inline]
+    pub(crate) fn note(&mut self, made_ms: i64, latency: &Summary) {
+        if made_ms != self.made_ms {
+            self.record(latency);
+            self.made_ms = made_ms;
+        }
+        self.count += 1;
+    }
+
+    /// Records those that were noted; an age that is negative is none.
+    pub(crate) fn record(&mut self, latency: &Summary) {
+        let count = std::mem::take(&mut self.count);
+        if count > 0
+            && let Some(us) = self.clock.age_us(self.made_ms)
+        {
+            latency.record_many(us, count);
         }
     }
 }
@@ -141,12 +164,13 @@ mod tests {
 
     #[test]
     fn who_made_a_txn_later_than_now_is_not_counted() {
-        let mut clock = WallClock(Some(5000));
+        let mut ages = Ages { clock: WallClock(Some(5000)), ..Ages::default() };
         let latency = Summary::new(Advanced, Millis);
-        for made_ms in [4990, 5001, i64::MIN, i64::MAX] {
-            clock.record(made_ms, &latency);
+        for made_ms in [4990, 4990, 5001, i64::MIN, i64::MAX, 4995] {
+            ages.note(made_ms, &latency);
         }
-        assert_eq!((latency.count(), latency.max()), (1, 10.0));
+        ages.record(&latency);
+        assert_eq!((latency.count(), latency.max(), latency.min()), (3, 10.0, 5.0));
     }
 
     #[test]
