@@ -48,7 +48,8 @@ impl Reply {
         Ok(T::read(&mut Reader::new(&self.body))?)
     }
 
-    fn ok(&self) -> Result<Zxid, Error> {
+    /// Its zxid, if the request succeeded.
+    pub fn ok(&self) -> Result<Zxid, Error> {
         if self.err == 0 { Ok(self.zxid) } else { Err(Error::Refused(self.err)) }
     }
 }
