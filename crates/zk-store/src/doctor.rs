@@ -12,6 +12,7 @@ mod repair;
 use crate::data_dir::DataDirs;
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
+use crate::incomplete::{self, Word};
 use crate::log::{LogReader, OpenLog, Step, scan_beyond};
 use crate::names::Compression;
 use crate::recover::{Inventory, Note, RecoverError, RecoverOptions, Why, recover};
@@ -34,6 +35,8 @@ pub struct Report {
     pub state: Result<State, RecoverError>,
     /// What an Apache server would do with it.
     pub apache: Apache,
+    /// What a member of an ensemble may do with it.
+    pub word: Word,
 }
 
 /// A state that can be recovered.
@@ -124,7 +127,8 @@ pub fn examine<R: Restore>(
         Err(RecoverError::File(error)) => return Err(error),
         Err(error) => Err(error),
     };
-    Ok(Report { snapshots, logs, state, apache })
+    let word = incomplete::word(disk, dirs)?;
+    Ok(Report { snapshots, logs, state, apache, word })
 }
 
 fn examine_log(reader: &mut LogReader, path: PathBuf) -> std::io::Result<LogReport> {
@@ -228,6 +232,9 @@ impl fmt::Display for Report {
                 }
             }
             Err(error) => writeln!(f, "state: REFUSED: {error}")?,
+        }
+        if self.word != Word::Whole {
+            writeln!(f, "member: {}", self.word)?;
         }
         write!(f, "Apache: {}", self.apache)?;
         if let Some((from, to)) = self.apache_would_lose() {

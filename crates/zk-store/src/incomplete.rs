@@ -9,6 +9,7 @@ use crate::data_dir::DataDirs;
 use crate::disk::{Disk, read_small, replace_file};
 use crate::error::{Doing, FileError};
 use crate::replacement::Replacement;
+use std::fmt;
 use std::io;
 
 /// The file that says it.
@@ -18,8 +19,8 @@ const TEXT: &[u8] =
 const MAX_BYTES: u64 = 4096;
 
 /// What is said of a history.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Word {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
     /// Nothing: it counts.
     Whole,
     /// Something is missing.
@@ -28,7 +29,8 @@ pub(crate) enum Word {
     Replaced(Replacement),
 }
 
-pub(crate) fn word(disk: &dyn Disk, dirs: &DataDirs) -> Result<Word, FileError> {
+/// What is said of the history in these directories.
+pub fn word(disk: &dyn Disk, dirs: &DataDirs) -> Result<Word, FileError> {
     let path = dirs.snapshots().join(INCOMPLETE);
     match read_small(disk, &path, MAX_BYTES) {
         // Whatever else it says: nobody else makes it.
@@ -36,6 +38,24 @@ pub(crate) fn word(disk: &dyn Disk, dirs: &DataDirs) -> Result<Word, FileError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Word::Whole),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Word::Incomplete),
         Err(error) => Err(error).doing("read", &path),
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Word::Whole => f.write_str("as a member of an ensemble it has a vote"),
+            Word::Incomplete => write!(
+                f,
+                "as a member of an ensemble it has no vote until it has taken a leader's history; \
+                 if no member has more, remove {INCOMPLETE}. Apache does not know that file"
+            ),
+            Word::Replaced(Replacement { name, .. }) => write!(
+                f,
+                "at the next start a leader's snapshot, {name}, takes the place of all this; start \
+                 our server on it, and not Apache's, which does not know {INCOMPLETE}"
+            ),
+        }
     }
 }
 

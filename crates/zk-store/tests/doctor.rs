@@ -11,6 +11,7 @@ use zk_proto::{Jute, StatPersisted, Zxid};
 use zk_store::data_dir::DataDirs;
 use zk_store::disk::Disk;
 use zk_store::doctor::{Apache, FixKind, RepairError, Repaired, Report, examine, repair_copy};
+use zk_store::incomplete::{Word, note_incomplete, word};
 use zk_store::recover::{RecoverOptions, recover};
 use zk_store::sim::SimDisk;
 use zk_store::snapshot::{SnapshotOptions, SnapshotWriter};
@@ -127,6 +128,30 @@ fn a_damaged_payload_ends_history_before_it() {
 }
 
 /// Nothing stands behind the damage; the list knows that something did.
+/// The others must not follow a member that may lack what it has acknowledged.
+#[test]
+fn the_copy_of_a_member_that_lost_something_has_no_vote() {
+    let lossy = damage(&apaches(), |bytes, frames| bytes[frames[20].0 + 30] ^= 1);
+    let member = lossy.fork();
+    assert_eq!(repair(&lossy).0.word, Word::Whole, "nobody follows a server that is alone");
+    member.plant(&path("currentEpoch"), b"1");
+    let (repaired, _) = repair(&member);
+    assert_eq!(repaired.word, Word::Incomplete);
+    assert!(repaired.to_string().contains("it has no vote until"), "{repaired}");
+    let to = DataDirs::new("/copy", None);
+    assert_eq!(word(&member, &to).unwrap(), Word::Incomplete);
+
+    let whole = apaches();
+    whole.plant(&path("currentEpoch"), b"1");
+    assert_eq!(repair(&whole).0.word, Word::Whole);
+    let incomplete = apaches();
+    note_incomplete(&incomplete, &dirs()).unwrap();
+    let text = report(&incomplete).to_string();
+    assert!(text.contains("member: as a member of an ensemble it has no vote"), "{text}");
+    assert!(report(&incomplete).to_json().contains(r#""member":"as a member"#));
+    assert_eq!(repair(&incomplete).0.word, Word::Incomplete);
+}
+
 #[test]
 fn a_loss_at_the_end_is_told() {
     let disk = SimDisk::new(512);

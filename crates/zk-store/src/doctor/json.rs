@@ -1,5 +1,7 @@
 //! A report as JSON. The one place that needs it, so it is written out rather than derived.
 
+use crate::incomplete::Word;
+
 use super::{Apache, LogReport, Report, SnapshotReport};
 use std::fmt::Write;
 
@@ -20,6 +22,10 @@ pub(super) fn report(report: &Report) -> String {
             text(&mut out, &error.to_string());
             out.push('}');
         }
+    }
+    if report.word != Word::Whole {
+        out.push_str(",\"member\":");
+        text(&mut out, &report.word.to_string());
     }
     out.push_str(",\"apache\":");
     match &report.apache {

@@ -9,6 +9,7 @@ use super::heal::heal;
 use crate::data_dir::{DataDirs, LayoutError};
 use crate::disk::{Access, Disk, read_full, read_small};
 use crate::error::{Doing, FileError};
+use crate::incomplete::{self, Word};
 use crate::log::{
     LogError, LogOptions, LogReader, LogWriter, OpenLog, Step, put_frame, scan_beyond,
 };
@@ -34,7 +35,8 @@ use zk_proto::{ErrorCode, Jute, Limits, StatPersisted, Zxid};
 /// Records are passed on in batches of this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 /// Files that hold no history and are copied as they are.
-const SMALL_FILES: [&str; 2] = ["currentEpoch", "acceptedEpoch"];
+const SMALL_FILES: [&str; 2] = [CURRENT_EPOCH, "acceptedEpoch"];
+const CURRENT_EPOCH: &str = "currentEpoch";
 const SMALL_FILE_BYTES: u64 = 4096;
 
 /// Why there is no repaired copy.
@@ -104,6 +106,9 @@ pub struct Repaired {
     pub fixes: Vec<Fix>,
     /// Where history had to end, and why; `None` if nothing was lost.
     pub cut: Option<(PathBuf, u64, String)>,
+    /// What a member of an ensemble may do with it: the others must not follow one that may lack
+    /// what it has acknowledged (DESIGN R5).
+    pub word: Word,
 }
 
 impl fmt::Display for Repaired {
@@ -119,7 +124,11 @@ impl fmt::Display for Repaired {
         if let Some((file, offset, why)) = &self.cut {
             writeln!(f, "LOST: everything from {} byte {offset} on: {why}", file.display())?;
         }
-        writeln!(f, "the copy is whole up to {}", self.last)
+        writeln!(f, "the copy is whole up to {}", self.last)?;
+        match self.word {
+            Word::Whole => Ok(()),
+            word => writeln!(f, "{word}"),
+        }
     }
 }
 
@@ -178,7 +187,28 @@ pub fn repair_copy<R: Restore>(
         }
         Err(error) => return Err(RepairError::NotSound(error)),
     }
-    Ok(Repaired { snapshot: base, last, fixes, cut })
+    let word = note_word(&**disk, from, to, cut.is_some())?;
+    Ok(Repaired { snapshot: base, last, fixes, cut, word })
+}
+
+/// Whether the copy counts: not where the original did not, or a member of an ensemble has lost
+/// something.
+fn note_word(
+    disk: &dyn Disk,
+    from: &DataDirs,
+    to: &DataDirs,
+    has_loss: bool,
+) -> Result<Word, FileError> {
+    let epoch = from.snapshots().join(CURRENT_EPOCH);
+    let is_member = match read_small(disk, &epoch, SMALL_FILE_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        read => read.map(|_| true).doing("read", &epoch)?,
+    };
+    if incomplete::word(disk, from)? == Word::Whole && !(has_loss && is_member) {
+        return Ok(Word::Whole);
+    }
+    incomplete::note_incomplete(disk, to)?;
+    Ok(Word::Incomplete)
 }
 
 /// What the original lost, if the copy has it neither: the log, the byte, and why. Marks and lists
