@@ -14,6 +14,8 @@ pub enum Planted {
     NeverTruncates,
     /// A leader goes on when its quorum is lost.
     LeadsAlone,
+    /// A leader commits a change of the ensemble without a quorum of the new one.
+    OldQuorumOnly,
     /// A leader counts itself before its own log has a txn.
     CountsItself,
 }

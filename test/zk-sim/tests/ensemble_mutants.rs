@@ -17,7 +17,8 @@ const SEEDS_FOR_SELDOM: u64 = 20;
 
 /// How many seeds it took, and what was found.
 fn find(mutant: Mutant) -> Option<(u64, String)> {
-    let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
+    let reconfigures = mutant.is_of_changes();
+    let options = RunOptions { mutant: Some(mutant), reconfigures, ..RunOptions::default() };
     let default = if SELDOM.contains(&mutant) { SEEDS_FOR_SELDOM } else { SEEDS };
     let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(default);
     (1..=most).find_map(|seed| {

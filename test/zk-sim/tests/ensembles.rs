@@ -1,7 +1,7 @@
 //! Whole ensembles: random seeds, seeds that failed once, and one seed with its story.
 
 use std::time::Instant;
-use zk_sim::ensemble::{Coverage, RunOptions, run};
+use zk_sim::ensemble::{Coverage, Point, RunOptions, run};
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -83,6 +83,22 @@ fn random_seeds() {
     assert!(count < LONG || unhit.is_empty(), "never happened: {unhit:?}");
 }
 
+/// Members join, leave, and change their roles, the leader too.
+#[test]
+fn changing_seeds() {
+    let count = from_environment("ZKFLEET_SIM_ENSEMBLES").unwrap_or(60).div_ceil(2);
+    let from = from_environment("ZKFLEET_SIM_FROM").unwrap_or(1);
+    let options = RunOptions { reconfigures: true, ..RunOptions::default() };
+    let sum = check_all(from..from + count, &options);
+    let changes = Point::ALL.iter().filter(|point| point.is_of_changes());
+    let unhit: Vec<_> = changes.clone().filter(|point| sum.coverage.hits(**point) == 0).collect();
+    for point in changes {
+        println!("{:8} {}", sum.coverage.hits(*point), point.name());
+    }
+    println!("{} seeds, {} txns, {} replies", sum.seeds, sum.committed, sum.replies);
+    assert!(unhit.is_empty(), "never happened: {unhit:?}");
+}
+
 /// The speed of the world that the goal is written for.
 #[test]
 fn measured() {
@@ -121,7 +137,9 @@ fn regressions() {
 fn one() {
     let Some(seed) = from_environment("ZKFLEET_SIM_SEED") else { return };
     let is_measured = from_environment("ZKFLEET_SIM_MEASURED").is_some();
-    let outcome = run(seed, &RunOptions { prints: true, is_measured, ..RunOptions::default() });
+    let reconfigures = from_environment("ZKFLEET_SIM_CHANGES").is_some();
+    let options = RunOptions { prints: true, is_measured, reconfigures, ..RunOptions::default() };
+    let outcome = run(seed, &options);
     println!("{:#?}\n{}", outcome.settings, outcome.coverage.table());
     assert!(outcome.violation.is_none(), "{}", outcome.report().unwrap_or_default());
 }

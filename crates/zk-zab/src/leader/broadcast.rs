@@ -1,5 +1,6 @@
 //! Broadcast: proposals in one order, committed when a quorum has them on disk.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -93,7 +94,10 @@ impl Leader {
     /// The last zxid that is on this member's disk and on those of a quorum: with each voter that
     /// is asked, from the one that has most on, more of them have less.
     fn on_quorum(&self) -> Zxid {
-        let configs = &self.own.configs;
+        let mut configs = Cow::Borrowed(&self.own.configs);
+        if self.faults.has(Planted::OldQuorumOnly) {
+            configs.to_mut().proposed = None;
+        }
         if !configs.is_voter(self.own.sid) {
             return Zxid::ZERO;
         }

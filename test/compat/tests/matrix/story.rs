@@ -4,9 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zk_proto::Zxid;
 use zk_proto::request::{CreateMode, ReconfigRequest, Request};
-use zk_testkit::{Client, Ensemble, Error, PATIENCE, Seen, four_letter_word};
+use zk_testkit::{Ensemble, Error, PATIENCE, Seen, four_letter_word};
 
 use crate::Mixture;
 use crate::moving::Moving;
@@ -85,13 +84,17 @@ fn zxid(ensemble: &Ensemble, sid: i64) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("Zxid: ")).map(str::to_owned)
 }
 
-/// Waits until all voters have the same last txn.
-fn settle(ensemble: &Ensemble) {
+/// Waits until all voters have the same last txn, of this epoch: without one some would name the
+/// epoch, and others what was there before.
+fn settle(ensemble: &Ensemble) -> Result<(), Error> {
+    let mut client = ensemble.connect(FIRST, SESSION_MS)?;
+    client.set_data("/", b"", -1)?;
+    client.close()?;
     let started = Instant::now();
     loop {
         let all = VOTERS.map(|sid| zxid(ensemble, sid));
         if all[0].is_some() && all.iter().all(|zxid| *zxid == all[0]) {
-            return;
+            return Ok(());
         }
         assert!(started.elapsed() < PATIENCE, "voters do not come to rest: {all:?}");
         thread::sleep(Duration::from_millis(20));
@@ -104,7 +107,7 @@ fn lead(ensemble: &mut Ensemble) -> Result<(), Error> {
         if ensemble.leader()? == FIRST {
             return Ok(());
         }
-        settle(ensemble);
+        settle(ensemble)?;
         for sid in VOTERS {
             ensemble.member(sid)?.kill()?;
         }
@@ -144,10 +147,8 @@ fn diverges(ensemble: &mut Ensemble) -> Result<(), Error> {
     let mut is_logged = false;
     for _ in 0..5 {
         lead(ensemble)?;
-        settle(ensemble);
-        let addr = ensemble.addr(FIRST)?;
-        let patience = Duration::from_secs(3);
-        let mut client = Client::impatient(addr, (SESSION_MS, None), Zxid::ZERO, patience)?;
+        settle(ensemble)?;
+        let mut client = ensemble.connect(FIRST, SESSION_MS)?;
         ensemble.member(1)?.kill()?;
         ensemble.member(2)?.kill()?;
         let done = client.create(TAIL, b"", CreateMode::Persistent);

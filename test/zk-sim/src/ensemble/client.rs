@@ -11,7 +11,7 @@ use crate::record::Conn;
 use crate::world::client::{Client, Heard, Held};
 use std::rc::Rc;
 use zk_proto::connect::ConnectRequest;
-use zk_proto::request::{AuthPacket, Request};
+use zk_proto::request::{AuthPacket, ReconfigRequest, Request};
 use zk_proto::{Jute, SessionId, Sid};
 
 /// So many requests it has under way at most.
@@ -29,6 +29,8 @@ pub(crate) struct Agent {
     thinks_us: u64,
     /// Whether it proves who it is.
     proves: bool,
+    /// It changes the ensemble, and does nothing else.
+    is_operator: bool,
     /// It has asked for the end of its session.
     is_closing: bool,
     /// When it connected, last sent and last heard something.
@@ -52,6 +54,7 @@ impl Agent {
             timeout_ms,
             thinks_us,
             proves,
+            is_operator: false,
             is_closing: false,
             connected_us: 0,
             sent_us: 0,
@@ -59,6 +62,12 @@ impl Agent {
             asked: 0,
             answered: 0,
         }
+    }
+
+    /// One who may change the ensemble.
+    pub(crate) fn operator(at: usize, timeout_ms: u64) -> Agent {
+        let thinks_us = 1_500_000;
+        Agent { is_operator: true, ..Agent::new(at, thinks_us, timeout_ms, true) }
     }
 
     pub(crate) fn ip(&self) -> Rc<str> {
@@ -102,6 +111,7 @@ impl Agent {
             }
             Some(_) if hub.now_us > self.heard_us + timeout_us * 2 / 3 => self.leave(hub),
             Some(_) if !calm && hub.rng.chance(1) => self.leave(hub),
+            Some(conn) if self.is_operator => self.operate(hub, conn, members.len(), calm),
             Some(conn) => self.go_on(hub, conn, work, calm),
         }
         let at = self.at;
@@ -122,6 +132,25 @@ impl Agent {
         };
         self.is_closing = matches!(request, Request::CloseSession);
         let xid = if xid == 0 { self.next_xid() } else { xid };
+        self.ask(hub, conn, xid, &frame(xid, &request));
+    }
+
+    /// A member joins, leaves, or gets another role.
+    fn operate(&mut self, hub: &mut Hub, conn: Conn, members: usize, calm: bool) {
+        let xid = self.next_xid();
+        if calm {
+            return self.ask(hub, conn, -2, &frame(-2, &Request::Ping));
+        }
+        let sid = 1 + hub.rng.below(members);
+        let role = *hub.rng.pick(&["participant", "participant", "observer"]);
+        let line = format!("server.{sid}=h{sid}:1:2:{role};h{sid}:3");
+        let leaves = hub.rng.chance(350);
+        let request = Request::Reconfig(ReconfigRequest {
+            joining: (!leaves).then(|| line.into()),
+            leaving: leaves.then(|| sid.to_string().into()),
+            new_members: None,
+            config_id: -1,
+        });
         self.ask(hub, conn, xid, &frame(xid, &request));
     }
 
@@ -210,7 +239,8 @@ impl Agent {
 
     fn established(&mut self, hub: &mut Hub, conn: Conn) {
         if self.proves {
-            let auth = Some(crate::oracle::USERS[0].0.as_bytes());
+            let user = if self.is_operator { 2 } else { 0 };
+            let auth = Some(crate::oracle::USERS[user].0.as_bytes());
             let packet = AuthPacket { auth_type: 0, scheme: Some("digest".into()), auth };
             self.ask(hub, conn, -4, &frame(-4, &Request::Auth(packet)));
         }

@@ -83,11 +83,15 @@ pub enum Mutant {
     LeadsAlone,
     /// A leader counts itself before its own log has a txn.
     CountsItself,
+    /// The ensemble is changed without a quorum of the new one.
+    OldQuorumOnly,
+    /// A member forgets what it knows of a change when it starts again.
+    ForgetsConfig,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 36] = [
+    pub const ALL: [Mutant; 38] = [
         Mutant::AckBeforeLogged,
         Mutant::EnterBeforeLogged,
         Mutant::TreeKeepsWhatIsCut,
@@ -124,7 +128,15 @@ impl Mutant {
         Mutant::NeverTruncates,
         Mutant::LeadsAlone,
         Mutant::CountsItself,
+        Mutant::OldQuorumOnly,
+        Mutant::ForgetsConfig,
     ];
+
+    /// Whether it shows itself only where members join and leave.
+    #[must_use]
+    pub fn is_of_changes(self) -> bool {
+        matches!(self, Mutant::OldQuorumOnly | Mutant::ForgetsConfig)
+    }
 
     /// The rule of the machines that is broken with it.
     pub(crate) fn planted(self) -> Option<Planted> {
@@ -134,6 +146,7 @@ impl Mutant {
             Mutant::NeverTruncates => Planted::NeverTruncates,
             Mutant::LeadsAlone => Planted::LeadsAlone,
             Mutant::CountsItself => Planted::CountsItself,
+            Mutant::OldQuorumOnly => Planted::OldQuorumOnly,
             _ => return None,
         })
     }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub hash_seed: u64,
     /// Members have zk-store's files on a simulated disk.
     pub has_files: bool,
+    /// Members join, leave, and change their roles.
+    pub reconfigures: bool,
 }
 
 impl Settings {
@@ -55,6 +57,7 @@ impl Settings {
             last_wait_ms: *rng.pick(&[0, 50, 200, 200]),
             hash_seed: rng.draw(),
             has_files: false,
+            reconfigures: false,
         }
     }
 
@@ -76,6 +79,7 @@ impl Settings {
             last_wait_ms: 200,
             hash_seed: rng.draw(),
             has_files: false,
+            reconfigures: false,
         }
     }
 
@@ -92,6 +96,7 @@ impl Settings {
             init_ticks,
             sync_ticks,
             configs: Configs::new(ensemble),
+            reconfigures: self.reconfigures,
             window: self.window,
             snap_count: self.snap_count,
             hash_seed: self.hash_seed,

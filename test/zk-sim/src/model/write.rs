@@ -45,6 +45,8 @@ pub enum Wish<'a> {
     CloseSession,
     /// A container or TTL znode that seemed due.
     Reap(&'a str),
+    /// The ensemble is to have this configuration: what that is the model does not know.
+    Configure(&'a str),
 }
 
 /// Who wants it, and when.
@@ -141,10 +143,13 @@ impl Draft<'_> {
                 Ok(Vec::new())
             }
             Wish::Reap(path) => self.reap(path).map(|()| Vec::new()),
-            Wish::Request(_) | Wish::Refused(_) if !self.state.sessions.contains_key(&session) => {
+            Wish::Request(_) | Wish::Refused(_) | Wish::Configure(_)
+                if !self.state.sessions.contains_key(&session) =>
+            {
                 Err(code::SESSION_EXPIRED)
             }
             Wish::Refused(error) => Err(error),
+            Wish::Configure(text) => self.configure(text),
             Wish::Request(Request::Multi(multi)) => Ok(self.multi(multi)),
             Wish::Request(request) => {
                 let (_, body) = match request {
@@ -158,6 +163,20 @@ impl Draft<'_> {
                 Ok(body)
             }
         }
+    }
+
+    /// Apache sets the version of the data to that which the txn asks for, which is any.
+    fn configure(&mut self, text: &str) -> Result<Vec<u8>, i32> {
+        const PATH: &str = "/zookeeper/config";
+        let Asker { zxid, time, ids, .. } = self.asker;
+        let node = self.state.node_mut(PATH).ok_or(code::NO_NODE)?;
+        acl::check(&node.acl, acl::WRITE, ids)?;
+        (node.data, node.version) = (Some(text.as_bytes().to_vec()), -1);
+        (node.mzxid, node.mtime) = (zxid, time);
+        let acl = node.acl.clone();
+        self.changes.push(Change { kind: 3, path: PATH.into(), acl, parent_acl: Vec::new() });
+        let stat = self.state.stat(PATH).ok_or(code::NO_NODE)?;
+        Ok(Bytes::default().buffer(Some(text.as_bytes())).stat(&stat).0)
     }
 
     /// All or nothing; a failure is told inside of a reply without an error.

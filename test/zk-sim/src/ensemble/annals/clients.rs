@@ -5,7 +5,7 @@ use crate::model::acl::Id;
 use crate::model::code;
 use crate::model::read::{self, Look, Reply};
 use crate::model::watch::{Event, Registry};
-use crate::oracle::{Settlement, USERS};
+use crate::oracle::{SUPER_DIGEST, Settlement, USERS};
 use crate::record::Conn;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -91,8 +91,12 @@ impl ConnView {
     /// It proves to be somebody.
     fn add_identity(&mut self, digest: &str) {
         let id: Id = ("digest".into(), digest.into());
-        if !self.ids.contains(&id) {
-            self.ids = self.ids.iter().cloned().chain([id]).collect();
+        let is_super = digest == SUPER_DIGEST;
+        let all = [id, ("super".into(), String::new())].into_iter().take(1 + usize::from(is_super));
+        for id in all {
+            if !self.ids.contains(&id) {
+                self.ids = self.ids.iter().cloned().chain([id]).collect();
+            }
         }
     }
 }
@@ -132,7 +136,8 @@ impl Annals {
         let (xid, session) = (header.xid, view.session);
         let asked = Rc::new(Asked { xid, op, session, frame, ids, after });
         if op == Some(OpCode::Auth) {
-            view.add_identity(USERS[0].1);
+            let is_of = |user: &&(&str, &str)| asked.frame.ends_with(user.0.as_bytes());
+            view.add_identity(USERS.iter().find(is_of).map_or("", |user| user.1));
         }
         view.asked.push_back(asked.clone());
         if op.is_some_and(OpCode::is_write) {

@@ -3,6 +3,7 @@
 
 use super::{Annals, Fact, KEPT};
 use crate::ensemble::hub::hash_of;
+use crate::ensemble::member::reconfiguration;
 use crate::model::code;
 use crate::model::state::State;
 use crate::model::write::{Asker, Rules, Step, Wish, perform};
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use zk_proto::request::{Request, RequestHeader};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{Epoch, Jute, OpCode, Reader, Sid, Zxid};
+use zk_zab::Ensemble;
 
 /// As members are configured.
 const RULES: Rules = Rules { extended_types: true, enforce_quota: false };
@@ -115,6 +117,9 @@ impl Annals {
                 if let Some(before) = before {
                     self.work_out(&before, &proposal.txn, &mut committed);
                 }
+                if let Some(config) = reconfiguration(&proposal.txn) {
+                    self.configs.push((zxid, config.voters().collect()));
+                }
             }
             None => committed.fault = Some("nobody has proposed it".into()),
         }
@@ -156,6 +161,20 @@ impl Annals {
             }
             (Txn::CloseSession(_), _) => act(&[], Wish::CloseSession),
             (Txn::DeleteContainer(body), _) => act(&[], Wish::Reap(&body.path)),
+            (Txn::Reconfig(body), Some(asked)) => {
+                committed.after = asked.after;
+                let text = String::from_utf8_lossy(body.data.unwrap_or_default());
+                match Ensemble::parse(&text) {
+                    Ok(config) if config.version == header.zxid => {}
+                    other => committed.fault = Some(format!("it makes {other:?}")),
+                }
+                act(&asked.ids, Wish::Configure(&text))
+            }
+            // Why an ensemble is not changed only its leader knows.
+            (Txn::Error(code), Some(asked)) if asked.op == Some(OpCode::Reconfig) => {
+                committed.after = asked.after;
+                act(&asked.ids, Wish::Refused(*code))
+            }
             (Txn::Error(SESSION_MOVED), _) => act(&[], Wish::Refused(SESSION_MOVED)),
             (Txn::Error(code::SESSION_EXPIRED), _) if !knows => {
                 act(&[], Wish::Refused(code::SESSION_EXPIRED))

@@ -107,6 +107,8 @@ pub(crate) struct Annals {
     pub(crate) leaders: BTreeMap<i32, Sid>,
     /// When the faults ended, in µs.
     pub(crate) healed_us: Option<u64>,
+    /// Who votes, from which txn on: one line for each change of the ensemble.
+    configs: Vec<(i64, Vec<Sid>)>,
     /// What the latest record meant.
     pub(crate) fact: Fact,
     /// Events that were settled by the latest record.
@@ -123,6 +125,7 @@ impl Annals {
     #[must_use]
     pub(crate) fn new(facts: Facts) -> Annals {
         Annals {
+            configs: vec![(0, facts.voters.clone())],
             facts,
             now_us: 0,
             members: BTreeMap::new(),
@@ -151,6 +154,14 @@ impl Annals {
     #[must_use]
     pub(crate) fn committed(&self, zxid: i64) -> Option<&Committed> {
         self.position(zxid).and_then(|at| self.history.get(at))
+    }
+
+    /// Who votes in all that counts while txns behind `after` up to `zxid` are being committed: a
+    /// change needs a quorum of before, and one of its own.
+    pub(crate) fn voters(&self, after: i64, zxid: i64) -> impl Iterator<Item = &[Sid]> {
+        let from = self.configs.partition_point(|(since, _)| *since <= after).max(1) - 1;
+        let due = self.configs[from..].iter().take_while(move |(since, _)| *since <= zxid);
+        due.map(|(_, voters)| &**voters)
     }
 
     /// Where it is in the history.

@@ -124,12 +124,14 @@ impl Judge {
     }
 }
 
-/// Whether a quorum of the voters is so. One that has lost its history meanwhile has no vote, so it
-/// cannot be part of a quorum that is not so.
-fn has_quorum(annals: &Annals, is_so: impl Fn(&Sid) -> bool) -> bool {
-    let voters = &annals.facts.voters;
+/// Whether a quorum of the voters is so, of each configuration that counts while the txns behind
+/// `after` up to `zxid` are being committed. One that has lost its history meanwhile has no vote,
+/// so it cannot be part of a quorum that is not so.
+fn has_quorum(annals: &Annals, after: i64, zxid: i64, is_so: impl Fn(&Sid) -> bool) -> bool {
     let is_lost = |sid: &Sid| annals.members.get(sid).is_some_and(|view| view.is_lost);
-    voters.iter().filter(|sid| is_lost(sid) || is_so(sid)).count() > voters.len() / 2
+    annals.voters(after, zxid).all(|voters| {
+        voters.iter().filter(|sid| is_lost(sid) || is_so(sid)).count() > voters.len() / 2
+    })
 }
 
 /// Those of `list` that are not in `other`, each counted.

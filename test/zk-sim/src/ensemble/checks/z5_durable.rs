@@ -40,7 +40,7 @@ impl Check for Durable {
                 let holds = |sid: &Sid| {
                     annals.members.get(sid).is_some_and(|it| it.holds(zxid.0, committed.hash))
                 };
-                if !has_quorum(annals, holds) {
+                if !has_quorum(annals, zxid.0 - 1, zxid.0, holds) {
                     return Err(format!("{sid} commits {zxid}, which no quorum has on disk"));
                 }
                 Ok(())

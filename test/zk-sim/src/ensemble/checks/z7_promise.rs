@@ -2,7 +2,7 @@
 //! tells its leader is on its disk.
 
 use super::{Check, has_quorum};
-use crate::ensemble::annals::Annals;
+use crate::ensemble::annals::{Annals, Fact};
 use crate::ensemble::record::{Record, Said};
 use zk_proto::Sid;
 
@@ -27,7 +27,11 @@ impl Check for Promise {
                         view.current >= *epoch && (last == 0 || view.holds(last, hash))
                     })
                 };
-                if !has_quorum(annals, has) {
+                let after = match annals.fact {
+                    Fact::Commits { after } => after,
+                    _ => last,
+                };
+                if !has_quorum(annals, after, last, has) {
                     return Err(format!("{sid} leads in {} without a quorum on disk", epoch.0));
                 }
                 return Ok(());

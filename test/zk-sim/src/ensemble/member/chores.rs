@@ -7,8 +7,10 @@ use crate::ensemble::event::{Event, Inbound};
 use crate::ensemble::mutant::Mutant;
 use crate::ensemble::record::Record;
 use crate::ensemble::store::{Done, Entry, Io};
+use std::collections::BTreeSet;
 use zk_proto::quorum::{FromLearner, Touched};
 use zk_proto::{Epoch, Sid, Zxid};
+use zk_zab::Ensemble;
 use zk_zab::leader::LinkId;
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
@@ -22,6 +24,10 @@ pub(super) enum Chore {
     Serve,
     Lead(Epoch),
     AnswerPing(Zxid),
+    /// The ensemble is to change, when this is committed.
+    Proposed(Ensemble),
+    /// The ensemble has changed.
+    Activated(Ensemble),
     LookUp(LinkId, Zxid),
     /// What was found in the log; nothing, if not everything is there.
     LookedUp(LinkId, Option<Vec<Entry>>),
@@ -88,9 +94,13 @@ impl Driver<'_> {
                 if self.p.peer.is_serving() {
                     self.p.has_served = true;
                     self.hub.mark(Point::Followed);
-                    self.open();
+                    self.admit_clients();
                 }
             }
+            Chore::Proposed(config) => self.config_proposed(config),
+            Chore::Activated(config) => self.config_activated(&config),
+            // It may lead no more, if the configuration wants another.
+            Chore::Lead(_) if !self.p.peer.is_serving() => {}
             Chore::Lead(epoch) => {
                 self.p.has_served = true;
                 self.hub.mark(Point::Led);
@@ -301,8 +311,9 @@ impl Driver<'_> {
 
     /// The n-th of the other members: whom to ask who leads.
     pub(crate) fn other(&self, n: usize) -> Sid {
-        let members = self.p.peer.configs().committed.members.keys().copied();
-        let others: Vec<Sid> = members.filter(|sid| *sid != self.sid).collect();
+        let all = self.p.peer.configs().all();
+        let members: BTreeSet<Sid> = all.flat_map(|it| it.members.keys().copied()).collect();
+        let others: Vec<Sid> = members.into_iter().filter(|sid| *sid != self.sid).collect();
         others.get((self.p.dials + n) % others.len().max(1)).copied().unwrap_or(self.sid)
     }
 
@@ -380,6 +391,7 @@ impl Driver<'_> {
         };
         let history =
             History { accepted_epoch, current_epoch, last_zxid, window, is_damaged, is_empty };
+        self.tell_configs();
         self.act_alone(|peer, now, wants| peer.look(now, history, wants));
         self.settle();
     }

@@ -1,6 +1,6 @@
 //! A member's clients: what comes from them, and what the pipeline wants done.
 
-use super::Driver;
+use super::{Driver, reconfiguration};
 use crate::ensemble::coverage::Point;
 use crate::ensemble::mutant::Mutant;
 use crate::ensemble::record::Record;
@@ -73,6 +73,7 @@ impl Driver<'_> {
             if let Some(serving) = self.p.conns.get_mut(&conn) {
                 serving.under_way += 1;
             }
+            self.foresee_frame(frame);
             let super::Process { core, tree, watches, fx, .. } = &mut *self.p;
             core.submit(tree, watches, now, ConnId(conn), frame, fx);
         }
@@ -274,9 +275,13 @@ impl Driver<'_> {
     /// Txns were made: they go to the followers and to the own log.
     fn propose(&mut self, made: Vec<Entry>) {
         self.p.under_way.extend(made.iter().cloned());
-        for (zxid, _) in &made {
+        for (zxid, txn) in &made {
             let zxid = *zxid;
-            self.act_alone(|peer, now, wants| peer.propose(now, zxid, wants));
+            let config = reconfiguration(txn);
+            self.act_alone(|peer, now, wants| match config {
+                Some(config) => peer.reconfigure(now, zxid, config, wants),
+                None => peer.propose(now, zxid, wants),
+            });
             if self.hub.has(Mutant::CommitsAlone) && self.p.committed < zxid {
                 self.hub.tell(Record::Committed { sid: self.sid, zxid });
             }

@@ -31,8 +31,8 @@ impl Driver<'_> {
                 Learn::Leave(why) => self.hub.mark(point_of(&why)),
                 // What follows on the connection is the snapshot.
                 Learn::Install(_) => {}
-                // Only with reconfigurations.
-                Learn::Proposed(_) | Learn::Activate { .. } => {}
+                Learn::Proposed(config) => self.chore(Chore::Proposed(config)),
+                Learn::Activate { config, .. } => self.chore(Chore::Activated(config)),
             }
         }
     }

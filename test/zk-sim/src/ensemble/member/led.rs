@@ -11,7 +11,7 @@ use crate::ensemble::store::Entry;
 use std::rc::Rc;
 use zk_core::LearnerId;
 use zk_proto::quorum::FromLeader;
-use zk_proto::{OpCode, SessionId, Zxid};
+use zk_proto::{OpCode, SessionId, Sid, Zxid};
 use zk_zab::leader::{LinkId, Output as Lead, Plan, Refusal, StepDown};
 
 /// A packet that may go to several learners.
@@ -27,8 +27,15 @@ impl Driver<'_> {
             match output {
                 Lead::Propose { zxid, to } => self.send_proposal(zxid, &to),
                 Lead::Commit { zxid, followers, observers } => {
-                    self.commit(zxid, &followers, &observers);
+                    self.commit(zxid, None, &followers, &observers);
                 }
+                Lead::CommitAndActivate { zxid, config, leader, followers, observers } => {
+                    self.hub.mark(Point::Reconfigured);
+                    self.commit(zxid, Some(leader), &followers, &observers);
+                    self.chore(Chore::Activated(config));
+                }
+                Lead::Proposed(config) => self.chore(Chore::Proposed(config)),
+                Lead::Activate(config) => self.chore(Chore::Activated(config)),
                 Lead::Send { to, packet } => self.send_down(to, &packet),
                 Lead::Close { link, why } => {
                     let is_silent = matches!(why, Refusal::Silent(_));
@@ -62,8 +69,6 @@ impl Driver<'_> {
                     StepDown::OwnLog(_) => Point::StepDownOwnLog,
                     _ => Point::StepDownOther,
                 }),
-                // Only with reconfigurations.
-                Lead::Proposed(_) | Lead::Activate(_) | Lead::CommitAndActivate { .. } => {}
             }
         }
     }
@@ -105,9 +110,19 @@ impl Driver<'_> {
         }
     }
 
-    fn commit(&mut self, zxid: Zxid, followers: &[LinkId], observers: &[LinkId]) {
+    /// `leads_next` says who leads from then on, if it changes the ensemble.
+    fn commit(
+        &mut self,
+        zxid: Zxid,
+        leads_next: Option<Sid>,
+        followers: &[LinkId],
+        observers: &[LinkId],
+    ) {
         self.hub.tell(Record::Committed { sid: self.sid, zxid });
-        let payload = encoded(&FromLeader::Commit(zxid));
+        let payload = encoded(&match leads_next {
+            None => FromLeader::Commit(zxid),
+            Some(leader) => FromLeader::CommitAndActivate { zxid, leader },
+        });
         let loses = self.hub.has(Mutant::LostCommitWhileSynchronizing);
         for link in followers {
             if loses && self.p.peer.census().is_none_or(|it| it.synced_followers < 2) {
@@ -117,7 +132,10 @@ impl Driver<'_> {
         }
         let Some(entry) = self.p.under_way.pop_front() else { return };
         if !observers.is_empty() {
-            let payload = encoded(&FromLeader::Inform { zxid, txn: &entry.1 });
+            let payload = encoded(&match leads_next {
+                None => FromLeader::Inform { zxid, txn: &entry.1 },
+                Some(leader) => FromLeader::InformAndActivate { zxid, leader, txn: &entry.1 },
+            });
             for link in observers {
                 self.send_payload(*link, payload.clone(), Point::SendInform);
             }

@@ -4,6 +4,7 @@
 //! the other, a log's thread, and a pipeline. Here each has its turn when an event says so, and
 //! between any two of their effects the process may end.
 
+mod changes;
 mod chores;
 mod clients;
 mod learned;
@@ -19,10 +20,13 @@ use super::net::Way;
 use super::record::Record;
 use super::store::{Entry, Image, Io, Store};
 use crate::oracle::SUPER_DIGEST;
+use changes::Foreseen;
+pub(crate) use changes::reconfiguration;
 use chores::Chore;
 use clients::Serving;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use zk_core::{Core, CoreOptions, Effects, Times};
 use zk_proto::election::Notification;
 use zk_proto::quorum::{Forwarded, FromLeader, FromLearner, Touched};
@@ -32,7 +36,7 @@ use zk_tree::{PrepareOptions, Tree, TreeOptions, Watches};
 use zk_zab::election::{ElectionTimes, Output as Elect};
 use zk_zab::leader::{LeaderTimes, LinkId};
 use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
-use zk_zab::{Configs, Role};
+use zk_zab::{Configs, Ensemble, Role};
 
 /// What all members are told.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub(crate) struct Terms {
     pub(crate) init_ticks: u64,
     pub(crate) sync_ticks: u64,
     pub(crate) configs: Configs,
+    /// `reconfigEnabled`.
+    pub(crate) reconfigures: bool,
     /// So many committed txns are kept for learners.
     pub(crate) window: usize,
     /// A member takes a snapshot of its own tree after so many txns.
@@ -85,6 +91,8 @@ pub(crate) struct Member {
     pub(crate) life: u32,
     pub(crate) clock: Clock,
     pub(crate) store: Box<dyn Store>,
+    /// The files of its configuration: not with the data.
+    pub(crate) configs: Configs,
     pub(crate) process: Option<Box<Process>>,
     /// How many times as long its disk takes.
     pub(crate) slow_disk: u64,
@@ -136,6 +144,9 @@ pub(crate) struct Process {
     since_snapshot: u32,
     clock: Clock,
     core_options: CoreOptions,
+    foreseen: Arc<Foreseen>,
+    /// The configuration that was activated last has this member.
+    was_listed: bool,
 }
 
 /// What comes after something that the quorum's thread waited for.
@@ -167,6 +178,7 @@ pub(crate) struct Driver<'d> {
     life: u32,
     p: &'d mut Process,
     store: &'d mut dyn Store,
+    configs: &'d mut Configs,
     pub(crate) hub: &'d mut Hub,
     slow_disk: u64,
     has_bad_disk: &'d mut bool,
@@ -190,17 +202,19 @@ fn core_options(terms: &Terms, sid: Sid) -> CoreOptions {
         max_session_timeout_ms: 20 * terms.tick_ms as i32,
         server_id: sid.0 as u8,
         hash_seed: terms.hash_seed,
+        reconfig_enabled: terms.reconfigures,
         ..CoreOptions::default()
     }
 }
 
 impl Member {
-    pub(crate) fn new(sid: Sid, clock: Clock, store: Box<dyn Store>) -> Member {
+    pub(crate) fn new(sid: Sid, clock: Clock, store: Box<dyn Store>, configs: Configs) -> Member {
         Member {
             sid,
             life: 0,
             clock,
             store,
+            configs,
             process: None,
             slow_disk: 1,
             has_bad_disk: false,
@@ -231,6 +245,11 @@ impl Member {
             digest: p.tree.digest(),
             under_way: p.core.outstanding() + p.under_way.len() + self.store.waiting(),
         })
+    }
+
+    /// The configuration of its leader, as far as it knows.
+    pub(crate) fn ensemble(&self) -> Option<&Ensemble> {
+        self.process.as_ref().map(|p| &p.peer.configs().committed)
     }
 
     /// The last txn that it has applied.
@@ -280,10 +299,13 @@ impl Member {
         let (sid, is_damaged) = (self.sid, self.store.is_damaged());
         hub.tell(Record::Started { sid, zxid: last, digest, is_damaged, accepted, current });
         let times = self.clock.times(hub.now_us);
+        if hub.has(Mutant::ForgetsConfig) {
+            self.configs = terms.configs.clone();
+        }
         let core_options = core_options(terms, self.sid);
         let core = Core::learning(core_options.clone(), &found.tree, found.sessions, times);
         let mut process = Process {
-            peer: Peer::new(self.peer_options(terms, hub), terms.configs.clone()),
+            peer: Peer::new(self.peer_options(terms, hub), self.configs.clone()),
             links: BTreeSet::new(),
             upstream: None,
             window: VecDeque::new(),
@@ -312,6 +334,8 @@ impl Member {
             since_snapshot: 0,
             clock: self.clock,
             core_options,
+            foreseen: Foreseen::new(),
+            was_listed: self.configs.committed.members.contains_key(&self.sid),
         };
         process.core.set_admission(zk_core::Admission::Closed);
         if let Some(fault) = hub.mutant.and_then(Mutant::planted) {
@@ -341,7 +365,7 @@ impl Member {
         PeerOptions {
             sid: self.sid,
             role,
-            accepts_configs: false,
+            accepts_configs: terms.reconfigures,
             election,
             times,
             epoch_floor: Epoch(0),
@@ -359,6 +383,7 @@ impl Member {
             life: self.life,
             p,
             store: &mut *self.store,
+            configs: &mut self.configs,
             hub,
             slow_disk: self.slow_disk,
             has_bad_disk: &mut self.has_bad_disk,
@@ -433,12 +458,9 @@ impl Driver<'_> {
                     self.send_vote(to, notification);
                 }
             }
+            Elect::Adopt(config) => self.chore(Chore::Activated(config)),
             // Connections come by themselves here; who is not there is told by the world.
-            Elect::Dial
-            | Elect::Adopt(_)
-            | Elect::Outvoted
-            | Elect::Elected { .. }
-            | Elect::Wiped => {}
+            Elect::Dial | Elect::Outvoted | Elect::Elected { .. } | Elect::Wiped => {}
         }
     }
 

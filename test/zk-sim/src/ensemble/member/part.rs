@@ -119,6 +119,7 @@ impl Driver<'_> {
         let times = self.times();
         let mut core = Core::new(self.p.core_options.clone(), &self.p.tree, sessions, times);
         core.lead(epoch);
+        core.set_membership(self.p.foreseen.clone());
         self.p.core = core;
         self.p.due = self.p.tree.last_zxid();
         self.open();
@@ -225,6 +226,7 @@ impl Driver<'_> {
         if self.p.core.admission() == Admission::Closed {
             return;
         }
+        self.foresee(asked.op, asked.body);
         let now = self.times();
         let super::Process { core, tree, fx, .. } = &mut *self.p;
         core.forwarded(tree, now, from, asked, fx);

@@ -29,7 +29,7 @@ impl World {
             if leader_us.is_none() && self.members.iter().any(|member| member.leads()) {
                 leader_us = Some(self.hub.now_us - began_us);
             }
-            if self.members.iter().all(|member| member.is_serving())
+            if self.listed().into_iter().all(|at| self.members[at].is_serving())
                 && self.clients_are_in(began_us)
             {
                 break;
@@ -39,8 +39,9 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let zxid = self.members[0].zxid();
-        self.members.iter().all(|member| member.is_quiet() && member.zxid() == zxid)
+        let mut listed = self.listed().into_iter().map(|at| &self.members[at]).peekable();
+        let zxid = listed.peek().and_then(|member| member.zxid());
+        listed.all(|member| member.is_quiet() && member.zxid() == zxid)
     }
 
     fn clients_are_in(&self, since_us: u64) -> bool {
@@ -64,7 +65,7 @@ impl World {
             }
             self.run_until(self.hub.now_us + LOOK_US);
         }
-        for at in 0..self.members.len() {
+        for at in self.listed() {
             let Some(rested) = self.members[at].describe() else { continue };
             self.hub.tell(rested);
             let inspected = self.members[at].inspect();

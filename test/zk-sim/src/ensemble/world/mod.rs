@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub keeps_story: bool,
     /// The world by which speed is measured.
     pub is_measured: bool,
+    /// Members join, leave, and change their roles.
+    pub reconfigures: bool,
 }
 
 /// What a run came to.
@@ -73,8 +75,9 @@ impl Outcome {
     #[must_use]
     pub fn report(&self) -> Option<String> {
         let violation = self.violation.as_ref()?;
+        let changes = if self.settings.reconfigures { "ZKFLEET_SIM_CHANGES=1 " } else { "" };
         Some(format!(
-            "seed {}, at {} ms: {violation}\nreplay it with: ZKFLEET_SIM_SEED={} cargo test -p zk-sim \
+            "seed {}, at {} ms: {violation}\nreplay it with: {changes}ZKFLEET_SIM_SEED={} cargo test -p zk-sim \
              --release --test ensembles one -- --nocapture",
             self.seed, self.simulated_ms, self.seed
         ))
@@ -131,6 +134,10 @@ impl World {
         // From a stream of its own: old seeds keep their meaning.
         let mut more = Rng::new(seed ^ MORE);
         settings.has_files = !options.is_measured && more.chance(250);
+        if options.reconfigures {
+            settings.reconfigures = true;
+            settings.observers = 1 + settings.observers;
+        }
         let terms = settings.terms();
         let facts = Facts {
             voters: (1..=settings.voters).map(Sid).collect(),
@@ -167,15 +174,18 @@ impl World {
                     true => Box::new(FileStore::new(tree, is_initial, &mut more)),
                     false => Box::new(ListStore::new(tree, is_initial)),
                 };
-                Member::new(Sid(sid), clock, store)
+                Member::new(Sid(sid), clock, store, terms.configs.clone())
             })
             .collect();
-        let clients = (0..settings.clients)
+        let mut clients: Vec<Agent> = (0..settings.clients)
             .map(|at| {
                 let timeout = hub.rng.between(2, 8) as u64 * settings.tick_ms;
                 Agent::new(at, settings.thinks_us, timeout, hub.rng.chance(400))
             })
             .collect();
+        if settings.reconfigures {
+            clients.push(Agent::operator(settings.clients, 8 * settings.tick_ms));
+        }
         World {
             settings,
             facts,

@@ -180,21 +180,39 @@ impl World {
         }
     }
 
-    /// All is as it should be with the disk of a member that is wiped: a quorum is without it.
+    /// All is as it should be with the disk of a member that is wiped: a quorum is without it, of
+    /// each configuration that anybody has. Who has not heard of one that makes it a voter comes as
+    /// an observer, and is not counted.
     pub(super) fn can_spare(&self, sid: Sid) -> bool {
-        let votes = |member: &&crate::ensemble::member::Member| {
-            member.sid != sid
-                && self.terms.configs.is_voter(member.sid)
-                && !member.store.is_damaged()
-                && member.store.has_history()
+        let is_whole = |other: &Sid, version: i64| {
+            let member = &self.members[at_of(*other)];
+            let knows = member.configs.all().any(|config| config.version >= version);
+            *other != sid && knows && !member.store.is_damaged() && member.store.has_history()
         };
-        let left = self.members.iter().filter(votes).count();
-        !self.terms.configs.is_voter(sid) || left > self.settings.voters as usize / 2
+        let mut configs = self.members.iter().flat_map(|member| member.configs.all());
+        configs.all(|config| {
+            let left = config.voters().filter(|other| is_whole(other, config.version)).count();
+            !config.is_voter(sid) || left > config.voters().count() / 2
+        })
     }
 
+    /// Those that the ensemble has: as its leader knows it, or as all did at the beginning.
+    pub(super) fn listed(&self) -> Vec<usize> {
+        let leader = self.members.iter().find(|member| member.leads());
+        let config = leader.and_then(|member| member.ensemble());
+        let config = config.unwrap_or(&self.terms.configs.committed);
+        config.members.keys().map(|sid| at_of(*sid)).collect()
+    }
+
+    /// A member loses its disk. Whoever gives it a new one gives it the newest configuration, too:
+    /// without a vote it asks nobody but those that its own names.
     pub(super) fn wipe(&mut self, at: usize) {
         self.crash(at, false);
         self.members[at].store.wipe();
+        let known = self.members.iter().map(|member| &member.configs.committed);
+        if let Some(newest) = known.max_by_key(|config| config.version).cloned() {
+            self.members[at].configs.activate(newest);
+        }
         let sid = self.members[at].sid;
         self.hub.mark(Point::FaultWipe);
         self.hub.tell(Record::Wiped { sid });
