@@ -276,24 +276,26 @@ impl Member {
         })
     }
 
+    fn cannot_start(&self, hub: &mut Hub, refused: &impl std::fmt::Display) {
+        hub.fail("Z5 durability", format!("{} cannot start: {refused}", self.sid));
+    }
+
     /// Its process begins: it finds what is on the disk, and looks for a leader.
     pub(crate) fn start(&mut self, hub: &mut Hub, terms: &Terms) {
         self.life += 1;
-        let (found, survivors) = match self.store.recover() {
+        let recovered = self.store.recover();
+        let (found, survivors) = match recovered {
             Ok(found) => found,
-            Err(refused) => {
-                return hub.fail("Z5 durability", format!("{} cannot start: {refused}", self.sid));
-            }
+            Err(refused) => return self.cannot_start(hub, &refused),
         };
         for (zxid, txn) in survivors {
             hub.tell(Record::Logged { sid: self.sid, zxid, hash: super::hub::hash_of(&txn) });
         }
         let last = found.tree.last_zxid();
-        let (accepted, current) = match self.store.epochs(last) {
+        let epochs = self.store.epochs(last);
+        let (accepted, current) = match epochs {
             Ok(epochs) => epochs,
-            Err(refused) => {
-                return hub.fail("Z5 durability", format!("{} cannot start: {refused}", self.sid));
-            }
+            Err(refused) => return self.cannot_start(hub, &refused),
         };
         let digest = found.tree.digest();
         let (sid, is_damaged) = (self.sid, self.store.is_damaged());

@@ -136,7 +136,7 @@ impl World {
         settings.has_files = !options.is_measured && more.chance(250);
         if options.reconfigures {
             settings.reconfigures = true;
-            settings.observers = 1 + settings.observers;
+            settings.observers += 1;
         }
         let terms = settings.terms();
         let facts = Facts {
@@ -177,15 +177,7 @@ impl World {
                 Member::new(Sid(sid), clock, store, terms.configs.clone())
             })
             .collect();
-        let mut clients: Vec<Agent> = (0..settings.clients)
-            .map(|at| {
-                let timeout = hub.rng.between(2, 8) as u64 * settings.tick_ms;
-                Agent::new(at, settings.thinks_us, timeout, hub.rng.chance(400))
-            })
-            .collect();
-        if settings.reconfigures {
-            clients.push(Agent::operator(settings.clients, 8 * settings.tick_ms));
-        }
+        let clients = agents(&settings, &mut hub.rng);
         World {
             settings,
             facts,
@@ -381,6 +373,18 @@ impl World {
         self.hub.note(|| format!("client {at} is heard again"));
         self.clients[at].leave(&mut self.hub);
     }
+}
+
+fn agents(settings: &Settings, rng: &mut Rng) -> Vec<Agent> {
+    let agent = |at| {
+        let timeout = rng.between(2, 8) as u64 * settings.tick_ms;
+        Agent::new(at, settings.thinks_us, timeout, rng.chance(400))
+    };
+    let mut agents: Vec<Agent> = (0..settings.clients).map(agent).collect();
+    if settings.reconfigures {
+        agents.push(Agent::operator(settings.clients, 8 * settings.tick_ms));
+    }
+    agents
 }
 
 /// Where a member is in the list.
