@@ -1,7 +1,5 @@
 //! A leader and its learners, wired together without anything between them but queues.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
 use std::collections::{BTreeMap, VecDeque};
 
 use zk_core::{Core, CoreOptions, Effect, Effects, LearnError, LearnerId, Times};

@@ -1,7 +1,7 @@
 //! A leader and its learners: what clients of learners ask for becomes the leader's transactions,
 //! and comes back.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod ensemble;
 
