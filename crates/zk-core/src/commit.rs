@@ -3,6 +3,7 @@
 
 use crate::audit::{created_path, tell_ephemerals};
 use crate::effects::{Effects, News};
+use crate::local::end_connection;
 use crate::pipeline::{Answer, ConnState, Connection, Core, Owner, Work};
 use crate::read::{WatchAccess, visits_many};
 use hashbrown::HashMap;
@@ -74,6 +75,7 @@ impl Core {
             Work::Refused { conn, xid, code } => {
                 fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});
             }
+            Work::Ended { conn, xid } => end_connection(tree, conn, xid, fx),
             Work::Ready { conn, frame, close } => {
                 fx.ready(conn, &frame);
                 if close {
@@ -162,12 +164,12 @@ impl Core {
         tree: &Tree,
         fx: &mut Effects,
     ) {
-        let Answer::Request { conn, xid, op } = answer else { return };
+        let Answer::Request { conn, xid, op, refusal } = answer else { return };
         if !self.conns.contains_key(&conn) {
             return;
         }
         let code = match applied {
-            Applied::Error(code) => *code,
+            Applied::Error(code) => refusal.unwrap_or(*code),
             _ => ErrorCode::Ok,
         };
         // Its client is connected elsewhere, and must not be told an error there (ZOOKEEPER-710).

@@ -9,12 +9,13 @@ use zk_proto::{Jute, OpCode, Reader, SessionId};
 use zk_tree::{ConnId, Proposal, Tree};
 
 impl Core {
-    /// Whether a connection's first frame asks for a new session: a transaction, which needs room
-    /// in the log.
+    /// Whether a connection's first frame asks for a new session that is a transaction, which needs
+    /// room in the log.
     #[must_use]
     pub fn opens_session(&self, frame: &[u8]) -> bool {
         let request = ConnectRequest::read(&mut Reader::with_limits(frame, self.options.limits));
-        request.is_ok_and(|request| request.session_id == SessionId::NONE)
+        let is_new = request.is_ok_and(|request| request.session_id == SessionId::NONE);
+        is_new && !self.opens_locally()
     }
 
     /// A connection's first frame.
@@ -57,9 +58,7 @@ impl Core {
             .timeout_ms
             .max(self.options.min_session_timeout_ms)
             .min(self.options.max_session_timeout_ms);
-        if self.admission == Admission::Alone {
-            self.connect_alone(now, conn, timeout_ms, &request, fx);
-        } else if request.session_id == SessionId::NONE {
+        if is_new {
             self.open_session(tree, now, conn, timeout_ms, request.read_only.is_some(), fx);
         } else {
             self.renew_session(now, conn, timeout_ms, &request, fx);
@@ -91,27 +90,38 @@ impl Core {
         read_only_byte: bool,
         fx: &mut Effects,
     ) {
-        if self.sessions.len() + self.opening >= self.options.max_sessions {
+        if self.sessions.len() + self.local.len() + self.opening >= self.options.max_sessions {
             self.counters.sessions_refused += 1;
             return self.refuse_connect(conn, SessionId::NONE, Refusal::TooManySessions, fx);
         }
+        let Core { ids, sessions, local, .. } = self;
+        let session = ids.next(|id| sessions.get(id).is_some() || local.get(id).is_some());
+        if self.opens_locally() {
+            self.local.open(session, timeout_ms, Some(Owner::Conn(conn)), now.monotonic_ms);
+            return self.establish(conn, session, timeout_ms, read_only_byte, fx);
+        }
         self.opening += 1;
-        let session = self.ids.next(|id| self.sessions.get(id).is_some());
         if let Some(connection) = self.conns.get_mut(&conn) {
             connection.session = session;
             connection.state = ConnState::Opening;
         }
         let answer = Answer::Session { conn, read_only_byte };
+        self.create_session(tree, now, session, timeout_ms, answer, fx);
+    }
+
+    /// Makes the transaction that opens a session, or asks the leader for it.
+    pub(crate) fn create_session(
+        &mut self,
+        tree: &Tree,
+        now: Times,
+        session: SessionId,
+        timeout_ms: i32,
+        answer: Answer,
+        fx: &mut Effects,
+    ) {
         if self.is_learning() {
-            let op = OpCode::CreateSession;
-            return self.forward(
-                (session, 0, op),
-                Arc::default(),
-                &timeout_ms.to_be_bytes(),
-                answer,
-                None,
-                fx,
-            );
+            let (asked, body) = ((session, 0, OpCode::CreateSession), timeout_ms.to_be_bytes());
+            return self.forward(asked, Arc::default(), &body, answer, None, fx);
         }
         self.propose(tree, now, session, 0, &[], &Proposal::CreateSession(timeout_ms), answer, fx);
     }
@@ -126,9 +136,11 @@ impl Core {
     ) {
         let session = request.session_id;
         self.counters.renewals += 1;
-        let is_known =
-            self.options.passwords.accepts(session, request.password.unwrap_or_default());
-        if is_known && self.is_learning() {
+        // Without a quorum nobody can be asked for one of the ensemble: its client looks elsewhere.
+        let is_local = self.is_local(session);
+        let is_known = (is_local || self.admission != Admission::Alone)
+            && self.options.passwords.accepts(session, request.password.unwrap_or_default());
+        if is_known && !is_local && self.is_learning() {
             if let Some(connection) = self.conns.get_mut(&conn) {
                 connection.session = session;
                 connection.state = ConnState::Opening;
@@ -149,8 +161,9 @@ impl Core {
         timeout_ms: i32,
         fx: &mut Effects,
     ) -> bool {
-        let before = self.sessions.get(session).and_then(|s| s.owner?.conn());
-        let is_renewed = self.sessions.renew(session, owner, timeout_ms, now.monotonic_ms);
+        let table = if self.is_local(session) { &mut self.local } else { &mut self.sessions };
+        let before = table.get(session).and_then(|s| s.owner?.conn());
+        let is_renewed = table.renew(session, owner, timeout_ms, now.monotonic_ms);
         if is_renewed
             && let Some(old) = before.filter(|&old| Owner::Conn(old) != owner)
             && let Some(connection) = self.conns.get_mut(&old)

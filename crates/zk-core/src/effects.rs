@@ -93,14 +93,15 @@ pub enum Effect {
 /// What happened to a session or to who wanted one, for the log that people read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum News {
-    /// A session was silent for its timeout: its end is on its way to the log.
+    /// A session was silent for its timeout: its end is on its way to the log, unless only this
+    /// member knew of it.
     Expired {
         /// Which.
         session: SessionId,
         /// The timeout in ms.
         timeout_ms: i32,
     },
-    /// A session's end is applied.
+    /// A session's end is applied, or only this member knew of it.
     Ended {
         /// Which.
         session: SessionId,

@@ -33,7 +33,7 @@ impl Core {
                     let timeout_ms = i32::from_be_bytes(*timeout_ms);
                     // At once: its client may be answered before it is applied here.
                     let owner = Some(Owner::Learner(from));
-                    self.sessions.open(asked.session, timeout_ms, owner, now.monotonic_ms);
+                    self.sessions.track(asked.session, timeout_ms, owner, now.monotonic_ms);
                     Proposal::CreateSession(timeout_ms)
                 }
                 None => Proposal::Refused(ErrorCode::MarshallingError),
@@ -82,13 +82,16 @@ impl Core {
         session: SessionId,
         owner: Owner,
     ) -> Result<(), ErrorCode> {
-        self.sessions.check(session, owner).map_err(|code| match code {
-            ErrorCode::SessionMoved => ErrorCode::SessionMoved,
-            _ => ErrorCode::SessionExpired,
-        })
+        let table = if self.is_local(session) { &mut self.local } else { &mut self.sessions };
+        match table.check(session, owner) {
+            Err(ErrorCode::UnknownSession) if self.may_be_elsewhere(session) => Ok(()),
+            Err(ErrorCode::SessionMoved) => Err(ErrorCode::SessionMoved),
+            checked => checked.map_err(|_| ErrorCode::SessionExpired),
+        }
     }
 
     /// A session is about to move to a learner: whether it is alive, and the learner's from now on.
+    /// One of this member alone cannot move.
     pub fn moves(
         &mut self,
         now: Times,
@@ -97,7 +100,7 @@ impl Core {
         to: LearnerId,
         fx: &mut Effects,
     ) -> bool {
-        self.renew(now, session, Owner::Learner(to), timeout_ms, fx)
+        !self.is_local(session) && self.renew(now, session, Owner::Learner(to), timeout_ms, fx)
     }
 
     /// A learner has heard these sessions.

@@ -182,7 +182,9 @@ impl Core {
 
     /// A transaction that answers a request behind the oldest one shows that the oldest is lost.
     fn expect_none(&self, entry: &TxnEntry<'_>) -> Result<(), LearnError> {
-        let owner = self.sessions.get(entry.session()).and_then(|session| session.owner?.conn());
+        let id = entry.session();
+        let session = self.sessions.get(id).or_else(|| self.local.get(id));
+        let owner = session.and_then(|session| session.owner?.conn());
         // Of other members' sessions nothing was asked for here; they are the most.
         if owner.is_none() {
             return Ok(());

@@ -18,13 +18,13 @@
 //! Mirrors `PrepRequestProcessor`, `SyncRequestProcessor` and `FinalRequestProcessor` of Apache
 //! ZooKeeper 3.9, and what stands in their place on a follower.
 
-mod alone;
 mod audit;
 mod commit;
 mod connect;
 mod effects;
 mod leader;
 mod learner;
+mod local;
 mod options;
 mod pipeline;
 mod read;
@@ -35,7 +35,7 @@ mod txns;
 pub use audit::{Asker, AuditRecord};
 pub use effects::{Effect, Effects, News, Refusal, Span};
 pub use learner::LearnError;
-pub use options::{Admission, CoreOptions, Membership, Times};
+pub use options::{Admission, CoreOptions, LocalSessions, Membership, Times};
 pub use pipeline::{Core, CoreCounters, LearnerId, Owner, TURN_BYTES};
 pub use read::{Reader, WatchAccess, visits_many};
 pub use throttle::ThrottleOptions;

@@ -35,8 +35,18 @@ pub struct CoreOptions {
     pub audit: bool,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,
+    /// `localSessionsEnabled`, in an ensemble: new sessions are of their member alone.
+    pub local_sessions: Option<LocalSessions>,
     /// Seed of the hash tables.
     pub hash_seed: u64,
+}
+
+/// How sessions of one member alone are treated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LocalSessions {
+    /// `localSessionsUpgradingEnabled`: one that wants to own an ephemeral becomes one of the
+    /// ensemble; else it may own none.
+    pub upgrading: bool,
 }
 
 /// What a leader knows of its ensemble, where a client wants to change that.
@@ -67,6 +77,7 @@ impl Default for CoreOptions {
             limits: zk_proto::Limits::default(),
             audit: false,
             reconfig_enabled: false,
+            local_sessions: None,
             hash_seed: 1,
         }
     }

@@ -4,7 +4,7 @@ use crate::audit::Audit;
 use crate::effects::{Effects, News};
 use crate::learner::{Forward, Learning};
 use crate::options::{Admission, CoreOptions, Membership, Times};
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, Wanted};
 use crate::txns::Txns;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ pub struct Core {
     pub(crate) part: Part,
     pub(crate) admission: Admission,
     pub(crate) sessions: SessionTable<Owner>,
-    /// Sessions that nobody else knows ([`Admission::Alone`]).
+    /// Sessions that nobody else knows.
     pub(crate) local: SessionTable<Owner>,
     pub(crate) ids: SessionIds,
     pub(crate) conns: HashMap<ConnId, Connection, foldhash::fast::FixedState>,
@@ -156,6 +156,8 @@ pub(crate) enum Work {
     Request { conn: ConnId, identities: Arc<[Identity]>, frame: Box<[u8]> },
     /// A request that cannot be taken; the answer tells the zxid of the moment.
     Refused { conn: ConnId, xid: i32, code: ErrorCode },
+    /// The client of a session of this member alone has closed it.
+    Ended { conn: ConnId, xid: i32 },
     /// An answer that only has to wait for its turn.
     Ready { conn: ConnId, frame: Box<[u8]>, close: bool },
 }
@@ -167,8 +169,9 @@ pub(crate) enum Answer {
     None,
     /// A connection that opens a session.
     Session { conn: ConnId, read_only_byte: bool },
-    /// A request.
-    Request { conn: ConnId, xid: i32, op: OpCode },
+    /// A request; with the error that its client is told instead of another, where this member
+    /// knows better than the leader what is wrong.
+    Request { conn: ConnId, xid: i32, op: OpCode, refusal: Option<ErrorCode> },
 }
 
 impl Core {
@@ -271,7 +274,12 @@ impl Core {
 
     /// Whether the throttle takes a connect request.
     pub(crate) fn takes_connect(&mut self, is_new: bool, now: Times) -> bool {
-        self.throttle.as_mut().is_none_or(|throttle| throttle.admits(is_new, now.monotonic_ms))
+        let wanted = match (is_new, self.options.local_sessions) {
+            (false, _) => Wanted::Renewal,
+            (true, Some(_)) => Wanted::LocalSession,
+            (true, None) => Wanted::Session,
+        };
+        self.throttle.as_mut().is_none_or(|throttle| throttle.admits(wanted, now.monotonic_ms))
     }
 
     /// A client connected, from `peer`.
@@ -327,11 +335,9 @@ impl Core {
         mut heard_ms: impl FnMut(ConnId) -> Option<i64>,
         fx: &mut Effects,
     ) -> bool {
-        if self.admission == Admission::Alone {
-            self.tick_alone(now, heard_ms, fx);
-            return false;
-        }
-        if self.admission == Admission::ReadOnly || self.is_learning() {
+        self.tick_local(now, &mut heard_ms, fx);
+        let logs = !matches!(self.admission, Admission::ReadOnly | Admission::Alone);
+        if !logs || self.is_learning() {
             return false;
         }
         let mut expired = Vec::new();
@@ -387,12 +393,14 @@ impl Core {
         let header =
             TxnHeader { client_id: session.0, cxid, zxid: zxid.0, time_ms: now.wall_ms, op: 0 };
         let start = fx.bytes.len();
+        let no_ephemerals = self.no_ephemerals(session);
         let mut preparer = Preparer {
             tree,
             pending: &mut self.pending,
             options: &self.options.prepare,
             identities,
             header,
+            no_ephemerals,
             over_quota: None,
         };
         // An error is a transaction too; the answer is made when it is applied.

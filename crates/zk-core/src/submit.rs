@@ -45,19 +45,26 @@ impl Core {
         };
         // Apache drops such a request in silence, and its client waits for ever.
         let session = connection.session;
-        if self.sessions.get(session).is_none() && self.local.get(session).is_none() {
+        let is_local = self.is_local(session);
+        if !is_local && self.sessions.get(session).is_none() {
             return self.drop_connection(conn, fx);
         }
-        let is_alone = self.admission == Admission::Alone;
-        if is_alone && op == OpCode::CloseSession {
-            return self.close_alone(tree, conn, session, header.xid, fx);
+        if is_local && op == OpCode::CloseSession {
+            return self.close_local(tree, conn, session, header.xid, fx);
         }
+        let is_alone = self.admission == Admission::Alone;
         if is_alone && op == OpCode::Sync {
             return self.refuse(tree, conn, header.xid, ErrorCode::NotReadOnly, fx);
         }
         let is_read_only = is_alone || self.admission == Admission::ReadOnly;
+        let refusal = match frame.get(PATH_AT..) {
+            Some(body) if is_local && !is_read_only => {
+                self.upgrade_for(tree, now, session, (op, body), fx)
+            }
+            _ => None,
+        };
         if self.is_learning() && (op.is_write() && !is_read_only || op == OpCode::Sync) {
-            return self.ask(conn, header.xid, op, frame, fx);
+            return self.ask(conn, (header.xid, op, refusal), frame, fx);
         }
         match Request::read(op, &mut r) {
             Ok(Some(Request::Auth(packet))) => self.auth(conn, header, &packet, fx),
@@ -70,14 +77,7 @@ impl Core {
             Ok(Some(request)) if op.is_write() => {
                 self.write(tree, now, conn, header.xid, &request, fx)
             }
-            Ok(Some(_)) => {
-                let identities = connection.identities.clone();
-                if self.queue.is_empty() {
-                    self.read_now(tree, watches, conn, &identities, frame, fx);
-                } else {
-                    self.queue.push_back(Work::Request { conn, identities, frame: frame.into() });
-                }
-            }
+            Ok(Some(_)) => self.read(tree, watches, conn, frame, fx),
             // Apache reads it where there is no way back but to close.
             Err(_) if op == OpCode::Auth => self.drop_connection(conn, fx),
             // A null path is readable there, and no path.
@@ -87,6 +87,24 @@ impl Core {
             Ok(None) | Err(_) => {
                 self.refuse(tree, conn, header.xid, ErrorCode::MarshallingError, fx)
             }
+        }
+    }
+
+    /// A request that changes nothing, in its turn.
+    fn read(
+        &mut self,
+        tree: &Tree,
+        watches: &mut impl WatchAccess,
+        conn: ConnId,
+        frame: &[u8],
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.conns.get(&conn) else { return };
+        let identities = connection.identities.clone();
+        if self.queue.is_empty() {
+            self.read_now(tree, watches, conn, &identities, frame, fx);
+        } else {
+            self.queue.push_back(Work::Request { conn, identities, frame: frame.into() });
         }
     }
 
@@ -101,7 +119,7 @@ impl Core {
     ) {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
-        let answer = Answer::Request { conn, xid, op: request.opcode() };
+        let answer = Answer::Request { conn, xid, op: request.opcode(), refusal: None };
         let proposal = match request {
             Request::CloseSession => {
                 connection.state = ConnState::Closing;
@@ -142,7 +160,13 @@ impl Core {
 
     /// Asks the leader for what a client wants: for a transaction, whatever is in the request, or
     /// for a sync.
-    fn ask(&mut self, conn: ConnId, xid: i32, op: OpCode, frame: &[u8], fx: &mut Effects) {
+    fn ask(
+        &mut self,
+        conn: ConnId,
+        (xid, op, refusal): (i32, OpCode, Option<ErrorCode>),
+        frame: &[u8],
+        fx: &mut Effects,
+    ) {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
         let body = frame.get(PATH_AT..).unwrap_or_default();
@@ -161,7 +185,7 @@ impl Core {
             let asked = Request::read(op, &mut r).ok()??;
             Some(Noted { identities: identities.clone(), ip, asked: Asked::of(&asked)? })
         });
-        let answer = Answer::Request { conn, xid, op };
+        let answer = Answer::Request { conn, xid, op, refusal };
         self.forward((session, xid, op), identities, body, answer, noted.flatten(), fx);
     }
 
@@ -206,7 +230,7 @@ impl Core {
         let Some(connection) = self.conns.get(&conn) else { return };
         let (session, identities) = (connection.session, connection.identities.clone());
         let code = self.check_owner(session, Owner::Conn(conn)).err().unwrap_or(code);
-        let answer = Answer::Request { conn, xid, op };
+        let answer = Answer::Request { conn, xid, op, refusal: None };
         self.propose(tree, now, session, xid, &identities, &Proposal::Refused(code), answer, fx);
         self.note_for_audit(conn, identities, || Asked::nowhere(&request));
     }

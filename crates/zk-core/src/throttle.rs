@@ -24,8 +24,21 @@ pub struct ThrottleOptions {
     pub decrease_ratio: f64,
     /// What a new session costs.
     pub new_session_tokens: u32,
+    /// The same of a session that only its member knows.
+    pub local_session_tokens: u32,
     /// What a renewal costs.
     pub renewal_tokens: u32,
+}
+
+/// What a connect request asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// A new session.
+    Session,
+    /// A new one, where they are of their member alone.
+    LocalSession,
+    /// One that is there.
+    Renewal,
 }
 
 /// The throttle of one member.
@@ -49,15 +62,18 @@ impl Throttle {
     }
 
     /// Whether a connect request is taken; if so, it is paid for.
-    pub(crate) fn admits(&mut self, is_new: bool, now_ms: i64) -> bool {
+    pub(crate) fn admits(&mut self, wanted: Wanted, now_ms: i64) -> bool {
         self.fill(now_ms);
         if let Some(freeze_ms) = self.options.freeze_ms
             && self.is_dropped(freeze_ms, now_ms)
         {
             return false;
         }
-        let ThrottleOptions { new_session_tokens, renewal_tokens, .. } = self.options;
-        let cost = if is_new { new_session_tokens } else { renewal_tokens };
+        let cost = match wanted {
+            Wanted::Session => self.options.new_session_tokens,
+            Wanted::LocalSession => self.options.local_session_tokens,
+            Wanted::Renewal => self.options.renewal_tokens,
+        };
         let left = self.tokens.checked_sub(cost);
         self.tokens = left.unwrap_or(self.tokens);
         left.is_some()
@@ -122,38 +138,45 @@ mod tests {
             drop_decrease: 0.002,
             decrease_ratio: 0.0,
             new_session_tokens: 1,
+            local_session_tokens: 1,
             renewal_tokens: 1,
         }
     }
 
-    fn taken(throttle: &mut Throttle, asked: usize, is_new: bool, now_ms: i64) -> usize {
-        (0..asked).filter(|_| throttle.admits(is_new, now_ms)).count()
+    fn taken(throttle: &mut Throttle, asked: usize, wanted: Wanted, now_ms: i64) -> usize {
+        (0..asked).filter(|_| throttle.admits(wanted, now_ms)).count()
     }
 
     #[test]
     fn a_burst_passes_and_the_mean_holds() {
         let options = ThrottleOptions { fill_ms: 100, fill_count: 2, ..options() };
         let mut throttle = Throttle::new(options, 1, 1000);
-        assert_eq!(taken(&mut throttle, 50, true, 1000), 10);
+        assert_eq!(taken(&mut throttle, 50, Wanted::Session, 1000), 10);
         assert_eq!(throttle.deficit(), 10);
         // Not before the time is over, and then by the time that passed.
-        assert_eq!(taken(&mut throttle, 50, true, 1100), 0);
-        assert_eq!(taken(&mut throttle, 50, true, 1101), 2);
-        assert_eq!(taken(&mut throttle, 50, true, 1351), 5);
-        assert_eq!(taken(&mut throttle, 50, true, i64::MAX), 10);
+        assert_eq!(taken(&mut throttle, 50, Wanted::Session, 1100), 0);
+        assert_eq!(taken(&mut throttle, 50, Wanted::Session, 1101), 2);
+        assert_eq!(taken(&mut throttle, 50, Wanted::Session, 1351), 5);
+        assert_eq!(taken(&mut throttle, 50, Wanted::Session, i64::MAX), 10);
         let mut throttle = Throttle::new(ThrottleOptions { fill_ms: 100, ..self::options() }, 1, 0);
-        let all: usize = (0..100_000).map(|ms| taken(&mut throttle, 1, true, ms)).sum();
+        let all: usize = (0..100_000).map(|ms| taken(&mut throttle, 1, Wanted::Session, ms)).sum();
         assert!((990..=1010).contains(&all), "{all} in 100 s");
     }
 
     #[test]
     fn sessions_have_their_prices() {
-        let options = ThrottleOptions { new_session_tokens: 3, renewal_tokens: 2, ..options() };
+        let options = ThrottleOptions {
+            new_session_tokens: 3,
+            local_session_tokens: 1,
+            renewal_tokens: 2,
+            ..options()
+        };
         let mut throttle = Throttle::new(options, 1, 0);
-        assert_eq!(taken(&mut throttle, 9, true, 0), 3);
-        assert_eq!(taken(&mut throttle, 9, false, 0), 0, "one token is left");
+        assert_eq!(taken(&mut throttle, 9, Wanted::Session, 0), 3);
+        assert_eq!(taken(&mut throttle, 9, Wanted::Renewal, 0), 0, "one token is left");
+        assert_eq!(taken(&mut throttle, 9, Wanted::LocalSession, 0), 1);
         let mut throttle = Throttle::new(throttle.options, 1, 0);
-        assert_eq!(taken(&mut throttle, 9, false, 0), 5);
+        assert_eq!(taken(&mut throttle, 9, Wanted::Renewal, 0), 5);
     }
 
     #[test]
@@ -163,18 +186,18 @@ mod tests {
         let options =
             ThrottleOptions { freeze_ms, fill_ms, drop_increase, drop_decrease, ..options() };
         let mut throttle = Throttle::new(options, 1, 0);
-        assert_eq!(taken(&mut throttle, 10, true, 0), 10);
+        assert_eq!(taken(&mut throttle, 10, Wanted::Session, 0), 10);
         let mut chances = Vec::new();
         for now_ms in [5, 10, 11, 15, 22, 33, 44, 55] {
-            assert!(!throttle.admits(true, now_ms), "the bucket is empty");
+            assert!(!throttle.admits(Wanted::Session, now_ms), "the bucket is empty");
             chances.push(throttle.drop_probability());
         }
         assert_eq!(chances, [0.0, 0.0, 0.25, 0.25, 0.5, 0.75, 1.0, 1.0]);
         // With a chance of 1 nobody passes, whatever is in the bucket, until it has fallen.
         let mut frozen = throttle.clone();
-        assert!((0..1000).all(|_| !frozen.admits(true, 60)));
+        assert!((0..1000).all(|_| !frozen.admits(Wanted::Session, 60)));
         throttle.options.fill_ms = 1;
-        throttle.admits(true, 66);
+        throttle.admits(Wanted::Session, 66);
         assert_eq!(throttle.drop_probability(), 0.875);
     }
 
@@ -183,7 +206,7 @@ mod tests {
         let options = ThrottleOptions { tokens: u32::MAX, freeze_ms: Some(0), ..options() };
         let mut throttle = Throttle::new(options, 7, 0);
         throttle.drop = 0.3;
-        let taken = taken(&mut throttle, 10_000, true, 0);
+        let taken = taken(&mut throttle, 10_000, Wanted::Session, 0);
         assert!((6800..7200).contains(&taken), "{taken} of 10000");
     }
 
@@ -193,14 +216,14 @@ mod tests {
             let options = ThrottleOptions { freeze_ms: Some(0), decrease_ratio, ..options() };
             let mut throttle = Throttle::new(options, 7, 0);
             (throttle.drop, throttle.tokens) = (0.5, 8);
-            throttle.admits(true, 1);
+            throttle.admits(Wanted::Session, 1);
             assert_eq!(throttle.drop_probability(), want, "{decrease_ratio}");
         }
         // A last token is no empty bucket.
         let options = ThrottleOptions { freeze_ms: Some(0), ..options() };
         let mut throttle = Throttle::new(options, 7, 0);
         (throttle.drop, throttle.tokens) = (0.5, 1);
-        throttle.admits(true, 1);
+        throttle.admits(Wanted::Session, 1);
         assert_eq!(throttle.drop_probability(), 0.5);
     }
 }

@@ -93,6 +93,7 @@ fn the_throttle_refuses_before_anything_else() {
         drop_decrease: 0.0,
         decrease_ratio: 0.0,
         new_session_tokens: 1,
+        local_session_tokens: 1,
         renewal_tokens: 1,
     };
     let options = CoreOptions { throttle: Some(throttle), ..CoreOptions::default() };

@@ -6,7 +6,7 @@ use crate::admin::{
     TreeFacts, WatchFacts,
 };
 use crate::config::ServerConfig;
-use crate::engine::Engine;
+use crate::engine::{Engine, Gate};
 use crate::net::Gatekeeper;
 use crate::net::conn::{Conn, ConnStats, Phase};
 use crate::quorum::Quorum;
@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, UNIX_EPOCH};
-use zk_core::Admission;
+use zk_core::{Admission, Core, Owner};
 use zk_proto::{Perms, SessionId, Xid, Zxid};
+use zk_session::tracker::SessionTable;
 use zk_store::names::Name;
 use zk_tree::StatsTrack;
 use zk_tree::auth::AuthOutcome;
@@ -45,6 +46,28 @@ impl Member {
         let mut conns: Vec<_> = self.engine.gate.lock().conns.values().cloned().collect();
         conns.sort_unstable_by_key(|conn| conn.id);
         conns
+    }
+
+    /// When the sessions of a table expire.
+    fn expiry(
+        &self,
+        gate: &Gate,
+        table: impl Fn(&Core) -> &SessionTable<Owner>,
+    ) -> Vec<ExpiryFacts<SessionId>> {
+        let tick = i64::from(self.config.tick_time_ms);
+        let now = self.engine.times();
+        let table = table(&gate.core);
+        let mut due: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
+        for (id, timeout_ms) in table.to_sorted() {
+            let owner = table.get(id).and_then(|session| session.owner?.conn());
+            let heard = owner
+                .and_then(|conn| gate.conns.get(&conn))
+                .map(|conn| conn.heard_ms.load(Ordering::Relaxed));
+            let end = heard.unwrap_or(now.monotonic_ms) + i64::from(timeout_ms);
+            let at = (end / tick + 1) * tick;
+            due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push(id);
+        }
+        due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
     }
 
     fn sessions_of(&self) -> BTreeMap<zk_tree::ConnId, SessionId> {
@@ -161,7 +184,10 @@ impl Inspect for Member {
     }
 
     fn tree(&self) -> TreeFacts {
-        let session_count = self.engine.gate.lock().core.sessions().len() as u64;
+        let [session_count, local_session_count] = {
+            let gate = self.engine.gate.lock();
+            [gate.core.sessions(), gate.core.local_sessions()].map(|table| table.len() as u64)
+        };
         let watch_count = self.engine.watches.lock().counts().total as u64;
         let tree = self.engine.tree.read();
         TreeFacts {
@@ -171,6 +197,7 @@ impl Inspect for Member {
             watch_count,
             data_bytes: tree.data_bytes(),
             session_count,
+            local_session_count,
         }
     }
 
@@ -203,20 +230,12 @@ impl Inspect for Member {
     }
 
     fn sessions(&self) -> Vec<ExpiryFacts<SessionId>> {
-        let tick = i64::from(self.config.tick_time_ms);
-        let now = self.engine.times();
-        let gate = self.engine.gate.lock();
-        let mut due: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
-        for (id, timeout_ms) in gate.core.sessions().to_sorted() {
-            let owner = gate.core.sessions().get(id).and_then(|session| session.owner?.conn());
-            let heard = owner
-                .and_then(|conn| gate.conns.get(&conn))
-                .map(|conn| conn.heard_ms.load(Ordering::Relaxed));
-            let end = heard.unwrap_or(now.monotonic_ms) + i64::from(timeout_ms);
-            let at = (end / tick + 1) * tick;
-            due.entry(at - now.monotonic_ms + now.wall_ms).or_default().push(id);
-        }
-        due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
+        self.expiry(&self.engine.gate.lock(), Core::sessions)
+    }
+
+    fn local_sessions(&self) -> Option<Vec<ExpiryFacts<SessionId>>> {
+        self.engine.options.core.local_sessions?;
+        Some(self.expiry(&self.engine.gate.lock(), Core::local_sessions))
     }
 
     fn session_timeouts(&self) -> Vec<(SessionId, i32)> {

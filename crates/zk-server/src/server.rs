@@ -402,6 +402,7 @@ fn engine_options(
         limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
         audit: config.service.audit,
         reconfig_enabled: config.quorum.reconfig_enabled,
+        local_sessions: config.quorum.local_sessions.filter(|_| config.quorum.is_ensemble()),
         hash_seed,
     };
     Ok(EngineOptions {

@@ -9,7 +9,8 @@ use zk_proto::{SessionId, Zxid};
 /// Apache's host uptime repeats after a reboot, in skipping ids that exist, and in starting the
 /// counter behind the transactions that there were: each session takes one, so even on a machine
 /// whose clock begins at the same time after every boot no id is handed out a second time, to be
-/// taken over by whoever still holds it from the first.
+/// taken over by whoever still holds it from the first. Sessions that only their member knows take
+/// none: for them such a clock is not enough.
 #[derive(Clone, Debug)]
 pub struct SessionIds {
     server: i64,

@@ -37,6 +37,8 @@ pub struct Session<O> {
     lease_ms: i32,
     /// Whether it has expired or its close is under way: it may do nothing any more.
     pub is_closing: bool,
+    /// Whether its createSession is applied: only then it is stored.
+    is_committed: bool,
     /// Who holds its connection; `None` until the first use.
     pub owner: Option<O>,
     /// When the table itself last heard of it: opened, touched, restored.
@@ -76,6 +78,16 @@ impl<O: Copy + PartialEq> SessionTable<O> {
     /// An existing one keeps its timeout, as in Apache's `trackSession`, and is touched; the answer
     /// is then `false`.
     pub fn open(&mut self, id: SessionId, timeout_ms: i32, owner: Option<O>, now_ms: i64) -> bool {
+        let is_new = self.track(id, timeout_ms, owner, now_ms);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.is_committed = true;
+        }
+        is_new
+    }
+
+    /// The same for a session whose createSession is under way and may yet be lost: it lives, and
+    /// [`SessionTable::to_sorted`] leaves it out until it is opened (Apache's `commitSession`).
+    pub fn track(&mut self, id: SessionId, timeout_ms: i32, owner: Option<O>, now_ms: i64) -> bool {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.heard_ms = session.heard_ms.max(now_ms);
             return false;
@@ -85,6 +97,7 @@ impl<O: Copy + PartialEq> SessionTable<O> {
             timeout_ms,
             lease_ms: timeout_ms,
             is_closing: false,
+            is_committed: false,
             owner,
             heard_ms: now_ms,
             due_ms,
@@ -178,11 +191,12 @@ impl<O: Copy + PartialEq> SessionTable<O> {
         self.sessions.is_empty()
     }
 
-    /// Every session with its timeout in ms, by ascending id: what a snapshot stores.
+    /// Every session whose createSession is applied, with its timeout in ms, by ascending id: what
+    /// a snapshot stores.
     #[must_use]
     pub fn to_sorted(&self) -> Vec<(SessionId, i32)> {
-        let of = |(id, session): (&SessionId, &Session<O>)| (*id, session.timeout_ms);
-        let mut all: Vec<_> = self.sessions.iter().map(of).collect();
+        let committed = self.sessions.iter().filter(|(_, session)| session.is_committed);
+        let mut all: Vec<_> = committed.map(|(id, session)| (*id, session.timeout_ms)).collect();
         all.sort_unstable();
         all
     }
@@ -321,6 +335,20 @@ mod tests {
         assert_eq!(expire(&mut table, 2100), [A]);
         assert_eq!(expire(&mut table, 9999), []);
         assert_eq!(table.to_sorted(), [(A, 2000)]);
+    }
+
+    #[test]
+    fn a_session_lives_before_it_is_stored() {
+        let mut table = SessionTable::new(100);
+        assert!(table.track(A, 1000, Some(1), 0));
+        assert!(table.track(B, 1000, Some(1), 0));
+        assert_eq!((table.check(A, 1), table.len()), (Ok(()), 2));
+        assert_eq!(table.to_sorted(), []);
+        assert!(!table.open(A, 1000, None, 500), "it is there, and keeps its owner");
+        assert_eq!((table.check(A, 1), table.to_sorted()), (Ok(()), vec![(A, 1000)]));
+        assert!(!table.track(A, 1000, None, 500));
+        assert_eq!(table.to_sorted(), [(A, 1000)]);
+        assert_eq!(expire(&mut table, 1100), [B]);
     }
 
     #[test]

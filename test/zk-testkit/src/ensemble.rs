@@ -38,11 +38,33 @@ fn patiently(mut connect: impl FnMut() -> Result<Client, Error>) -> Result<Clien
     }
 }
 
-fn start_member(myid: i64, engine: Engine, lines: &[String]) -> Result<Server, Error> {
+fn start_member(
+    myid: i64,
+    engine: Engine,
+    lines: &[String],
+    properties: &[(String, String)],
+) -> Result<Server, Error> {
     let mut config = ServerConfig::new(engine);
     config.myid = Some(myid);
+    config.properties = properties.to_vec();
     config.lines.extend_from_slice(lines);
     Server::start(config)
+}
+
+/// The lines of every `zoo.cfg` of an ensemble.
+fn common_lines(
+    participants: usize,
+    observers: usize,
+    lines: &[&str],
+) -> Result<Vec<String>, Error> {
+    let mut common = vec!["initLimit=20".to_owned(), "syncLimit=10".to_owned()];
+    for sid in 1..=participants + observers {
+        let (quorum, election) = (free_port()?, free_port()?);
+        let role = if sid > participants { ":observer" } else { "" };
+        common.push(format!("server.{sid}=127.0.0.1:{quorum}:{election}{role}"));
+    }
+    common.extend(lines.iter().map(ToString::to_string));
+    Ok(common)
 }
 
 impl Ensemble {
@@ -59,16 +81,22 @@ impl Ensemble {
         lines: &[&str],
     ) -> Result<Ensemble, Error> {
         let engines = [participants, observers].concat();
-        let mut common = vec!["initLimit=20".to_owned(), "syncLimit=10".to_owned()];
-        for sid in 1..=engines.len() {
-            let (quorum, election) = (free_port()?, free_port()?);
-            let role = if sid > participants.len() { ":observer" } else { "" };
-            common.push(format!("server.{sid}=127.0.0.1:{quorum}:{election}{role}"));
-        }
-        common.extend(lines.iter().map(ToString::to_string));
+        let common = common_lines(participants.len(), observers.len(), lines)?;
         let observes = |sid: i64| sid > participants.len() as i64;
         let own = |sid| observes(sid).then(|| "peerType=observer".to_owned());
-        Ensemble::start_all(&engines, common, |sid| own(sid).into_iter().collect())
+        Ensemble::start_all(&engines, common, |sid| own(sid).into_iter().collect(), &[])
+    }
+
+    /// Participants with Java system properties, which ours find as lines of their `zoo.cfg`.
+    pub fn with_properties(
+        engines: &[Engine],
+        lines: &[&str],
+        properties: &[(&str, &str)],
+    ) -> Result<Ensemble, Error> {
+        let common = common_lines(engines.len(), 0, lines)?;
+        let own = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        let properties: Vec<_> = properties.iter().map(own).collect();
+        Ensemble::start_all(engines, common, |_| Vec::new(), &properties)
     }
 
     /// Participants with lines of their own in their `zoo.cfg`, behind the common ones: the
@@ -78,16 +106,17 @@ impl Ensemble {
         lines: &[&str],
         own: impl Fn(i64) -> Vec<String> + Sync,
     ) -> Result<Ensemble, Error> {
-        Ensemble::start_all(engines, lines.iter().map(ToString::to_string).collect(), own)
+        Ensemble::start_all(engines, lines.iter().map(ToString::to_string).collect(), own, &[])
     }
 
     fn start_all(
         engines: &[Engine],
         common: Vec<String>,
         own: impl Fn(i64) -> Vec<String> + Sync,
+        properties: &[(String, String)],
     ) -> Result<Ensemble, Error> {
         let start = |myid: i64, engine: Engine| {
-            start_member(myid, engine, &[&*common, &*own(myid)].concat())
+            start_member(myid, engine, &[&*common, &*own(myid)].concat(), properties)
         };
         let start = &start;
         let members = thread::scope(|scope| {
@@ -112,7 +141,7 @@ impl Ensemble {
         let line = format!("server.{sid}=127.0.0.1:{}:{}:{role}", free_port()?, free_port()?);
         self.common.push(line.clone());
         let lines = [&*self.common, &[format!("peerType={role}")]].concat();
-        let server = start_member(sid, engine, &lines)?;
+        let server = start_member(sid, engine, &lines, &[])?;
         let line = format!("{line};{}", server.addr());
         self.members.insert(sid, server);
         Ok((sid, line))

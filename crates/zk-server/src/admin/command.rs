@@ -1,10 +1,11 @@
 //! The commands of the admin server: names, fields and their order as in Apache (operations 4).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use zk_proto::SessionId;
 
-use super::facts::{ConnectionFacts, Inspect};
+use super::facts::{ConnectionFacts, ExpiryFacts, Inspect};
 use super::json::Json;
 use super::metrics::Sizes;
 use super::monitor::{Value, figures};
@@ -283,14 +284,19 @@ fn connection(facts: &ConnectionFacts, brief: bool) -> Json {
 }
 
 fn dump(server: &dyn Inspect) -> Json {
-    // Only a leader knows when they end.
+    // Only a leader knows when they end, and of those that only it knows too.
     let is_learner = server.quorum().is_some_and(|facts| facts.is_learner());
-    let sessions = if is_learner { Vec::new() } else { server.sessions() };
-    let expiry = sessions.into_iter().map(|facts| (facts.at_ms, facts.members));
+    let mut expiry: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
+    if !is_learner {
+        let local = server.local_sessions().unwrap_or_default();
+        for ExpiryFacts { at_ms, members } in local.into_iter().chain(server.sessions()) {
+            expiry.entry(at_ms).or_default().extend(members);
+        }
+    }
     Json::map([
         (
             "expiry_time_to_session_ids",
-            grouped(expiry.collect(), |at_ms| at_ms.to_string(), |id| Json::Int(id.0)),
+            grouped(expiry.into_iter().collect(), |at_ms| at_ms.to_string(), |id| Json::Int(id.0)),
         ),
         ("session_id_to_ephemeral_paths", grouped(server.ephemerals(), session_key, Json::Text)),
     ])

@@ -55,8 +55,11 @@ pub trait Inspect: Send + Sync + 'static {
     /// Requests in the pipeline.
     fn outstanding_count(&self) -> usize;
 
-    /// When sessions expire, soonest first.
+    /// When sessions expire, soonest first; but for those that only this member knows.
     fn sessions(&self) -> Vec<ExpiryFacts<SessionId>>;
+
+    /// The same of sessions that only this member knows; `None` unless new ones are such.
+    fn local_sessions(&self) -> Option<Vec<ExpiryFacts<SessionId>>>;
 
     /// Sessions and their timeouts in ms, by id.
     fn session_timeouts(&self) -> Vec<(SessionId, i32)>;
@@ -152,8 +155,10 @@ pub struct TreeFacts {
     pub watch_count: u64,
     /// Bytes of data and paths; the path of `/` is empty.
     pub data_bytes: u64,
-    /// Sessions.
+    /// Sessions of the ensemble.
     pub session_count: u64,
+    /// Sessions that only this member knows.
+    pub local_session_count: u64,
 }
 
 impl TreeFacts {

@@ -33,7 +33,7 @@ pub(super) fn gauges(server: &dyn Inspect) -> Vec<(&'static str, Value)> {
         ("ephemerals_count", whole(tree.ephemeral_count)),
         ("approximate_data_size", whole(tree.shown_data_bytes())),
         ("global_sessions", whole(tree.session_count)),
-        ("local_sessions", Value::Whole(0)),
+        ("local_sessions", whole(tree.local_session_count)),
         ("connection_drop_probability", Value::Real(server.connection_drop_probability())),
         ("last_client_response_size", Value::Whole(last)),
         ("max_client_response_size", Value::Whole(greatest)),

@@ -240,6 +240,10 @@ fn conf(out: &mut String, server: &dyn Inspect) {
 
 fn dump(out: &mut String, server: &dyn Inspect) {
     out.push_str("SessionTracker dump:\n");
+    let local = server.local_sessions();
+    if let Some(local) = &local {
+        expiry(out, "Local Session Sets", local, |id| id.to_string());
+    }
     // Only a leader knows when they end.
     if server.quorum().is_some_and(|facts| facts.is_learner()) {
         let sessions = server.session_timeouts();
@@ -248,7 +252,8 @@ fn dump(out: &mut String, server: &dyn Inspect) {
             put!(out, "{id}\t{timeout_ms}ms\n");
         }
     } else {
-        expiry(out, "Session Sets", &server.sessions(), |id| id.to_string());
+        let title = if local.is_some() { "Global Session Sets" } else { "Session Sets" };
+        expiry(out, title, &server.sessions(), |id| id.to_string());
     }
     let ephemerals = server.ephemerals();
     out.push_str("ephemeral nodes dump:\n");

@@ -90,7 +90,7 @@ fn connect_throttle(keys: &mut Keys) -> Option<ThrottleOptions> {
     let local = weight(keys, "connection_throttle_local_session_weight", 1);
     let new = weight(keys, "connection_throttle_global_session_weight", 3).max(local);
     let renewal = weight(keys, "connection_throttle_renew_session_weight", 2).max(local);
-    let (new, renewal) = if is_weighted { (new, renewal) } else { (1, 1) };
+    let (new, local, renewal) = if is_weighted { (new, local, renewal) } else { (1, 1, 1) };
     Some(ThrottleOptions {
         tokens: tokens?.saturating_mul(new),
         fill_count: fill_count.saturating_mul(new),
@@ -100,6 +100,7 @@ fn connect_throttle(keys: &mut Keys) -> Option<ThrottleOptions> {
         drop_decrease,
         decrease_ratio,
         new_session_tokens: new,
+        local_session_tokens: local,
         renewal_tokens: renewal,
     })
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use zk_core::LocalSessions;
 use zk_proto::Sid;
 use zk_zab::{Ensemble, Member, Role};
 
@@ -33,6 +34,8 @@ pub struct QuorumSettings {
     pub standalone_enabled: bool,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,
+    /// `localSessionsEnabled` and `localSessionsUpgradingEnabled`.
+    pub local_sessions: Option<LocalSessions>,
     /// `quorumListenOnAllIPs`.
     pub listen_on_all: bool,
     /// `syncEnabled`: an observer persists.
@@ -96,6 +99,7 @@ impl QuorumSettings {
             ),
             standalone_enabled: keys.strict_bool("standaloneEnabled", true),
             reconfig_enabled: keys.strict_bool("reconfigEnabled", false),
+            local_sessions: local_sessions(keys),
             listen_on_all: keys.strict_bool("quorumListenOnAllIPs", false),
             observer_persists: keys.strict_bool("syncEnabled", true) && also,
             leader_serves: !keys.is_word("leaderServes", "no"),
@@ -197,6 +201,12 @@ impl QuorumSettings {
             },
         }
     }
+}
+
+fn local_sessions(keys: &mut Keys) -> Option<LocalSessions> {
+    let is_enabled = keys.strict_bool("localSessionsEnabled", false);
+    let upgrading = keys.strict_bool("localSessionsUpgradingEnabled", false);
+    is_enabled.then_some(LocalSessions { upgrading })
 }
 
 /// A time in ms where -1 means that something else decides.

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::admin::{FourLetterWord, Whitelist};
-use zk_core::ThrottleOptions;
+use zk_core::{LocalSessions, ThrottleOptions};
 use zk_tree::auth::DigestScheme;
 
 const MINIMAL: &str = "dataDir=/data\nclientPort=2181\n";
@@ -62,6 +62,7 @@ fn the_throttle_of_connect_requests_has_apaches_defaults_and_weights() {
         drop_decrease: 0.002,
         decrease_ratio: 0.0,
         new_session_tokens: 1,
+        local_session_tokens: 1,
         renewal_tokens: 1,
     };
     assert_eq!(plain, want);
@@ -69,10 +70,12 @@ fn the_throttle_of_connect_requests_has_apaches_defaults_and_weights() {
                    connection_throttle_freeze_time=20\nconnection_throttle_weight_enabled=true\n";
     let weighted = ok(weights).limits.connect_throttle.unwrap();
     assert_eq!((weighted.tokens, weighted.fill_count, weighted.freeze_ms), (30, 15, Some(20)));
-    assert_eq!((weighted.new_session_tokens, weighted.renewal_tokens), (3, 2));
+    let tokens =
+        |it: &ThrottleOptions| [it.new_session_tokens, it.local_session_tokens, it.renewal_tokens];
+    assert_eq!(tokens(&weighted), [3, 1, 2]);
     let lifted = ok(&format!("{weights}connection_throttle_local_session_weight=4\n"));
     let lifted = lifted.limits.connect_throttle.unwrap();
-    assert_eq!((lifted.tokens, lifted.new_session_tokens, lifted.renewal_tokens), (40, 4, 4));
+    assert_eq!((lifted.tokens, tokens(&lifted)), (40, [4, 4, 4]));
     check(
         "connection_throttle_drop_increase=2\nconnection_throttle_fill_time=0\n",
         expect![[r#"
@@ -204,12 +207,27 @@ fn unknown_keys_are_named_with_a_suggestion() {
 #[test]
 fn keys_without_effect_are_warned_about_once_and_only_when_they_change_something() {
     check(
-        "nio.numWorkerThreads=4\nlocalSessionsEnabled=true\nenableEagerACLCheck=false\nssl.crl=false\n\
+        "nio.numWorkerThreads=4\nobserverMasterPort=2191\nenableEagerACLCheck=false\nssl.crl=false\n\
            audit.enable=true\nrequest_throttle_max_requests=0\nrequest_throttle_stall_time=5\n",
         expect![[r#"
             zoo.cfg:5: warning: nio.numWorkerThreads: accepted without effect: it tunes a part of the Java server that does not exist here
-            zoo.cfg:6: warning: localSessionsEnabled: accepted without effect: this part of ensembles is not built yet
+            zoo.cfg:6: warning: observerMasterPort: accepted without effect: this part of ensembles is not built yet
             zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: who waits because of request_throttle_max_requests is woken, not polled
+        "#]],
+    );
+}
+
+#[test]
+fn sessions_may_be_local_and_may_be_upgraded() {
+    let of = |lines: &str| ok(lines).quorum.local_sessions;
+    assert_eq!(of("localSessionsUpgradingEnabled=true\n"), None);
+    assert_eq!(of("localSessionsEnabled=TRUE\n"), Some(LocalSessions { upgrading: false }));
+    let both = "localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n";
+    assert_eq!(of(both), Some(LocalSessions { upgrading: true }));
+    check(
+        "localSessionsEnabled=yes\n",
+        expect![[r#"
+            zoo.cfg:5: error: localSessionsEnabled = yes: it must be true or false
         "#]],
     );
 }

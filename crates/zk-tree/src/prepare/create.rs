@@ -18,6 +18,9 @@ impl Preparer<'_> {
         out: &mut Vec<u8>,
     ) -> Result<OpCode, ErrorCode> {
         let mode = check_create_mode(request, self.tree.options.extended_types)?;
+        if let Some(code) = self.no_ephemerals.filter(|_| mode.is_ephemeral()) {
+            return Err(code);
+        }
         let (parent_path, _) = path::split(&request.path).ok_or(ErrorCode::BadArguments)?;
         if request.path.contains('\0') {
             return Err(ErrorCode::BadArguments);

@@ -94,6 +94,8 @@ pub struct Preparer<'t> {
     pub identities: &'t [Identity],
     /// Session, xid, zxid and time; its operation is filled in.
     pub header: TxnHeader,
+    /// What an ephemeral is refused with, if the session may own none.
+    pub no_ephemerals: Option<ErrorCode>,
     /// The first part of the path at which a hard quota refused a write, for the metrics. One at
     /// most: a multi ends with its first refusal.
     pub over_quota: Option<Box<str>>,

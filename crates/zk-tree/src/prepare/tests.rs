@@ -50,6 +50,7 @@ impl World {
             options: &self.options,
             identities: &[],
             header,
+            no_ephemerals: None,
             over_quota: None,
         };
         let result = preparer.prepare(proposal, &mut bytes);

@@ -91,6 +91,7 @@ fn core_options(settings: &Settings, passwords: Passwords) -> CoreOptions {
         limits: Limits::default(),
         throttle: None,
         reconfig_enabled: false,
+        local_sessions: None,
         audit: false,
         hash_seed: settings.hash_seed,
     }

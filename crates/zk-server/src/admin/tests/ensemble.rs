@@ -116,6 +116,23 @@ fn learners_know_sessions_and_not_their_ends() {
 }
 
 #[test]
+fn sessions_of_one_member_are_shown_by_it() {
+    let [leader, follower] =
+        [Fake::leader(), Fake::follower()].map(|it| Fake { has_local_sessions: true, ..it });
+    let local = "SessionTracker dump:\nLocal Session Sets (1)/(1):\n1 expire at Sun Nov 22 17:17:11 UTC \
+                 2026:\n\t0x1000016f3270002\n";
+    for (server, global) in
+        [(&leader, "Global Session Sets (1)/(2):\n"), (&follower, "Global Sessions(2):\n")]
+    {
+        let text = word("dump", server);
+        assert!(text.starts_with(&format!("{local}{global}")), "{text}");
+        assert!(word("mntr", server).contains("zk_global_sessions\t2\nzk_local_sessions\t1\n"));
+    }
+    let dump = command(Command::Dump, &leader);
+    assert!(dump.contains("\"1795367831000\" : [ 72057692606627842 ]"), "{dump}");
+}
+
+#[test]
 fn mntr_has_the_figures_of_each_role() {
     let member_lines = |server: &Fake| {
         let alone = word("mntr", &Fake::new());

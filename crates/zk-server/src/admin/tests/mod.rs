@@ -22,6 +22,7 @@ struct Fake {
     serving: AtomicBool,
     mode: Mode,
     quorum: Option<QuorumFacts>,
+    has_local_sessions: bool,
     config: ServerConfig,
     metrics: Metrics,
     mask: AtomicI64,
@@ -30,6 +31,8 @@ struct Fake {
 
 const A: SessionId = SessionId(72_057_692_606_627_840);
 const B: SessionId = SessionId(72_057_692_606_627_841);
+/// One that only its member knows.
+const C: SessionId = SessionId(72_057_692_606_627_842);
 
 fn peer(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -57,6 +60,7 @@ impl Fake {
             serving: AtomicBool::new(true),
             mode: Mode::Standalone,
             quorum: None,
+            has_local_sessions: false,
             config: loaded.config,
             metrics,
             mask: AtomicI64::new(306),
@@ -95,6 +99,7 @@ impl Inspect for Fake {
             watch_count: 4,
             data_bytes: 63,
             session_count: 2,
+            local_session_count: u64::from(self.has_local_sessions),
         }
     }
     fn connections(&self, secure: bool) -> Vec<ConnectionFacts> {
@@ -154,6 +159,10 @@ impl Inspect for Fake {
     }
     fn sessions(&self) -> Vec<ExpiryFacts<SessionId>> {
         vec![ExpiryFacts { at_ms: 1_795_367_831_500, members: vec![B, A] }]
+    }
+    fn local_sessions(&self) -> Option<Vec<ExpiryFacts<SessionId>>> {
+        let set = ExpiryFacts { at_ms: 1_795_367_831_000, members: vec![C] };
+        self.has_local_sessions.then(|| vec![set])
     }
     fn session_timeouts(&self) -> Vec<(SessionId, i32)> {
         vec![(A, 10_000), (B, 4000)]

@@ -1,10 +1,8 @@
 //! A leader and its learners, wired together without anything between them but queues.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
 use std::collections::{BTreeMap, VecDeque};
 
-use zk_core::{Core, CoreOptions, Effect, Effects, LearnError, LearnerId, Times};
+use zk_core::{Core, CoreOptions, Effect, Effects, LearnError, LearnerId, LocalSessions, Times};
 use zk_proto::acl::AclBytes;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
 use zk_proto::quorum::{Forwarded, Id, Touched};
@@ -65,14 +63,18 @@ pub enum At {
 }
 
 pub fn create(path: &str) -> Request<'_> {
-    let (op, acl, flags) = (OpCode::Create, AclBytes::OPEN, CreateMode::Persistent.flags());
-    Request::Create(Create { op, path: path.into(), data: Some(b"d"), acl, flags, ttl_ms: -1 })
+    Request::Create(create_as(path, CreateMode::Persistent))
+}
+
+pub fn create_as(path: &str, mode: CreateMode) -> Create<'_> {
+    let (op, acl, flags) = (OpCode::Create, AclBytes::OPEN, mode.flags());
+    Create { op, path: path.into(), data: Some(b"d"), acl, flags, ttl_ms: -1 }
 }
 
 impl Member {
-    fn new(is_leader: bool, server_id: u8) -> Member {
+    fn new(is_leader: bool, server_id: u8, local_sessions: Option<LocalSessions>) -> Member {
         let tree = Tree::new(TreeOptions::default());
-        let options = CoreOptions { server_id, ..CoreOptions::default() };
+        let options = CoreOptions { server_id, local_sessions, ..CoreOptions::default() };
         let now = Times { monotonic_ms: 0, wall_ms: 0 };
         let core = if is_leader {
             let mut core = Core::new(options, &tree, [], now);
@@ -161,10 +163,14 @@ impl Member {
 
 impl Ensemble {
     pub fn new(learners: usize) -> Ensemble {
+        Ensemble::with(learners, None)
+    }
+
+    pub fn with(learners: usize, local: Option<LocalSessions>) -> Ensemble {
         Ensemble {
             now_ms: 0,
-            leader: Member::new(true, 1),
-            learners: (0..learners).map(|i| Member::new(false, 2 + i as u8)).collect(),
+            leader: Member::new(true, 1, local),
+            learners: (0..learners).map(|i| Member::new(false, 2 + i as u8, local)).collect(),
             proposed: VecDeque::new(),
             next_conn: 1,
         }
@@ -316,9 +322,14 @@ impl Ensemble {
 
     /// The leader's clock goes on.
     pub fn tick(&mut self) {
+        self.tick_at(At::Leader, |_| None);
+    }
+
+    /// A member's clock goes on.
+    pub fn tick_at(&mut self, at: At, mut heard_ms: impl FnMut(ConnId) -> Option<i64>) {
         let now = self.now();
-        let Member { core, tree, fx, .. } = &mut self.leader;
-        while core.tick(tree, now, |_| None, fx) {}
-        self.made();
+        let Member { core, tree, fx, .. } = self.member(at);
+        while core.tick(tree, now, &mut heard_ms, fx) {}
+        self.settle(at);
     }
 }
