@@ -419,6 +419,12 @@ fn sasl_options(config: &ServerConfig) -> Result<SaslOptions, StartError> {
     let sasl = &config.auth.sasl;
     let Some(file) = &sasl.users_file else { return Ok(SaslOptions::default()) };
     let jaas = load_jaas(file)?;
+    let is_required = config.auth.required_schemes.iter().any(|scheme| scheme == "sasl");
+    if config.quorum.sasl.is_some() && !is_required && !jaas.has(&sasl.section) {
+        let (file, section) = (file.display(), &sasl.section);
+        tracing::info!("{file} has no section {section}: clients have no SASL, members do");
+        return Ok(SaslOptions::default());
+    }
     let mut users = Users::read(&jaas, &sasl.section).map_err(SaslFileError::Jaas)?;
     if let Some(password) = &sasl.super_password {
         users.set_password("super", password.clone());

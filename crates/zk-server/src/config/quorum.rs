@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use zk_proto::Sid;
 use zk_zab::{Ensemble, Member, Role};
 
-use super::QuorumTlsSettings;
 use super::dynamic::DynamicFiles;
 use super::keys::Keys;
+use super::{QuorumSaslSettings, QuorumTlsSettings};
 
 /// Settings of the quorum.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,6 +67,8 @@ pub struct QuorumSettings {
     pub reads_alone: bool,
     /// `sslQuorum`.
     pub tls: Option<QuorumTlsSettings>,
+    /// `quorum.auth.enableSasl`.
+    pub sasl: Option<QuorumSaslSettings>,
 }
 
 /// Apache raises a lower value to this.
@@ -121,6 +123,7 @@ impl QuorumSettings {
             observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
             reads_alone: keys.java_bool("readonlymode.enabled", false),
             tls: QuorumTlsSettings::read(keys),
+            sasl: QuorumSaslSettings::read(keys),
         }
     }
 

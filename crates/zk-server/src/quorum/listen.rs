@@ -153,9 +153,9 @@ async fn accept(
         let (guards, learners) = (guards.clone(), learners.clone());
         guests.admit(|guest| {
             tokio::spawn(async move {
-                let guarded = within(patience, guards.accepted(stream)).await;
+                let admitted = admit(stream, &guards, patience).await;
                 drop(guest);
-                match guarded {
+                match admitted {
                     // Else this member ends.
                     Ok(wire) => drop(learners.send(wire).await),
                     Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),
@@ -164,4 +164,15 @@ async fn accept(
             .abort_handle()
         });
     }
+}
+
+/// Lets a learner in that shows what the guards want to see.
+async fn admit(
+    stream: tokio::net::TcpStream,
+    guards: &Guards,
+    patience: Duration,
+) -> io::Result<Wire> {
+    let mut wire = within(patience, guards.accepted(stream)).await?;
+    guards.admit(&mut wire, patience).await?;
+    Ok(wire)
 }

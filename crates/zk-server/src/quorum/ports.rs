@@ -1,5 +1,6 @@
 //! Sockets: the election port, the quorum port, and the way to a leader's.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use tokio::sync::mpsc;
 use zk_proto::Sid;
 use zk_quorum::election::{ElectionEvent, ElectionPortOptions};
 use zk_quorum::link::Link;
-use zk_quorum::{DialError, DialOptions, Wire, dial};
+use zk_quorum::{DialError, DialOptions, Wire, join};
 use zk_zab::HostPort;
 use zk_zab::leader::LinkId;
 
@@ -47,6 +48,11 @@ const FULL_PAUSE: Duration = Duration::from_millis(500);
 const MAX_UNSENT_BYTES: usize = 256 << 20;
 /// So many learners wait until it is known who leads.
 const MAX_WAITING: usize = 64;
+
+/// Whether one end does not believe the other.
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
 
 impl Driver {
     /// Serves the ports until it is dropped, or this member has failed.
@@ -164,10 +170,13 @@ impl Driver {
                     if attempt > 0 {
                         tokio::time::sleep(options.pause).await;
                     }
-                    match dial(&addresses, &options.dial).await {
+                    match join(&addresses, &options.dial).await {
                         Ok(wire) => return Some(wire),
+                        Err(DialError::Failed(error)) if is_denied(&error) => {
+                            tracing::warn!("server {sid} cannot be followed: {error}");
+                        }
                         Err(DialError::Failed(error)) => {
-                            tracing::debug!("the way to server {sid}: {error}")
+                            tracing::debug!("the way to server {sid}: {error}");
                         }
                         Err(DialError::Refused) => {}
                     }
