@@ -2,47 +2,21 @@
 //! nobody else is heard.
 
 mod members;
+#[path = "members/sasl.rs"]
+mod sasl;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use members::{Authority, SESSION_MS, quorum_ports, refuses_stranger, start, works};
+use sasl::{ENABLED, LEARNER, MODULE, NO_FIPS, SERVER, jaas, strict};
 use tempfile::TempDir;
 use zk_proto::Zxid;
 use zk_proto::request::CreateMode;
 use zk_testkit::{
     Engine, Ensemble, Error, PATIENCE, Server, ServerConfig, apache_or_skip, four_letter_word,
 };
-
-const MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
-
-/// The steps of Apache's documentation.
-const ENABLED: &str = "quorum.auth.enableSasl=true";
-const LEARNER: &str = "quorum.auth.learnerRequireSasl=true";
-const SERVER: &str = "quorum.auth.serverRequireSasl=true";
-
-/// In its FIPS mode, the default from 3.9.0 on, Apache has no DIGEST-MD5.
-const NO_FIPS: &str = "fips-mode=false";
-
-/// A file of users, and the line of `zoo.cfg` that names it: this member knows others by one
-/// password, and says another itself.
-fn jaas(dir: &Path, name: &str, others: &str, own: &str) -> String {
-    let text = format!(
-        "QuorumServer {{ {MODULE} required user_member=\"{others}\"; }};\n\
-         QuorumLearner {{ {MODULE} required username=\"member\" password=\"{own}\"; }};\n"
-    );
-    let path = dir.join(name);
-    fs::write(&path, text).expect("a file of users");
-    format!("java.security.auth.login.config={}", path.display())
-}
-
-/// Everything is required.
-fn strict(file: String) -> Vec<String> {
-    let keys = [ENABLED, LEARNER, SERVER, NO_FIPS, "quorum.cnxn.threads.size=20"];
-    keys.map(str::to_owned).into_iter().chain([file]).collect()
-}
 
 /// The lines of a member's `zoo.cfg` but for those of SASL.
 fn without_sasl(lines: &[String]) -> Vec<String> {

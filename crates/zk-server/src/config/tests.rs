@@ -78,6 +78,19 @@ fn sasl_between_members_is_switched_on_in_apaches_order() {
 }
 
 #[test]
+fn a_port_for_observers_is_a_port() {
+    assert_eq!(ok("").quorum.observer_master_port, None);
+    assert_eq!(ok("observerMasterPort=0\n").quorum.observer_master_port, None);
+    assert_eq!(ok("observerMasterPort=2191\n").quorum.observer_master_port, Some(2191));
+    check(
+        "observerMasterPort=70000\n",
+        expect![[r#"
+        zoo.cfg:5: error: observerMasterPort = 70000: it must be a whole number from -2147483648 to 65535
+    "#]],
+    );
+}
+
+#[test]
 fn what_may_wait_for_a_client_has_a_least_value() {
     assert_eq!(ok("maxUnsentBytes=5000000\n").limits.unsent_bytes, Some(5_000_000));
     assert_eq!(ok("maxSessions=7\n").limits.sessions, Some(7));

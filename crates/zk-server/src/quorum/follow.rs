@@ -9,14 +9,11 @@ use crate::engine::Lesson;
 
 impl Held<'_> {
     pub(super) fn follow(&mut self, outputs: Vec<Learn<'_>>) {
+        let feeds = self.state.peer.fed_upto().is_some();
         let (mut appended, mut lessons) = (Vec::<Entry>::new(), Vec::new());
         for output in outputs {
             match output {
-                Learn::Send(packet) => {
-                    if let Some(link) = &self.state.upstream {
-                        link.send(|out| packet.put(out));
-                    }
-                }
+                Learn::Send(packet) => self.state.ask(&packet),
                 Learn::Append { zxid, txn } => {
                     let txn: Arc<[u8]> = (*txn).into();
                     self.state.under_way.push_back((zxid, txn.clone()));
@@ -27,6 +24,9 @@ impl Held<'_> {
                         self.state.under_way.pop_front_if(|(zxid, _)| *zxid <= upto)
                     {
                         lessons.push(Lesson::Txn(entry.1.clone()));
+                        if feeds {
+                            self.state.fresh.push_back(entry.clone());
+                        }
                         self.keep(entry);
                     }
                 }

@@ -159,6 +159,7 @@ fn ports(
     Ok(Ports {
         bound,
         on_all: settings.listen_on_all,
+        observer_master: settings.observer_master_port,
         options: ElectionPortOptions {
             me: sid,
             advertised: advertised(&addresses),
@@ -192,6 +193,7 @@ fn options(config: &ServerConfig, sid: Sid, logged: Option<Ensemble>) -> QuorumO
         epoch_floor: Epoch(0),
         admits_strangers: true,
         window,
+        feeds: config.quorum.observer_master_port.is_some(),
     };
     let mut configs = Configs::new(ensemble.clone());
     // A change that is logged may be committed. What its file says of it may be missing.

@@ -62,6 +62,8 @@ impl Driver<'_> {
                     StepDown::OwnLog(_) => Point::StepDownOwnLog,
                     _ => Point::StepDownOther,
                 }),
+                // Observers come to the leader here.
+                Lead::Inform { .. } | Lead::Upstream(_) => {}
                 // Only with reconfigurations.
                 Lead::Proposed(_) | Lead::Activate(_) | Lead::CommitAndActivate { .. } => {}
             }
