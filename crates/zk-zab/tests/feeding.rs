@@ -30,6 +30,10 @@ fn txn(zxid: Zxid) -> Vec<u8> {
 
 /// Member 1 on its way: server 2 leads epoch 1, and nothing has been written before.
 fn follower(feeds: bool) -> Peer {
+    learner("participant", feeds)
+}
+
+fn learner(role: &str, feeds: bool) -> Peer {
     let options = PeerOptions {
         sid: Sid(1),
         role: Role::Participant,
@@ -41,7 +45,8 @@ fn follower(feeds: bool) -> Peer {
         window: 500,
         feeds,
     };
-    let config = Ensemble::parse("server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2").unwrap();
+    let text = format!("server.1=a:1:2:{role}\nserver.2=b:1:2\nserver.3=c:1:2");
+    let config = Ensemble::parse(&text).unwrap();
     let mut peer = Peer::new(options, Configs::new(config));
     let mut wants = Wants::default();
     peer.look(0, History::default(), &mut wants);
@@ -72,10 +77,12 @@ fn follower(feeds: bool) -> Peer {
 
 #[test]
 fn who_is_not_to_feed_takes_no_observers() {
-    let mut peer = follower(false);
-    assert_eq!(peer.fed_upto(), None);
-    assert!(!peer.observer_connected(0, LinkId(9)));
-    assert!(!peer.learner_connected(0, LinkId(9)));
+    // An observer has the key for another reason.
+    for mut peer in [follower(false), learner("observer", true)] {
+        assert_eq!(peer.fed_upto(), None);
+        assert!(!peer.observer_connected(0, LinkId(9)));
+        assert!(!peer.learner_connected(0, LinkId(9)));
+    }
 }
 
 #[test]
