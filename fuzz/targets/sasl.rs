@@ -7,28 +7,36 @@ use std::sync::Arc;
 use zk_client::fuzz::{SaslExchange, SaslNext};
 use zk_proto::Jute;
 use zk_proto::request::SaslToken;
-use zk_server::tls::sasl::{DigestMd5, Step, Users};
+use zk_sasl::{Challenger, Jaas, Service, Step, Users};
 use zkfleet_fuzz::Tape;
 
 fuzz_target!(|input: &[u8]| {
     let mut tape = Tape(input);
     let (name, password, message) = (tape.part(), tape.part(), tape.part());
     let jaas = String::from_utf8_lossy(tape.0);
-    let given = Users::parse("jaas.conf", &jaas, "Server").map_err(|error| error.to_string());
+    let given = users(&jaas);
     let (name, password) = (plain(name, "a"), plain(password, ""));
 
     let text = format!("Server {{ M required user_{name}=\"{password}\"; }};");
-    let users = Arc::new(Users::parse("jaas.conf", &text, "Server").expect("a plain file"));
-    agree(&users, &name, &password);
+    let known = Arc::new(users(&text).expect("a plain file"));
+    agree(&known, &name, &password);
 
-    let mut server = DigestMd5::new(given.map_or(users, Arc::new));
-    let _ = server.step(message);
-    let _ = server.step(message);
+    let mut challenger = server(given.map_or(known, Arc::new));
+    let _ = challenger.step(message);
+    let _ = challenger.step(message);
     let mut client = SaslExchange::new(&name, &password).expect("randomness");
     let body = SaslToken { token: Some(message) }.to_bytes();
     assert!(!matches!(client.next(0, &body), SaslNext::Done), "a server without a proof");
     assert!(!matches!(client.next(0, message), SaslNext::Done), "a server without a proof");
 });
+
+fn users(text: &str) -> Option<Users> {
+    Users::read(&Jaas::parse("jaas.conf", text).ok()?, "Server").ok()
+}
+
+fn server(users: Arc<Users>) -> Challenger {
+    Challenger::new(Service::CLIENTS, users, &[7; 30])
+}
 
 /// A word that needs no escapes in a JAAS file, and is no principal.
 fn plain(bytes: &[u8], first: &str) -> String {
@@ -39,7 +47,7 @@ fn plain(bytes: &[u8], first: &str) -> String {
 
 fn agree(users: &Arc<Users>, name: &str, password: &str) {
     let (mut server, mut client) =
-        (DigestMd5::new(users.clone()), SaslExchange::new(name, password));
+        (server(users.clone()), SaslExchange::new(name, password));
     let client = client.as_mut().expect("randomness");
     let Ok(Step::Challenge(challenge)) = server.step(b"") else { panic!("no challenge") };
     let challenge = SaslToken { token: Some(&challenge) }.to_bytes();

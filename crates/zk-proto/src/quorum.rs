@@ -5,9 +5,11 @@
 //! came: `Ok(None)` means that more must come first. A reader's [`Limits`] bound the data of a
 //! packet; who collects bytes for one closes the connection at [`longest`].
 
+mod auth;
 mod from_leader;
 mod from_learner;
 
+pub use auth::{AuthPacket, AuthStatus};
 pub use from_leader::FromLeader;
 pub use from_learner::{Forwarded, FromLearner, LearnerInfo, Touched};
 

@@ -22,7 +22,7 @@ pub enum DialError {
 /// How members are dialled.
 #[derive(Clone, Debug)]
 pub struct DialOptions {
-    /// For each address, and as much again for the guards.
+    /// For each address, as much again for the guards, and again to authenticate.
     pub patience: Duration,
     /// Whether the system looks by itself if the other end is there (`tcpKeepAlive`).
     pub keep_alive: bool,
@@ -64,6 +64,17 @@ pub async fn dial(addresses: &[HostPort], options: &DialOptions) -> Result<Wire,
     }
     let is_refused = all_refuse && failure.kind() == io::ErrorKind::ConnectionRefused;
     Err(if is_refused { DialError::Refused } else { DialError::Failed(failure) })
+}
+
+/// Connects to the quorum port of a leader: there, whoever has dialled says first who it is.
+///
+/// # Errors
+/// Why that is not possible, or the leader does not believe it, or is not believed.
+pub async fn join(addresses: &[HostPort], options: &DialOptions) -> Result<Wire, DialError> {
+    let mut wire = dial(addresses, options).await?;
+    let authenticates = options.guards.authenticate(&mut wire);
+    within(options.patience, authenticates).await.map_err(DialError::Failed)?;
+    Ok(wire)
 }
 
 async fn guard(stream: TcpStream, host: &str, options: &DialOptions) -> io::Result<Wire> {

@@ -16,9 +16,9 @@ use zk_proto::Sid;
 use zk_proto::election::{Greeting, Notification};
 use zk_zab::{Configs, HostPort};
 
-use crate::dial::{DialError, DialOptions, dial};
-use crate::wire::{From, To};
-use crate::{Guest, Guests};
+use crate::dial::{DialError, DialOptions, dial, within};
+use crate::wire::From;
+use crate::{Guest, Guests, Wire};
 use lines::Lines;
 
 /// What an election port is told.
@@ -160,17 +160,16 @@ async fn welcome(shared: &Arc<Shared>, stream: TcpStream, guest: Guest) -> io::R
     if options.dial.keep_alive {
         socket2::SockRef::from(&stream).set_keepalive(true)?;
     }
+    let peer = stream.peer_addr()?;
+    let (guards, patience) = (&options.dial.guards, options.greeting_timeout);
+    let refused = |error: &io::Error| tracing::warn!("a member at {peer} is refused: {error}");
     let greets = async {
-        let peer = stream.peer_addr()?;
-        let guarded = options.dial.guards.accepted(stream).await;
-        let guarded = guarded.inspect_err(|error| {
-            tracing::warn!("a member at {peer} is refused: {error}");
-        });
-        let (mut from, to) = guarded?.split();
-        let (greeting, rest) = greeting(&mut from).await?;
-        io::Result::Ok((greeting, rest, from, to))
+        let mut wire = guards.accepted(stream).await.inspect_err(refused)?;
+        let greeting = greeting(&mut wire).await?;
+        io::Result::Ok((greeting, wire))
     };
-    let (greeting, rest, from, to) = timeout(options.greeting_timeout, greets).await??;
+    let (greeting, mut wire) = timeout(patience, greets).await??;
+    guards.admit(&mut wire, patience).await.inspect_err(refused)?;
     drop(guest);
     let sid = match greeting.sid {
         // An observer without a number of its own.
@@ -184,10 +183,10 @@ async fn welcome(shared: &Arc<Shared>, stream: TcpStream, guest: Guest) -> io::R
         return Ok(());
     }
     if sid > options.me {
-        return serve(shared.clone(), sid, (from, to), rest).await;
+        return serve(shared.clone(), sid, wire).await;
     }
     // The larger sid dials: this one dials back.
-    drop((from, to));
+    drop(wire);
     let usable = |text: &String| {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -202,18 +201,14 @@ async fn welcome(shared: &Arc<Shared>, stream: TcpStream, guest: Guest) -> io::R
     Ok(())
 }
 
-/// Reads a greeting, and what has come behind it.
-async fn greeting(from: &mut From) -> io::Result<(Greeting, Vec<u8>)> {
-    let mut bytes = Vec::with_capacity(4096);
+/// Reads a greeting.
+async fn greeting(wire: &mut Wire) -> io::Result<Greeting> {
     loop {
-        if let Some((greeting, length)) = Greeting::read(&bytes).map_err(invalid)? {
-            bytes.drain(..length);
-            return Ok((greeting, bytes));
+        if let Some((greeting, length)) = Greeting::read(wire.come()).map_err(invalid)? {
+            wire.used(length);
+            return Ok(greeting);
         }
-        // What begins a greeting is at most a few KiB long.
-        if from.read(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        wire.read().await?;
     }
 }
 
@@ -222,8 +217,8 @@ async fn reach(shared: Arc<Shared>, sid: Sid, addresses: Vec<HostPort>) {
     let options = &shared.options;
     let dialled = dial(&addresses, &options.dial).await;
     shared.lines.end_dial(sid);
-    let (from, mut to) = match dialled {
-        Ok(wire) => wire.split(),
+    let mut wire = match dialled {
+        Ok(wire) => wire,
         Err(DialError::Refused) => {
             let _ = shared.events.send(ElectionEvent::Refused(sid)).await;
             return;
@@ -235,27 +230,31 @@ async fn reach(shared: Arc<Shared>, sid: Sid, addresses: Vec<HostPort>) {
     };
     let addresses = options.advertised.iter().map(ToString::to_string).collect();
     let greeting = Greeting { sid: options.me, addresses }.to_bytes();
-    let greeted = to.write(&greeting).await;
-    if greeted.is_ok() && sid < options.me {
+    let greets = async {
+        wire.write(&greeting).await?;
+        options.dial.guards.authenticate(&mut wire).await
+    };
+    match within(options.dial.patience, greets).await {
         // Whoever it is, it ends without a word.
-        let _ = serve(shared.clone(), sid, (from, to), Vec::new()).await;
+        Ok(()) if sid < options.me => drop(serve(shared.clone(), sid, wire).await),
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!("no connection to server {sid} on its election port: {error}");
+        }
+        Err(error) => tracing::debug!("server {sid} has not heard who this is: {error}"),
     }
 }
 
 /// Exchanges votes until the connection ends, or another takes its place.
-async fn serve(
-    shared: Arc<Shared>,
-    sid: Sid,
-    (mut from, mut to): (From, To),
-    rest: Vec<u8>,
-) -> io::Result<()> {
+async fn serve(shared: Arc<Shared>, sid: Sid, wire: Wire) -> io::Result<()> {
     let Some((mut line, mut replaced)) = shared.lines.begin(sid) else {
         tracing::warn!("server {sid} is in no configuration, and too many such are connected");
         return Ok(());
     };
     let _ = shared.events.send(ElectionEvent::Connected(sid)).await;
+    let (mut from, mut to) = wire.split();
     let hears = async {
-        let mut frames = Frames { bytes: rest };
+        let mut frames = Frames { bytes: Vec::new() };
         let mut last = VecDeque::new();
         while frames.next(&mut from, &mut last).await? {
             for vote in last.drain(..) {

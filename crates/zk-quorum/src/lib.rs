@@ -15,8 +15,10 @@ mod dial;
 pub mod election;
 mod guests;
 pub mod link;
+mod sasl;
 mod wire;
 
-pub use dial::{DialError, DialOptions, dial, within};
+pub use dial::{DialError, DialOptions, dial, join, within};
 pub use guests::{Guest, Guests};
+pub use sasl::{QuorumSasl, QuorumSaslOptions};
 pub use wire::{Guard, Guarding, Guards, Stream, Wire};

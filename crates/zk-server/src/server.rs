@@ -12,8 +12,7 @@ use crate::inspect::Member;
 use crate::net::{self, Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
 use crate::quorum::QuorumThread;
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
-use crate::tls::sasl::{Users, UsersError};
-use crate::tls::{Secret, TlsContext, TlsError};
+use crate::tls::{SaslFileError, Secret, TlsContext, TlsError, load_jaas};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use zk_core::CoreOptions;
 use zk_proto::Limits;
+use zk_sasl::Users;
 use zk_session::password::{PasswordRuleError, Passwords};
 use zk_store::disk::{Disk, RealDisk};
 use zk_store::recover::Accept;
@@ -82,7 +82,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     /// The users of SASL cannot be read.
     #[error(transparent)]
-    Users(#[from] UsersError),
+    Users(#[from] SaslFileError),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -419,7 +419,14 @@ fn engine_options(
 fn sasl_options(config: &ServerConfig) -> Result<SaslOptions, StartError> {
     let sasl = &config.auth.sasl;
     let Some(file) = &sasl.users_file else { return Ok(SaslOptions::default()) };
-    let mut users = Users::load(file, &sasl.section)?;
+    let jaas = load_jaas(file)?;
+    let is_required = config.auth.required_schemes.iter().any(|scheme| scheme == "sasl");
+    if config.quorum.sasl.is_some() && !is_required && !jaas.has(&sasl.section) {
+        let (file, section) = (file.display(), &sasl.section);
+        tracing::info!("{file} has no section {section}: clients have no SASL, members do");
+        return Ok(SaslOptions::default());
+    }
+    let mut users = Users::read(&jaas, &sasl.section).map_err(SaslFileError::Jaas)?;
     if let Some(password) = &sasl.super_password {
         users.set_password("super", password.clone());
     }

@@ -7,6 +7,7 @@
 mod broadcast;
 mod census;
 mod discovery;
+mod feeder;
 mod liveness;
 mod reconfiguration;
 mod synchronization;
@@ -21,6 +22,7 @@ use crate::planted::Faults;
 use crate::{Configs, Ensemble, Role};
 
 pub use census::Census;
+pub use feeder::Feeder;
 
 /// A connection of a learner; the driver numbers them and uses no number twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -148,6 +150,19 @@ pub enum Output<'a> {
         /// Who gets it only now.
         observers: Arc<[LinkId]>,
     },
+    /// This is committed and on the own disk: what was applied since the last one, up to this zxid,
+    /// goes to a follower's observers, as INFORM.
+    Inform {
+        /// The last one.
+        upto: Zxid,
+        /// Who leads from that one on: it is a reconfiguration, and told by INFORMANDACTIVATE.
+        leader: Option<Sid>,
+        /// To whom.
+        observers: Arc<[LinkId]>,
+    },
+    /// Send what an observer wants to the leader, at once: answers come in the order of what was
+    /// asked.
+    Upstream(FromLearner<'a>),
     /// A learner's client asks for something.
     Request {
         /// Whose.
@@ -249,7 +264,8 @@ pub enum StepDown {
 /// Txns of one epoch beyond this counter are not proposed.
 pub const LAST_COUNTER: u32 = 0xffff_fff0;
 
-/// A member's reign, from its election to its end.
+/// A member's reign, from its election to its end; or the part of it that observers see, under
+/// another leader ([`Feeder`]).
 ///
 /// The driver gives it what learners say, completions and ticks, and carries out the outputs in
 /// order. **The durability rule:** the promised epoch is on disk before a learner hears of it, the
@@ -296,6 +312,8 @@ enum Phase {
     Synchronizing,
     /// A quorum has it.
     Leading,
+    /// Another member leads, and this one feeds observers with what it learns.
+    Feeding,
     /// Nothing more.
     Left,
 }
@@ -432,6 +450,11 @@ impl Leader {
     #[must_use]
     pub fn is_leading(&self) -> bool {
         self.phase == Phase::Leading
+    }
+
+    /// Whether learners that have the history are told so at once.
+    fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Leading | Phase::Feeding)
     }
 
     fn close(&mut self, link: LinkId, why: Refusal, out: &mut Vec<Output<'_>>) {

@@ -17,7 +17,7 @@ use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::{Epoch, Sid, Zxid};
 
 use crate::election::{Election, ElectionTimes, Output as Elect, Standing};
-use crate::leader::{Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, StepDown};
+use crate::leader::{Feeder, Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, StepDown};
 use crate::learner::{Arrival, Learner, Leave, Output as Learn, Silence};
 use crate::planted::Faults;
 use crate::{Configs, Ensemble, Role};
@@ -41,6 +41,8 @@ pub struct PeerOptions {
     pub admits_strangers: bool,
     /// So many committed txns the driver keeps for learners (`commitLogCount`).
     pub window: usize,
+    /// Whether it feeds observers while it follows (`observerMasterPort`).
+    pub feeds: bool,
 }
 
 /// What is on a member's disk, all of it durable.
@@ -163,7 +165,12 @@ enum Part {
     /// It dials its leader; `NOBODY` if it does not know who leads.
     Joining(Sid),
     /// It follows, observes or mends.
-    Learning { leader: Sid, learner: Box<Learner> },
+    Learning {
+        leader: Sid,
+        learner: Box<Learner>,
+        /// Its observers, while it serves as a follower.
+        feeder: Option<Box<Feeder>>,
+    },
     /// It leads.
     Leading(Box<Leader>),
 }
@@ -303,7 +310,7 @@ impl Peer {
         let mut learner = Learner::new(now_ms, arrival, silence, &mut wants.learn);
         learner.faults = self.faults;
         let learner = Box::new(learner);
-        self.part = Part::Learning { leader, learner };
+        self.part = Part::Learning { leader, learner, feeder: None };
     }
 
     /// Nobody could be reached in time.
@@ -315,6 +322,11 @@ impl Peer {
 
     /// The leader said something.
     pub fn heard_leader<'a>(&mut self, now_ms: u64, packet: FromLeader<'a>, wants: &mut Wants<'a>) {
+        if let FromLeader::CommitAndActivate { zxid, leader } = packet
+            && let Some(feeder) = self.feeder()
+        {
+            feeder.will_activate(zxid, leader);
+        }
         self.learn(wants, |learner, out| learner.heard(now_ms, packet, out));
     }
 
@@ -351,6 +363,16 @@ impl Peer {
         }
     }
 
+    /// An observer connected to the port for observers; the same.
+    pub fn observer_connected(&mut self, now_ms: u64, link: LinkId) -> bool {
+        let feeder = self.feeder();
+        let is_there = feeder.is_some();
+        if let Some(feeder) = feeder {
+            feeder.connected(now_ms, link);
+        }
+        is_there
+    }
+
     /// Whether a learner that connects may find a leader here soon.
     #[must_use]
     pub fn may_lead_soon(&self) -> bool {
@@ -359,8 +381,10 @@ impl Peer {
 
     /// A learner's connection has ended.
     pub fn learner_lost(&mut self, link: LinkId) {
-        if let Part::Leading(leader) = &mut self.part {
-            leader.disconnected(link);
+        match &mut self.part {
+            Part::Leading(leader) => leader.disconnected(link),
+            Part::Learning { feeder: Some(feeder), .. } => feeder.disconnected(link),
+            _ => {}
         }
     }
 
@@ -372,12 +396,18 @@ impl Peer {
         packet: FromLearner<'a>,
         wants: &mut Wants<'a>,
     ) {
-        self.lead(wants, |leader, out| leader.heard(now_ms, link, packet, out));
+        match self.feeder() {
+            Some(feeder) => feeder.heard(now_ms, link, packet, &mut wants.lead),
+            None => self.lead(wants, |leader, out| leader.heard(now_ms, link, packet, out)),
+        }
     }
 
     /// Whether the log has what a learner needs ([`Lead::LookUp`]).
     pub fn looked_up(&mut self, link: LinkId, is_there: bool, wants: &mut Wants<'_>) {
-        self.lead(wants, |leader, out| leader.looked_up(link, is_there, out));
+        match self.feeder() {
+            Some(feeder) => feeder.looked_up(link, is_there, &mut wants.lead),
+            None => self.lead(wants, |leader, out| leader.looked_up(link, is_there, out)),
+        }
     }
 
     /// The pipeline has made a txn.
@@ -388,6 +418,13 @@ impl Peer {
     /// A sync of an own client, or of a learner's: answered when what was proposed is committed.
     pub fn sync(&mut self, link: Option<LinkId>, wants: &mut Wants<'_>) {
         self.lead(wants, |leader, out| leader.sync(link, out));
+    }
+
+    /// An own client asks the leader for a sync, at once.
+    pub fn asked_sync(&mut self) {
+        if let Some(feeder) = self.feeder() {
+            feeder.asked_sync();
+        }
     }
 
     /// `acceptedEpoch` is on disk.
@@ -428,6 +465,9 @@ impl Peer {
         }
         self.learn(wants, |learner, out| learner.tick(now_ms, out));
         self.lead(wants, |leader, out| leader.tick(now_ms, out));
+        if let Some(feeder) = self.feeder() {
+            feeder.tick(now_ms, &mut wants.lead);
+        }
     }
 
     /// What it does, as four-letter words tell it.
@@ -527,8 +567,18 @@ impl Peer {
             wants.turn = Some(Turn::Join(leader));
             return;
         }
+        let (own, window) = (self.incumbent(), self.history.window.iter().copied());
+        let mut leader = Leader::new(now_ms, own, self.options.times, window, &mut wants.lead);
+        leader.faults = self.faults;
+        self.part = Part::Leading(Box::new(leader));
+        wants.turn = Some(Turn::Reign);
+        self.led(0, wants);
+    }
+
+    /// What it is to its learners.
+    fn incumbent(&self) -> Incumbent {
         let history = &self.history;
-        let own = Incumbent {
+        Incumbent {
             sid: self.options.sid,
             configs: self.configs().clone(),
             accepted_epoch: history.accepted_epoch,
@@ -538,13 +588,7 @@ impl Peer {
             admits_strangers: self.options.admits_strangers,
             window: self.options.window,
             reconfig_enabled: self.options.accepts_configs,
-        };
-        let window = history.window.iter().copied();
-        let mut leader = Leader::new(now_ms, own, self.options.times, window, &mut wants.lead);
-        leader.faults = self.faults;
-        self.part = Part::Leading(Box::new(leader));
-        wants.turn = Some(Turn::Reign);
-        self.led(0, wants);
+        }
     }
 
     fn learn<'a>(
@@ -552,7 +596,7 @@ impl Peer {
         wants: &mut Wants<'a>,
         act: impl FnOnce(&mut Learner, &mut Vec<Learn<'a>>),
     ) {
-        let Part::Learning { leader, learner } = &mut self.part else { return };
+        let Part::Learning { leader, learner, .. } = &mut self.part else { return };
         let (leader, before, was_serving) = (*leader, wants.learn.len(), learner.is_serving());
         act(learner, &mut wants.learn);
         let accepts = self.options.accepts_configs;
@@ -573,6 +617,7 @@ impl Peer {
             }
         }
         let applied = learner.applied();
+        let served = wants.learn[before..].contains(&Learn::Serve);
         let (mut why, role) = (None, self.role());
         for output in &wants.learn[before..] {
             match output {
@@ -604,8 +649,60 @@ impl Peer {
         if matches!(self.mends, Mends::Until(last) if applied >= last) {
             why = why.or(Some(Rest::Mended(leader)));
         }
+        self.pass_on(before, wants);
         if let Some(why) = why {
             self.rest(why, wants);
+        } else if served {
+            self.begin_to_feed(applied);
+        }
+    }
+
+    fn feeder(&mut self) -> Option<&mut Feeder> {
+        match &mut self.part {
+            Part::Learning { feeder, .. } => feeder.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// A follower that serves takes observers, if it is to.
+    fn begin_to_feed(&mut self, applied: Zxid) {
+        let is_follower = self.role() == Role::Participant && !self.history.is_damaged;
+        let own = Incumbent { last_zxid: applied, ..self.incumbent() };
+        if let Part::Learning { feeder, .. } = &mut self.part
+            && self.options.feeds
+            && is_follower
+        {
+            *feeder = Some(Box::new(Feeder::new(own, self.options.times)));
+        }
+    }
+
+    /// What was learned goes on to observers, and what the leader answers to who has asked.
+    fn pass_on(&mut self, before: usize, wants: &mut Wants<'_>) {
+        let configs = self.configs().clone();
+        let Some(feeder) = self.feeder() else { return };
+        let Wants { learn, lead, .. } = wants;
+        let mut at = before;
+        while at < learn.len() {
+            let is_theirs = match &learn[at] {
+                Learn::Synced => feeder.synced(lead),
+                Learn::Revalidated { session, is_valid } => {
+                    feeder.revalidated(*session, *is_valid, lead)
+                }
+                Learn::Apply(upto) => {
+                    feeder.learned(*upto, lead);
+                    false
+                }
+                Learn::Activate { .. } => {
+                    feeder.reconfigured(configs.clone());
+                    false
+                }
+                _ => false,
+            };
+            if is_theirs {
+                learn.remove(at);
+            } else {
+                at += 1;
+            }
         }
     }
 

@@ -19,6 +19,7 @@ fn peer() -> Peer {
         epoch_floor: Epoch(0),
         admits_strangers: true,
         window: 500,
+        feeds: false,
     };
     let config = Ensemble::parse("server.1=a:1:2\nserver.2=b:1:2").unwrap();
     Peer::new(options, Configs::new(config))

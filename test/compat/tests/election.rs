@@ -122,6 +122,7 @@ async fn votes_with(engine: Engine) -> Result<(), Error> {
         epoch_floor: Epoch(0),
         admits_strangers: false,
         window: 500,
+        feeds: false,
     };
     let (peer, started) = (Peer::new(options, configs), Instant::now());
     let mut voter = Voter { peer, port, events, started };

@@ -22,7 +22,8 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct ServerConfig {
     /// Which server.
     pub engine: Engine,
-    /// Lines of `zoo.cfg` after `dataDir` and `clientPort`, which the testkit chooses.
+    /// Lines of `zoo.cfg` after `dataDir` and `clientPort`, which the testkit chooses. Those that
+    /// begin with `java.` are properties of the JVM, too.
     pub lines: Vec<String>,
     /// Java system properties; ours finds them as lines of its `zoo.cfg`.
     pub properties: Vec<(String, String)>,
@@ -37,6 +38,14 @@ impl ServerConfig {
         let lines = ["tickTime=500", "maxClientCnxns=0", "4lw.commands.whitelist=*"];
         let lines = lines.map(String::from).to_vec();
         ServerConfig { engine, lines, properties: Vec::new(), myid: None }
+    }
+
+    /// All Java system properties.
+    fn properties(&self) -> Vec<(String, String)> {
+        let lines = self.lines.iter().filter(|line| line.starts_with("java."));
+        let named = lines.filter_map(|line| line.split_once('='));
+        let named = named.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.properties.iter().cloned().chain(named).collect()
     }
 }
 
@@ -111,7 +120,7 @@ impl Server {
     pub fn launch(&mut self) -> Result<(), Error> {
         let cfg = self.write_config()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let mut command = self.config.engine.command(&cfg, &self.config.properties)?;
+        let mut command = self.config.engine.command(&cfg, &self.config.properties())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.current_dir(self.dir.path());
         self.child = Some(command.spawn().map_err(|e| Error::Missing {

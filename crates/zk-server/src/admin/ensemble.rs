@@ -28,6 +28,10 @@ pub struct QuorumFacts {
     pub ensemble: Ensemble,
     /// What it does as a leader.
     pub reign: Option<ReignFacts>,
+    /// Whom it learns from: its leader, or for an observer a follower.
+    pub master: Option<Sid>,
+    /// The observers of a follower with a port for them.
+    pub observers: Option<Vec<ObserverFacts>>,
 }
 
 /// What a leader has to do with its learners.
@@ -102,6 +106,8 @@ pub(super) fn gauges(server: &dyn Inspect, out: &mut Vec<(&'static str, Value)>)
     let Some(facts) = server.quorum() else { return };
     let whole = |n: usize| Value::Whole(n as i64);
     out.push(("quorum_size", whole(facts.ensemble.voters().count())));
+    // A follower that feeds observers, as in Apache.
+    out.extend(facts.observers.map(|observers| ("synced_observers", whole(observers.len()))));
     let Some(reign) = facts.reign else { return };
     let [last, least, greatest] = server.metrics().quorum.proposals.last_least_greatest();
     out.extend([
@@ -121,9 +127,8 @@ pub(super) fn gauges(server: &dyn Inspect, out: &mut Vec<(&'static str, Value)>)
 pub(super) fn roles(server: &dyn Inspect) -> Vec<(String, Value)> {
     let Some(facts) = server.quorum() else { return Vec::new() };
     let mut out = vec![("peer_state".to_owned(), Value::Text(facts.peer_state()))];
-    // Followers do not have observers of their own here.
-    if let (ServerState::Observing, Some(leader)) = (facts.state, facts.leader) {
-        out.push(("observer_master_id".to_owned(), Value::Whole(leader.0)));
+    if let (ServerState::Observing, Some(master)) = (facts.state, facts.master) {
+        out.push(("observer_master_id".to_owned(), Value::Whole(master.0)));
     }
     out
 }
@@ -171,8 +176,10 @@ pub(super) fn leader(server: &dyn Inspect) -> Result<Json, String> {
 
 /// The command `observers`. Packets that wait are not counted, only their bytes.
 pub(super) fn observers(server: &dyn Inspect) -> Json {
-    let reign = server.quorum().and_then(|facts| facts.reign).unwrap_or_default();
-    let observers = reign.observers.iter().map(|observer| {
+    let facts = server.quorum();
+    let all = facts.and_then(|facts| facts.reign.map(|reign| reign.observers).or(facts.observers));
+    let all = all.unwrap_or_default();
+    let observers = all.iter().map(|observer| {
         Json::map([
             ("remote_socket_address", format!("/{}", java::address(observer.peer)).into()),
             ("sid", observer.sid.0.into()),
@@ -185,7 +192,7 @@ pub(super) fn observers(server: &dyn Inspect) -> Json {
         ])
     });
     Json::map([
-        ("synced_observers", (reign.observers.len() as u64).into()),
+        ("synced_observers", (all.len() as u64).into()),
         ("observers", Json::List(observers.collect())),
     ])
 }

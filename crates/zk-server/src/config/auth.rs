@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::keys::Keys;
+use super::quorum_sasl::jaas_file;
 use crate::tls::Secret;
 use zk_tree::auth::DigestScheme;
 
@@ -90,9 +91,8 @@ impl AuthSettings {
 
 impl SaslSettings {
     fn read(keys: &mut Keys, acls_enabled: bool) -> SaslSettings {
-        let jaas = keys.path("java.security.auth.login.config");
         SaslSettings {
-            users_file: keys.path("sasl.usersFile").or(jaas),
+            users_file: jaas_file(keys),
             section: keys.non_empty("sasl.serverconfig").unwrap_or_else(|| "Server".to_owned()),
             super_password: keys.secret("SASLAuthenticationProvider.superPassword"),
             acls_enabled,

@@ -7,9 +7,9 @@ use zk_core::LocalSessions;
 use zk_proto::Sid;
 use zk_zab::{Ensemble, Member, Role};
 
-use super::QuorumTlsSettings;
 use super::dynamic::DynamicFiles;
 use super::keys::Keys;
+use super::{QuorumSaslSettings, QuorumTlsSettings};
 
 /// Settings of the quorum.
 #[derive(Clone, PartialEq, Debug)]
@@ -66,10 +66,14 @@ pub struct QuorumSettings {
     pub observer_reconnect_delay_ms: u32,
     /// `observer.election.DelayMs`.
     pub observer_election_delay_ms: u32,
+    /// `observerMasterPort`: where followers feed observers, and observers look for them.
+    pub observer_master_port: Option<u16>,
     /// `readonlymode.enabled`: without a quorum clients may read.
     pub reads_alone: bool,
     /// `sslQuorum`.
     pub tls: Option<QuorumTlsSettings>,
+    /// `quorum.auth.enableSasl`.
+    pub sasl: Option<QuorumSaslSettings>,
 }
 
 /// Apache raises a lower value to this.
@@ -123,8 +127,10 @@ impl QuorumSettings {
             tcp_keep_alive: keys.java_bool("tcpKeepAlive", false),
             observer_reconnect_delay_ms: keys.num("observer.reconnectDelayMs", 0, 0..=u32::MAX),
             observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
+            observer_master_port: observer_master_port(keys),
             reads_alone: keys.java_bool("readonlymode.enabled", false),
             tls: QuorumTlsSettings::read(keys),
+            sasl: QuorumSaslSettings::read(keys),
         }
     }
 
@@ -212,6 +218,12 @@ fn local_sessions(keys: &mut Keys) -> Option<LocalSessions> {
 /// A time in ms where -1 means that something else decides.
 fn or_unset(keys: &mut Keys, key: &str) -> Option<u32> {
     u32::try_from(keys.num(key, -1, -1..=i32::MAX)).ok()
+}
+
+/// As in Apache, 0 and below mean none.
+fn observer_master_port(keys: &mut Keys) -> Option<u16> {
+    let port = keys.num("observerMasterPort", 0, i32::MIN..=i32::from(u16::MAX));
+    u16::try_from(port).ok().filter(|port| *port > 0)
 }
 
 fn size_factor(keys: &mut Keys) -> Option<f64> {

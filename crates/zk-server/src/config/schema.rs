@@ -56,8 +56,6 @@ const BOUNDED: &str = "what is under way is bounded by its bytes, and for each c
 const BATCHES: &str = "writes gather while the disk is busy and never wait for others";
 const KERBEROS: &str = "GSSAPI is not built yet; only SASL DIGEST-MD5 is";
 const TEST: &str = "it is a test aid of Apache that can lose data";
-const QUORUM_SASL: &str =
-    "SASL between members is not built yet; use network isolation or quorum TLS";
 const PLUGIN: &str = "Java classes cannot be loaded; use PEM, PKCS12 or JKS stores";
 const REVOCATION: &str = "revocation checks are not built yet, and a revoked certificate must not be \
                           let in silently";
@@ -91,7 +89,7 @@ pub const KEYS: &[Key] = &[
     f("standaloneEnabled"),
     q("reconfigEnabled"),
     q("quorumListenOnAllIPs"),
-    later("observerMasterPort", "0", ENSEMBLES),
+    q("observerMasterPort"),
     q("syncEnabled"),
     q("observer.syncEnabled"),
     q("localSessionsEnabled"),
@@ -191,14 +189,16 @@ pub const KEYS: &[Key] = &[
     ignored("learner.*", JAVA),
     ignored("leader.*", JAVA),
     ignored("follower.*", JAVA),
-    later("observerMaster.sizeLimit", "", ENSEMBLES),
+    ignored("observerMaster.sizeLimit", "followers keep commitLogCount txns, as leaders do"),
     ignored("forward_learner_requests_to_commit_processor_disabled", JAVA),
     ignored("messageTracker.*", JAVA),
     q("readonlymode.enabled"),
-    refused("quorum.auth.enableSasl", "false", QUORUM_SASL),
-    refused("quorum.auth.learnerRequireSasl", "false", QUORUM_SASL),
-    refused("quorum.auth.serverRequireSasl", "false", QUORUM_SASL),
-    later("quorum.auth.*", "", QUORUM_SASL),
+    q("quorum.auth.enableSasl"),
+    q("quorum.auth.learnerRequireSasl"),
+    q("quorum.auth.serverRequireSasl"),
+    q("quorum.auth.learner.saslLoginContext"),
+    q("quorum.auth.server.saslLoginContext"),
+    later("quorum.auth.kerberos.*", "", KERBEROS),
     ignored("quorum.cnxn.threads.size", JAVA),
     q("sslQuorum"),
     q("sslQuorumReloadCertFiles"),

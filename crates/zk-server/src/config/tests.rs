@@ -39,6 +39,58 @@ fn findings(text: &str, overrides: &[Override], options: Options) -> String {
 }
 
 #[test]
+fn sasl_between_members_is_switched_on_in_apaches_order() {
+    check(
+        "quorum.auth.serverRequireSasl=true\n",
+        expect![[r#"
+        zoo.cfg:5: error: quorum.auth.serverRequireSasl = true needs quorum.auth.enableSasl=true
+        zoo.cfg:5: error: quorum.auth.serverRequireSasl = true needs quorum.auth.learnerRequireSasl=true
+    "#]],
+    );
+    check(
+        "quorum.auth.enableSasl=true\nquorum.auth.serverRequireSasl=true\n",
+        expect![[r#"
+        zoo.cfg:5: error: quorum.auth.enableSasl = true: name the file with the users of QuorumServer and QuorumLearner by java.security.auth.login.config
+        zoo.cfg:6: error: quorum.auth.serverRequireSasl = true needs quorum.auth.learnerRequireSasl=true
+    "#]],
+    );
+    let file = "quorum.auth.enableSasl=true\njava.security.auth.login.config=/jaas\n";
+    check(
+        file,
+        expect![[r#"
+        zoo.cfg:5: warning: quorum.auth.enableSasl = true: without quorum.auth.serverRequireSasl=true whoever reaches the quorum ports can still join; only while members are changed to SASL
+        zoo.cfg:6: warning: java.security.auth.login.config: honoured here; Apache ignores it in a file and needs -Djava.security.auth.login.config=
+    "#]],
+    );
+    check(
+        &format!("{file}quorum.auth.kerberos.servicePrincipal=zk/_HOST\n"),
+        expect![[r#"
+        zoo.cfg:5: warning: quorum.auth.enableSasl = true: without quorum.auth.serverRequireSasl=true whoever reaches the quorum ports can still join; only while members are changed to SASL
+        zoo.cfg:6: warning: java.security.auth.login.config: honoured here; Apache ignores it in a file and needs -Djava.security.auth.login.config=
+        zoo.cfg:7: warning: quorum.auth.kerberos.servicePrincipal: accepted without effect: GSSAPI is not built yet; only SASL DIGEST-MD5 is
+    "#]],
+    );
+    let all = "quorum.auth.learnerRequireSasl=true\nquorum.auth.serverRequireSasl=true\n\
+               quorum.auth.learner.saslLoginContext=L\n";
+    let sasl = ok(&format!("{file}{all}")).quorum.sasl.unwrap();
+    assert!(sasl.learner_requires && sasl.server_requires);
+    assert_eq!((&*sasl.learner_section, &*sasl.server_section), ("L", "QuorumServer"));
+}
+
+#[test]
+fn a_port_for_observers_is_a_port() {
+    assert_eq!(ok("").quorum.observer_master_port, None);
+    assert_eq!(ok("observerMasterPort=0\n").quorum.observer_master_port, None);
+    assert_eq!(ok("observerMasterPort=2191\n").quorum.observer_master_port, Some(2191));
+    check(
+        "observerMasterPort=70000\n",
+        expect![[r#"
+        zoo.cfg:5: error: observerMasterPort = 70000: it must be a whole number from -2147483648 to 65535
+    "#]],
+    );
+}
+
+#[test]
 fn what_may_wait_for_a_client_has_a_least_value() {
     assert_eq!(ok("maxUnsentBytes=5000000\n").limits.unsent_bytes, Some(5_000_000));
     assert_eq!(ok("maxSessions=7\n").limits.sessions, Some(7));

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use zk_core::{Effect, Effects, News, Span};
 use zk_proto::quorum::FromLearner;
 use zk_proto::watch::EventType;
-use zk_proto::{SessionId, Zxid};
+use zk_proto::{OpCode, SessionId, Zxid};
 
 /// With more connections to write to than this, their own threads do it.
 const FLUSH_HERE: usize = 2;
@@ -48,7 +48,7 @@ impl Engine {
         let now_ms = self.now_ms();
         let mut sent = Sent::default();
         // A member that is alone asks nobody.
-        let mut asked = Vec::new();
+        let (mut asked, mut syncs) = (Vec::new(), 0);
         let mut effects = fx.list.iter().peekable();
         while let Some(effect) = effects.next() {
             match effect {
@@ -88,6 +88,7 @@ impl Engine {
                     note(conn, &mut state, dirty);
                 }
                 Effect::Forward { session, cxid, op, body, identities } => {
+                    syncs += usize::from(*op == OpCode::Sync);
                     let body = fx.get(*body);
                     put_request(*session, *cxid, op.code(), body, identities, &mut asked);
                 }
@@ -101,7 +102,7 @@ impl Engine {
                 }
             }
         }
-        self.ask_leader(&asked);
+        self.ask_leader(&asked, syncs);
         sent.count(&self.metrics);
         count(fx, &self.metrics);
         fx.clear();
@@ -137,11 +138,11 @@ impl Engine {
     }
 
     /// Asks the leader for what clients want.
-    fn ask_leader(&self, asked: &[u8]) {
+    fn ask_leader(&self, asked: &[u8], syncs: usize) {
         if !asked.is_empty()
             && let Some(quorum) = self.quorum.get()
         {
-            quorum.ask(asked);
+            quorum.ask(asked, syncs);
         }
     }
 

@@ -161,6 +161,11 @@ impl Engine {
         while self.learn_some() {}
     }
 
+    /// Learns everything that a leader has taught by now.
+    pub(crate) fn learn_all(&self) {
+        while self.learn_some() {}
+    }
+
     /// Learns some of what a leader taught; whether there is more.
     pub(super) fn learn_some(&self) -> bool {
         let mut gate = self.gate.lock();

@@ -4,12 +4,13 @@ use super::Gate;
 use crate::admin::Counter;
 use crate::net::Seldom;
 use crate::net::conn::Conn;
-use crate::tls::sasl::{DigestMd5, SaslError, Step, Users};
+use crate::tls::random_nonce;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zk_proto::request::{RequestHeader, SaslToken};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{ErrorCode, Jute, OpCode, Reader};
+use zk_sasl::{Challenger, SaslError, Service, Step, Users};
 use zk_tree::auth::Identity;
 
 /// How clients are let in by SASL.
@@ -54,9 +55,7 @@ pub(super) fn step(
     let outcome = if token.len() > MAX_TOKEN_BYTES {
         Err(SaslError::Form)
     } else {
-        let mut state = conn.state.lock();
-        let machine = state.sasl.get_or_insert_with(|| Box::new(DigestMd5::new(users.clone())));
-        machine.step(token)
+        exchange(conn, users, token)
     };
     match outcome {
         Ok(Step::Challenge(token)) => {
@@ -86,6 +85,20 @@ pub(super) fn step(
             answer(gate, conn, header.xid, code, None, close);
         }
     }
+}
+
+/// A step of the exchange of a connection, its first or another.
+fn exchange(conn: &Conn, users: &Arc<Users>, token: &[u8]) -> Result<Step, SaslError> {
+    let mut state = conn.state.lock();
+    let machine = match &mut state.sasl {
+        Some(machine) => machine,
+        none => {
+            let nonce = random_nonce().ok_or(SaslError::NoRandomness)?;
+            let first = Challenger::new(Service::CLIENTS, users.clone(), &nonce);
+            none.insert(Box::new(first))
+        }
+    };
+    machine.step(token)
 }
 
 fn answer(

@@ -5,7 +5,6 @@
 
 use super::home::Home;
 use super::seats::Seat;
-use crate::tls::sasl::DigestMd5;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,6 +14,7 @@ use std::task::{Context, Waker};
 use tokio::net::tcp::OwnedWriteHalf;
 use zk_core::Times;
 use zk_proto::{OpCode, SessionId};
+use zk_sasl::Challenger;
 use zk_tree::ConnId;
 use zk_tree::auth::Identity;
 
@@ -112,7 +112,7 @@ pub(crate) struct ConnState {
     pub(crate) identities: Arc<[Identity]>,
     pub(crate) admitted: bool,
     /// A SASL exchange under way.
-    pub(crate) sasl: Option<Box<DigestMd5>>,
+    pub(crate) sasl: Option<Box<Challenger>>,
     /// The task stopped reading until there is room again.
     pub(crate) is_paused: bool,
     /// It is on the list of connections to flush.

@@ -15,9 +15,12 @@ use zk_zab::Role;
 use zk_zab::leader::{LinkId, StepDown};
 use zk_zab::peer::{History, Peer, Rest, Turn, Wants};
 
+use parking_lot::MutexGuard;
+
 use super::driver::Driver;
 use super::state::{Chore, Entry, Held};
 use super::tally::LearnerLink;
+use crate::engine::Gate;
 use crate::storage::{HistoryError, Loading};
 
 /// So long votes wait for a slow disk.
@@ -141,11 +144,12 @@ impl Driver {
                 tracing::info!("this member leads, in epoch {}", epoch.0);
             }
             Chore::AnswerPing(zxid) => {
-                let touched = self.engine.tell_heard();
-                let packet = FromLearner::Ping { zxid, touched: Touched::of(&touched) };
-                if let Some(link) = &self.quorum.lock().state.upstream {
-                    link.send(|out| packet.put(out));
+                let mut touched = self.engine.tell_heard();
+                let mut held = self.quorum.lock();
+                for (session, timeout_ms) in std::mem::take(&mut held.state.touched) {
+                    Touched::put(&mut touched, session, timeout_ms);
                 }
+                held.state.ask(&FromLearner::Ping { zxid, touched: Touched::of(&touched) });
             }
             Chore::LookUp(link, zxid) => self.look_up(link, zxid),
             Chore::LookedUp(link, tail) => {
@@ -192,11 +196,7 @@ impl Driver {
     }
 
     fn at_rest_with(self: &Arc<Driver>, act: impl FnOnce(&mut Held<'_>)) {
-        let mut gate = self.engine.gate.lock();
-        let mut held = self.quorum.lock();
-        if held.state.peer.is_serving() {
-            self.engine.apply_committed(&mut gate, held.state.committed);
-        }
+        let (gate, mut held) = self.everything_applied();
         act(&mut held);
         let outgoing = std::mem::take(&mut held.state.outgoing);
         if outgoing.is_empty() {
@@ -215,6 +215,29 @@ impl Driver {
         drop(held);
         drop(gate);
         self.send_snapshot(outgoing, turn, head, sessions);
+    }
+
+    /// The pipeline and the machine, held at a moment when everything that is committed is applied.
+    fn everything_applied(&self) -> (MutexGuard<'_, Gate>, Held<'_>) {
+        loop {
+            let mut gate = self.engine.gate.lock();
+            let held = self.quorum.lock();
+            if held.state.peer.fed_upto().is_none() {
+                if held.state.peer.is_serving() {
+                    self.engine.apply_committed(&mut gate, held.state.committed);
+                }
+                return (gate, held);
+            }
+            // What a follower is taught comes from the disk's thread, too.
+            if self.engine.tree.read().last_zxid() >= held.state.committed
+                || self.engine.is_poisoned()
+            {
+                return (gate, held);
+            }
+            drop(held);
+            drop(gate);
+            self.engine.learn_all();
+        }
     }
 
     fn forget_window(&self) {

@@ -204,5 +204,6 @@ impl Driver {
     }
 }
 
-/// Where dialled connections come back.
-pub(super) type Dialled = mpsc::UnboundedReceiver<(Sid, Option<Wire>)>;
+/// Where dialled connections come back: which leader was wanted, and who was reached, it or a
+/// follower that feeds observers.
+pub(super) type Dialled = mpsc::UnboundedReceiver<(Sid, Option<(Sid, Wire)>)>;

@@ -7,6 +7,7 @@ use crate::engine::Lesson;
 
 impl Held<'_> {
     pub(super) fn follow(&mut self, outputs: Vec<Learn<'_>>) {
+        let feeds = self.state.peer.fed_upto().is_some();
         let (mut appended, mut lessons) = (None, Vec::new());
         let mut said = Vec::new();
         for output in outputs {
@@ -21,6 +22,9 @@ impl Held<'_> {
                         self.state.under_way.pop_front_if(|(zxid, _)| *zxid <= upto)
                     {
                         lessons.push(Lesson::Txn(entry.1.clone()));
+                        if feeds {
+                            self.state.fresh.push_back(entry.clone());
+                        }
                         self.keep(entry);
                     }
                 }

@@ -88,6 +88,20 @@ impl Held<'_> {
                     self.chore(Chore::Activated(config));
                     continue;
                 }
+                Lead::Inform { upto, leader, observers } => {
+                    while let Some((zxid, txn)) =
+                        self.state.fresh.pop_front_if(|(zxid, _)| *zxid <= upto)
+                    {
+                        let packet = match leader.filter(|_| zxid == upto) {
+                            Some(leader) => {
+                                FromLeader::InformAndActivate { zxid, leader, txn: &txn }
+                            }
+                            None => FromLeader::Inform { zxid, txn: &txn },
+                        };
+                        to_observers.put(self, &observers, &packet);
+                    }
+                    continue;
+                }
                 other => {
                     to_followers.send(self);
                     to_observers.send(self);
@@ -138,7 +152,12 @@ impl Held<'_> {
             Lead::Revalidate { link, session, timeout_ms } => {
                 asks.push(Ask::Revalidate(link, session, timeout_ms));
             }
+            // The leader hears of them with the next PING.
+            Lead::Touched { touched, .. } if self.state.peer.fed_upto().is_some() => {
+                self.state.touched.extend(touched.iter());
+            }
             Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
+            Lead::Upstream(packet) => self.state.ask(&packet),
             Lead::Synced(Some(link)) => self.send(link, &FromLeader::Sync),
             // Own syncs wait in the pipeline, behind what was proposed.
             Lead::Synced(None) => {}
@@ -147,7 +166,10 @@ impl Held<'_> {
             // Told by the turn.
             Lead::StepDown(_) => {}
             // Those of `lead`.
-            Lead::Propose { .. } | Lead::Commit { .. } | Lead::CommitAndActivate { .. } => {}
+            Lead::Propose { .. }
+            | Lead::Commit { .. }
+            | Lead::CommitAndActivate { .. }
+            | Lead::Inform { .. } => {}
         }
     }
 

@@ -33,20 +33,36 @@ pub(crate) struct ListenError {
 
 /// Listens at a member's addresses; with `on_all` at their ports alone.
 pub(crate) fn bind(addresses: &[MemberAddress], on_all: bool) -> Result<Bound, ListenError> {
-    let listen_on = |port: fn(&MemberAddress) -> u16| -> Result<Vec<TcpListener>, ListenError> {
-        let mut listeners = Vec::new();
-        for address in addresses {
-            let host = if on_all { "0.0.0.0" } else { &address.host };
-            let address = HostPort { host: host.to_owned(), port: port(address) };
-            let listener = net::listen(&address, DEFAULT_BACKLOG);
-            listeners.push(listener.map_err(|source| ListenError { address, source })?);
-        }
-        Ok(listeners)
-    };
     Ok(Bound {
-        quorum: listen_on(|address| address.quorum_port)?,
-        election: listen_on(|address| address.election_port)?,
+        quorum: bind_ports(addresses, on_all, |address| address.quorum_port)?,
+        election: bind_ports(addresses, on_all, |address| address.election_port)?,
     })
+}
+
+fn bind_ports(
+    addresses: &[MemberAddress],
+    on_all: bool,
+    port: fn(&MemberAddress) -> u16,
+) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let host = if on_all { "0.0.0.0" } else { &address.host };
+        let address = HostPort { host: host.to_owned(), port: port(address) };
+        let listener = net::listen(&address, DEFAULT_BACKLOG);
+        listeners.push(listener.map_err(|source| ListenError { address, source })?);
+    }
+    Ok(listeners)
+}
+
+/// Listens for observers at a member's addresses.
+fn bind_for_observers(
+    addresses: &[MemberAddress],
+    port: u16,
+    on_all: bool,
+) -> io::Result<Vec<TcpListener>> {
+    let at = addresses.iter().map(|it| MemberAddress { quorum_port: port, ..it.clone() });
+    bind_ports(&at.collect::<Vec<_>>(), on_all, |address| address.quorum_port)
+        .map_err(io::Error::other)
 }
 
 /// Where a member is, as it tells those whom it dials.
@@ -57,6 +73,51 @@ pub(crate) fn advertised(addresses: &[MemberAddress]) -> Vec<HostPort> {
 
 /// Between two attempts to listen elsewhere.
 const REBIND_PAUSE: Duration = Duration::from_millis(200);
+
+/// A follower's port for observers: it is open while it has something for them.
+pub(super) struct ObserverPort {
+    port: u16,
+    on_all: bool,
+    options: ElectionPortOptions,
+    acceptors: Vec<JoinHandle<()>>,
+    /// After a failure, until when it is not tried again.
+    pauses: Option<Instant>,
+}
+
+impl ObserverPort {
+    pub(super) fn new(port: u16, on_all: bool, options: ElectionPortOptions) -> ObserverPort {
+        ObserverPort { port, on_all, options, acceptors: Vec::new(), pauses: None }
+    }
+
+    /// Opens or closes it.
+    pub(super) fn set(&mut self, is_open: bool, at: &[MemberAddress], come: &mpsc::Sender<Wire>) {
+        if !is_open {
+            return self.acceptors.drain(..).for_each(|acceptor| acceptor.abort());
+        }
+        if !self.acceptors.is_empty() || self.pauses.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
+        let bound = bind_for_observers(at, self.port, self.on_all).and_then(listeners);
+        match bound {
+            Ok(bound) => {
+                let (guards, patience) = (&self.options.dial.guards, self.options.greeting_timeout);
+                let accept_at = |listener| {
+                    tokio::spawn(accept(listener, guards.clone(), patience, come.clone()))
+                };
+                self.acceptors = bound.into_iter().map(accept_at).collect();
+                self.pauses = None;
+                tracing::info!("observers may come to port {}", self.port);
+            }
+            Err(error) => {
+                tracing::warn!("{error} (observerMasterPort); it is tried again");
+                self.pauses = Some(Instant::now() + OBSERVERS_PAUSE);
+            }
+        }
+    }
+}
+
+/// Between two attempts to listen for observers.
+const OBSERVERS_PAUSE: Duration = Duration::from_secs(5);
 
 /// What listens now.
 pub(super) struct Listening {
@@ -153,9 +214,9 @@ async fn accept(
         let (guards, learners) = (guards.clone(), learners.clone());
         guests.admit(|guest| {
             tokio::spawn(async move {
-                let guarded = within(patience, guards.accepted(stream)).await;
+                let admitted = admit(stream, &guards, patience).await;
                 drop(guest);
-                match guarded {
+                match admitted {
                     // Else this member ends.
                     Ok(wire) => drop(learners.send(wire).await),
                     Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),
@@ -164,4 +225,15 @@ async fn accept(
             .abort_handle()
         });
     }
+}
+
+/// Lets a learner in that shows what the guards want to see.
+async fn admit(
+    stream: tokio::net::TcpStream,
+    guards: &Guards,
+    patience: Duration,
+) -> io::Result<Wire> {
+    let mut wire = within(patience, guards.accepted(stream)).await?;
+    guards.admit(&mut wire, patience).await?;
+    Ok(wire)
 }

@@ -1,5 +1,6 @@
 //! Sockets: the election port, the quorum port, and the way to a leader's.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,20 +8,24 @@ use tokio::sync::mpsc;
 use zk_proto::Sid;
 use zk_quorum::election::{ElectionEvent, ElectionPortOptions};
 use zk_quorum::link::Link;
-use zk_quorum::{DialError, DialOptions, Wire, dial};
-use zk_zab::HostPort;
+use zk_quorum::{DialError, DialOptions, Wire, join};
 use zk_zab::leader::LinkId;
+use zk_zab::{Ensemble, HostPort, MemberAddress, Role};
 
 use super::driver::{Dialled, Driver};
 use super::links::{Learners, Upstream};
-use super::listen::Bound;
+use super::listen::{Bound, ObserverPort};
+use super::state::Held;
 use super::tally::{LearnerLink, LinkTally};
+use crate::server::random_seed;
 
 /// Listeners that are bound, and how others are dialled.
 pub(crate) struct Ports {
     pub(crate) bound: Bound,
     /// Whether it listens on all addresses of the machine.
     pub(crate) on_all: bool,
+    /// `observerMasterPort`.
+    pub(crate) observer_master: Option<u16>,
     pub(crate) options: ElectionPortOptions,
     /// For a connection to a leader.
     pub(crate) join: JoinOptions,
@@ -48,11 +53,31 @@ const MAX_UNSENT_BYTES: usize = 256 << 20;
 /// So many learners wait until it is known who leads.
 const MAX_WAITING: usize = 64;
 
+/// Whether one end does not believe the other.
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// Where followers feed observers: all that vote, in an order of chance, as in Apache
+/// (`QuorumPeer.updateObserverMasterList`). Who leads does not listen there.
+fn observer_masters(ensemble: &Ensemble, port: u16) -> Vec<(Sid, Vec<HostPort>)> {
+    let voters = ensemble.voters().filter_map(|sid| Some((sid, ensemble.members.get(&sid)?)));
+    let at = |address: &MemberAddress| HostPort { host: address.host.clone(), port };
+    let mut all: Vec<_> = voters
+        .map(|(sid, member)| (random_seed(), sid, member.addresses.iter().map(at).collect()))
+        .collect();
+    all.sort_by_key(|(order, ..)| *order);
+    all.into_iter().map(|(_, sid, addresses)| (sid, addresses)).collect()
+}
+
 impl Driver {
     /// Serves the ports until it is dropped, or this member has failed.
     pub(super) async fn run(self: &Arc<Driver>, ports: Ports) {
-        let Ports { bound, on_all, options, join } = ports;
+        let Ports { bound, on_all, observer_master, options, join } = ports;
         let (learners, mut come) = mpsc::channel(1);
+        let (observers, mut observers_come) = mpsc::channel(1);
+        let mut observer_port =
+            observer_master.map(|port| ObserverPort::new(port, on_all, options.clone()));
         let (dialled, mut answers): (_, Dialled) = mpsc::unbounded_channel();
         let Ok(mut listening) = self.open(bound, options.clone(), &learners) else {
             tracing::error!("cannot listen for other members");
@@ -66,6 +91,7 @@ impl Driver {
             tokio::select! {
                 Some(event) = listening.events.recv() => self.heard_election(&event),
                 Some(wire) = come.recv() => self.learner_comes(wire),
+                Some(wire) = observers_come.recv() => self.observer_comes(wire),
                 Some((leader, wire)) = answers.recv() => self.dialled(leader, wire),
                 () = self.quorum.news.notified() => {}
                 _ = tick.tick() => {
@@ -80,12 +106,16 @@ impl Driver {
                 return;
             }
             self.move_if_wanted(&mut listening, &options, on_all, &learners).await;
+            if let Some(port) = &mut observer_port {
+                let feeds = self.quorum.lock().state.peer.fed_upto().is_some();
+                port.set(feeds, &self.listens_at.lock(), &observers);
+            }
             self.hear_promises();
             self.end_rest();
             self.look_if_due();
             if let Some(leader) = self.to_join.lock().take() {
                 dials += 1;
-                self.dial(leader, dials, join.clone(), dialled.clone());
+                self.dial(leader, dials, observer_master, join.clone(), dialled.clone());
             }
         }
     }
@@ -132,10 +162,11 @@ impl Driver {
         &self,
         leader: Option<Sid>,
         turn: usize,
+        observer_master: Option<u16>,
         options: JoinOptions,
-        dialled: mpsc::UnboundedSender<(Sid, Option<Wire>)>,
+        dialled: mpsc::UnboundedSender<(Sid, Option<(Sid, Wire)>)>,
     ) {
-        let (sid, addresses) = {
+        let (sid, ways) = {
             let held = self.quorum.lock();
             let configs = held.state.peer.configs();
             let me = held.state.peer.sid();
@@ -156,7 +187,10 @@ impl Driver {
                     found.push(at);
                 }
             });
-            (sid, found)
+            match (held.state.peer.role(), observer_master) {
+                (Role::Observer, Some(port)) => (sid, observer_masters(&configs.committed, port)),
+                _ => (sid, vec![(sid, found)]),
+            }
         };
         tokio::spawn(async move {
             let tries = async {
@@ -164,12 +198,17 @@ impl Driver {
                     if attempt > 0 {
                         tokio::time::sleep(options.pause).await;
                     }
-                    match dial(&addresses, &options.dial).await {
-                        Ok(wire) => return Some(wire),
-                        Err(DialError::Failed(error)) => {
-                            tracing::debug!("the way to server {sid}: {error}")
+                    for (master, addresses) in &ways {
+                        match join(addresses, &options.dial).await {
+                            Ok(wire) => return Some((*master, wire)),
+                            Err(DialError::Failed(error)) if is_denied(&error) => {
+                                tracing::warn!("server {master} cannot be followed: {error}");
+                            }
+                            Err(DialError::Failed(error)) => {
+                                tracing::debug!("the way to server {master}: {error}");
+                            }
+                            Err(DialError::Refused) => {}
                         }
-                        Err(DialError::Refused) => {}
                     }
                 }
                 None
@@ -180,8 +219,8 @@ impl Driver {
     }
 
     /// A leader was dialled, with success or without.
-    fn dialled(self: &Arc<Driver>, leader: Sid, wire: Option<Wire>) {
-        let Some(wire) = wire else {
+    fn dialled(self: &Arc<Driver>, leader: Sid, wire: Option<(Sid, Wire)>) {
+        let Some((master, wire)) = wire else {
             drop(self.quorum.act(|peer, _, wants| peer.unreachable(wants)));
             return;
         };
@@ -194,6 +233,7 @@ impl Driver {
         let link = Link::start(wire, MAX_UNSENT_BYTES, hear);
         let mut held = self.quorum.lock();
         held.state.upstream = Some(link);
+        held.state.master = Some(master);
         held.act(|peer, now_ms, wants| peer.joined(now_ms, leader, wants), &mut Vec::new());
     }
 
@@ -211,6 +251,19 @@ impl Driver {
             }
             return;
         }
+        self.take_in(held, link, wire);
+    }
+
+    /// An observer connects to a follower.
+    fn observer_comes(self: &Arc<Driver>, wire: Wire) {
+        let link = LinkId(self.next_link());
+        let mut held = self.quorum.lock();
+        if held.state.peer.observer_connected(self.quorum.now_ms(), link) {
+            self.take_in(held, link, wire);
+        }
+    }
+
+    fn take_in(self: &Arc<Driver>, mut held: Held<'_>, link: LinkId, wire: Wire) {
         let tally = LinkTally::new(wire.peer());
         let hear = Learners { driver: self.clone(), link, tally: tally.clone() };
         let started = Link::start(wire, MAX_UNSENT_BYTES, hear);

@@ -56,10 +56,12 @@ pub(super) type Entry = (Zxid, Arc<[u8]>);
 pub(super) struct State {
     pub(super) peer: Peer,
     pub(super) election: Option<ElectionPort>,
-    /// A leader's learners.
+    /// A leader's learners, or a follower's observers.
     pub(super) links: BTreeMap<LinkId, LearnerLink>,
     /// A learner's leader.
     pub(super) upstream: Option<Link>,
+    /// Who is at the other end of it: the leader, or a follower that feeds observers.
+    pub(super) master: Option<Sid>,
     /// Counts the connections to leaders: what comes on an older one is not heard any more.
     pub(super) attempt: u64,
     /// The last transactions that are committed, without a hole, up to the last one.
@@ -74,6 +76,10 @@ pub(super) struct State {
     pub(super) turn: Option<Turn>,
     /// The snapshot that a leader sent, before it is the history.
     pub(super) staged: Option<Loading>,
+    /// What was applied and not told to the observers of this follower yet.
+    pub(super) fresh: VecDeque<Entry>,
+    /// The sessions that its observers have heard since the last PING, with their timeouts in ms.
+    pub(super) touched: BTreeMap<SessionId, i32>,
     /// What the log has for a learner, while it is told so.
     pub(super) tail: Vec<Entry>,
     /// Sessions that move to learners, and behind what this is told: what the session has asked for
@@ -140,6 +146,7 @@ impl Quorum {
             election: None,
             links: BTreeMap::new(),
             upstream: None,
+            master: None,
             attempt: 0,
             window: VecDeque::new(),
             committed: Zxid::ZERO,
@@ -149,6 +156,8 @@ impl Quorum {
             turn: None,
             staged: None,
             moves: VecDeque::new(),
+            fresh: VecDeque::new(),
+            touched: BTreeMap::new(),
             tail: Vec::new(),
             promises: VecDeque::new(),
             outgoing: Vec::new(),
@@ -212,9 +221,12 @@ impl Quorum {
         self.tell_chores();
     }
 
-    /// Clients want something of the leader: packets, in order.
-    pub(crate) fn ask(&self, packets: &[u8]) {
-        if let Some(link) = &self.state.lock().upstream {
+    /// Clients want something of the leader: packets, in order, so many of them syncs.
+    pub(crate) fn ask(&self, packets: &[u8], syncs: usize) {
+        let mut state = self.state.lock();
+        // Those of observers stand in the same row.
+        (0..syncs).for_each(|_| state.peer.asked_sync());
+        if let Some(link) = &state.upstream {
             link.send(|out| out.extend_from_slice(packets));
         }
     }
@@ -348,7 +360,16 @@ impl State {
     /// The connections to other members end.
     pub(super) fn hang_up(&mut self) {
         self.links.clear();
-        self.upstream = None;
+        (self.upstream, self.master) = (None, None);
+        self.fresh.clear();
+        self.touched.clear();
+    }
+
+    /// Says something to the leader.
+    pub(super) fn ask(&self, packet: &FromLearner<'_>) {
+        if let Some(link) = &self.upstream {
+            link.send(|out| packet.put(out));
+        }
     }
 }
 
@@ -384,6 +405,10 @@ impl Held<'_> {
             }
         }
         self.follow(learn);
+        // What a follower's observers get is what it has applied.
+        if let Some(applied) = self.state.peer.fed_upto() {
+            self.state.committed = applied;
+        }
         self.lead(lead, asks);
         if turn.is_some() {
             self.state.turn = turn;

@@ -193,6 +193,11 @@ impl State {
         self.count_synchronized(metrics, is_snap);
     }
 
+    fn observers(&self, census: &Census) -> Vec<ObserverFacts> {
+        let observers = census.synced_observers.iter();
+        observers.filter_map(|(link, sid)| Some(self.links.get(link)?.facts(*sid))).collect()
+    }
+
     fn has_vote(&self) -> bool {
         self.peer.role() == Role::Participant
     }
@@ -209,11 +214,7 @@ impl Quorum {
             synced_non_voting_followers: census.synced_non_voting_followers,
             pending_syncs: census.pending_syncs,
             uptime_ms: state.moments.leading.map_or(0, |at| at.elapsed().as_millis() as u64),
-            observers: census
-                .synced_observers
-                .iter()
-                .filter_map(|(link, sid)| Some(state.links.get(link)?.facts(*sid)))
-                .collect(),
+            observers: state.observers(&census),
         };
         QuorumFacts {
             sid: peer.sid(),
@@ -222,6 +223,8 @@ impl Quorum {
             leader: peer.leader(),
             ensemble: peer.configs().committed.clone(),
             reign: peer.census().map(reign),
+            master: state.master.filter(|_| peer.leader().is_some()),
+            observers: peer.observers().map(|census| state.observers(&census)),
         }
     }
 

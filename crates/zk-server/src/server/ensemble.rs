@@ -1,7 +1,7 @@
 //! A member's start in its ensemble.
 
 use super::StartError;
-use crate::config::{QuorumSettings, Role, ServerConfig};
+use crate::config::{QuorumSaslSettings, QuorumSettings, Role, ServerConfig};
 use crate::engine::Engine;
 use crate::inspect::Member;
 use crate::quorum::{
@@ -9,12 +9,13 @@ use crate::quorum::{
     advertised, bind,
 };
 use crate::storage::{MAX_TXN_FACTOR, Storage};
-use crate::tls::MemberTls;
+use crate::tls::{MemberTls, SaslFileError, load_jaas, random_nonce};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zk_proto::{Epoch, Limits, Sid};
 use zk_quorum::election::ElectionPortOptions;
-use zk_quorum::{DialOptions, Guard, Guards};
+use zk_quorum::{DialOptions, Guard, Guards, QuorumSasl, QuorumSaslOptions};
+use zk_sasl::{Account, JaasError, Users};
 use zk_zab::election::ElectionTimes;
 use zk_zab::leader::LeaderTimes;
 use zk_zab::peer::PeerOptions;
@@ -115,6 +116,26 @@ fn member_tls(
     Ok(Some(Arc::new(MemberTls::new(settings.clone(), Arc::new(hosts))?)))
 }
 
+/// As whom this member comes to others, and who may come to it.
+fn member_sasl(settings: &QuorumSaslSettings) -> Result<QuorumSasl, SaslFileError> {
+    let jaas = load_jaas(&settings.file)?;
+    let read = || {
+        // As in Apache, both sections must do, whatever is required.
+        jaas.must_be_digest(&settings.learner_section)?;
+        jaas.must_be_digest(&settings.server_section)?;
+        let account = Account::read(&jaas, &settings.learner_section)?;
+        let users = Users::read(&jaas, &settings.server_section)?;
+        Result::<_, JaasError>::Ok((account, users))
+    };
+    let (account, users) = read()?;
+    Ok(QuorumSasl::new(QuorumSaslOptions {
+        account: settings.learner_requires.then_some(account),
+        users: Arc::new(users),
+        admits_strangers: !settings.server_requires,
+        nonce: random_nonce,
+    }))
+}
+
 fn ports(
     config: &ServerConfig,
     sid: Sid,
@@ -125,7 +146,8 @@ fn ports(
     let bound = bind(&addresses, settings.listen_on_all)
         .map_err(|ListenError { address, source }| StartError::Listen { address, source })?;
     let connect_timeout = Duration::from_millis(settings.connect_timeout_ms.into());
-    let guards = Guards(tls.map(|tls| tls as Arc<dyn Guard>));
+    let sasl = settings.sasl.as_ref().map(member_sasl).transpose()?;
+    let guards = Guards { guard: tls.map(|tls| tls as Arc<dyn Guard>), sasl: sasl.map(Arc::new) };
     let dial =
         DialOptions { patience: connect_timeout, keep_alive: settings.tcp_keep_alive, guards };
     let times = times(config);
@@ -137,6 +159,7 @@ fn ports(
     Ok(Ports {
         bound,
         on_all: settings.listen_on_all,
+        observer_master: settings.observer_master_port,
         options: ElectionPortOptions {
             me: sid,
             advertised: advertised(&addresses),
@@ -170,6 +193,7 @@ fn options(config: &ServerConfig, sid: Sid, logged: Option<Ensemble>) -> QuorumO
         epoch_floor: Epoch(0),
         admits_strangers: true,
         window,
+        feeds: config.quorum.observer_master_port.is_some(),
     };
     let mut configs = Configs::new(ensemble.clone());
     // A change that is logged may be committed. What its file says of it may be missing.

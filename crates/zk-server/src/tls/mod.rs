@@ -1,14 +1,13 @@
-//! TLS for the client listeners and between members, and SASL DIGEST-MD5 (client-protocol 14,
-//! quorum-protocol 14, operations 1.5).
+//! TLS for the client listeners and between members (client-protocol 14, quorum-protocol 14,
+//! operations 1.5), and the files of SASL.
 //!
 //! Stores are read in the forms that Java writes (PEM, PKCS#12, JKS); chains, signatures and the
-//! protocol are rustls'. **Invariant:** no secret is printable ([`Secret`]), secrets are compared
-//! in constant time, and the SASL machine does no I/O.
+//! protocol are rustls'. **Invariant:** no secret is printable ([`Secret`]), and secrets are
+//! compared in constant time.
 //!
-//! Read first: [`TlsContext`], [`subject_dn`], [`sasl::DigestMd5`].
+//! Read first: [`TlsContext`], [`subject_dn`].
 //!
-//! Tested with stores that keytool and openssl made, names that Java printed, and exchanges that
-//! Java's SASL client had with Apache.
+//! Tested with stores that keytool and openssl made, and names that Java printed.
 
 mod der;
 mod detect;
@@ -19,8 +18,7 @@ mod jks;
 mod member;
 mod pbe;
 mod pkcs12;
-pub mod sasl;
-mod secret;
+mod sasl;
 mod server;
 mod store;
 #[cfg(test)]
@@ -30,7 +28,8 @@ mod verify;
 pub use detect::{Detected, detect, name_stranger};
 pub use dn::subject_dn;
 pub(crate) use member::MemberTls;
-pub use secret::Secret;
+pub use sasl::{SaslFileError, load_jaas, random_nonce};
 pub use server::{TlsContext, TlsError};
 pub use store::{Fault, StoreError};
 pub(crate) use verify::fault_of;
+pub use zk_sasl::Secret;

@@ -60,7 +60,7 @@ impl Leader {
                 ZabState::Discovery
             }
             Phase::Synchronizing => ZabState::Synchronization,
-            Phase::Leading => ZabState::Broadcast,
+            Phase::Leading | Phase::Feeding => ZabState::Broadcast,
             Phase::Left => ZabState::Election,
         }
     }

@@ -22,6 +22,9 @@ impl Leader {
         if theirs > ours {
             return Err(Refusal::LaterConfig { theirs, ours });
         }
+        if self.phase == Phase::Feeding && role == Role::Participant {
+            return Err(Refusal::Unexpected("FOLLOWERINFO"));
+        }
         if !self.is_listed(sid) && !self.own.admits_strangers {
             return Err(Refusal::Stranger(sid));
         }
@@ -107,7 +110,7 @@ impl Leader {
         }
         match self.phase {
             Phase::Collecting => self.enter_epoch(now_ms, out),
-            Phase::Synchronizing | Phase::Leading => self.choose(link, out),
+            Phase::Synchronizing | Phase::Leading | Phase::Feeding => self.choose(link, out),
             _ => {}
         }
         Ok(())

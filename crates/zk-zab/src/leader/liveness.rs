@@ -15,6 +15,10 @@ impl Leader {
             Phase::Collecting | Phase::Entering => "has promised the epoch",
             Phase::Synchronizing => "has the history",
             Phase::Leading => return self.tick_leading(now_ms, out),
+            Phase::Feeding => {
+                self.close_silent(now_ms, out);
+                return self.ping(now_ms, out);
+            }
             Phase::Left => return,
         };
         if now_ms > self.deadline_ms {

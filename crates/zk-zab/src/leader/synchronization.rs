@@ -54,7 +54,7 @@ impl Leader {
     /// Whether a learner's last zxid is in the log, and everything behind it.
     pub fn looked_up(&mut self, link: LinkId, is_there: bool, out: &mut Vec<Output<'_>>) {
         if let Some(theirs) = self.promised_by(link)
-            && matches!(self.phase, Phase::Synchronizing | Phase::Leading)
+            && (self.phase == Phase::Synchronizing || self.is_established())
         {
             let plan = if is_there { Plan::Log(theirs) } else { Plan::Snap };
             self.synchronize(link, plan, out);
@@ -71,7 +71,7 @@ impl Leader {
         // Until a quorum has acknowledged it, it is one that was proposed; afterwards such a one
         // follows as what it is, and must not count before it is committed.
         let Configs { committed, proposed } = &self.own.configs;
-        let proposed = proposed.as_ref().filter(|_| self.phase != Phase::Leading);
+        let proposed = proposed.as_ref().filter(|_| !self.is_established());
         let config = proposed.unwrap_or(committed).to_string();
         let packet =
             FromLeader::NewLeader { zxid: Zxid::new(self.epoch, 0), config: Some(config.into()) };
@@ -95,9 +95,9 @@ impl Leader {
             // What was proposed meanwhile was not to be acknowledged before.
             learner.owes_since_ms = learner.owes_since_ms.map(|_| learner.heard_ms);
         }
-        match self.phase {
-            Phase::Leading => self.tell_up_to_date(link, out),
-            _ => self.establish(out),
+        match self.is_established() {
+            true => self.tell_up_to_date(link, out),
+            false => self.establish(out),
         }
         self.commit(out);
     }

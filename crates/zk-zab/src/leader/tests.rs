@@ -5,10 +5,11 @@ use crate::Ensemble;
 use crate::peer::ZabState;
 use zk_proto::quorum::LearnerInfo;
 
-const TIMES: LeaderTimes = LeaderTimes { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000 };
+pub(super) const TIMES: LeaderTimes =
+    LeaderTimes { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000 };
 
 /// Epoch and counter.
-fn z(epoch: i32, counter: u32) -> Zxid {
+pub(super) fn z(epoch: i32, counter: u32) -> Zxid {
     Zxid::new(Epoch(epoch), counter)
 }
 
@@ -21,7 +22,7 @@ struct Reign {
 
 const WINDOW: usize = 500;
 
-fn incumbent() -> Incumbent {
+pub(super) fn incumbent() -> Incumbent {
     let line = |sid: i64| {
         let role = if sid > 3 { "observer" } else { "participant" };
         format!("server.{sid}=h{sid}:1:2:{role}\n")
@@ -40,7 +41,7 @@ fn incumbent() -> Incumbent {
     }
 }
 
-fn info(sid: i64, is_observer: bool, accepted: i32) -> FromLearner<'static> {
+pub(super) fn info(sid: i64, is_observer: bool, accepted: i32) -> FromLearner<'static> {
     FromLearner::Info {
         is_observer,
         accepted_epoch: Epoch(accepted),
@@ -48,15 +49,15 @@ fn info(sid: i64, is_observer: bool, accepted: i32) -> FromLearner<'static> {
     }
 }
 
-fn ack_epoch(zxid: Zxid, epoch: Option<i32>) -> FromLearner<'static> {
+pub(super) fn ack_epoch(zxid: Zxid, epoch: Option<i32>) -> FromLearner<'static> {
     FromLearner::AckEpoch { last_zxid: zxid, current_epoch: epoch.map(Epoch) }
 }
 
-fn send(to: u64, packet: FromLeader<'static>) -> Output<'static> {
+pub(super) fn send(to: u64, packet: FromLeader<'static>) -> Output<'static> {
     Output::Send { to: LinkId(to), packet }
 }
 
-fn links(ids: &[u64]) -> Arc<[LinkId]> {
+pub(super) fn links(ids: &[u64]) -> Arc<[LinkId]> {
     ids.iter().copied().map(LinkId).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What a member is seen to do, for operators. Nothing is decided by it.
 
-use zk_proto::Sid;
+use zk_proto::{Sid, Zxid};
 
 use super::{Part, Peer};
 use crate::leader::{Census, LinkId};
@@ -48,6 +48,24 @@ impl Peer {
     pub fn census(&self) -> Option<Census> {
         match &self.part {
             Part::Leading(leader) if leader.is_leading() => Some(leader.census()),
+            _ => None,
+        }
+    }
+
+    /// The observers of a follower that takes some.
+    #[must_use]
+    pub fn observers(&self) -> Option<Census> {
+        match &self.part {
+            Part::Learning { feeder: Some(feeder), .. } => Some(feeder.census()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a follower that takes observers, and what they have by now.
+    #[must_use]
+    pub fn fed_upto(&self) -> Option<Zxid> {
+        match &self.part {
+            Part::Learning { feeder: Some(feeder), .. } => Some(feeder.applied()),
             _ => None,
         }
     }

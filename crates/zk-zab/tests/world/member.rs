@@ -137,6 +137,7 @@ impl Member {
             epoch_floor: Epoch(0),
             admits_strangers: true,
             window: 4,
+            feeds: false,
         };
         self.peer = Some(Peer::new(options, self.disk.configs.clone()));
         self.look(now_ms)

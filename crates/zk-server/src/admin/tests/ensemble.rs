@@ -27,6 +27,8 @@ impl Fake {
             leader: Some(Sid(2)),
             ensemble: Ensemble::parse(MEMBERS).unwrap(),
             reign: None,
+            master: Some(Sid(2)),
+            observers: None,
         };
         // It is not read as a member, which wants a file myid.
         Fake { mode, quorum: Some(facts), ..Fake::with(LINES) }

@@ -69,6 +69,8 @@ impl Driver<'_> {
                     StepDown::OwnLog(_) => Point::StepDownOwnLog,
                     _ => Point::StepDownOther,
                 }),
+                // Observers come to the leader here.
+                Lead::Inform { .. } | Lead::Upstream(_) => {}
             }
         }
     }

@@ -373,6 +373,7 @@ impl Member {
             epoch_floor: Epoch(0),
             admits_strangers: true,
             window: if hub.has(Mutant::WindowIsLonger) { 500 } else { terms.window },
+            feeds: false,
         }
     }
 

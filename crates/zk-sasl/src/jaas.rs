@@ -1,4 +1,4 @@
-//! Users of SASL DIGEST-MD5, in a file of the JAAS form that Apache's operators have:
+//! Files of the JAAS form, as Apache's operators have them:
 //!
 //! ```text
 //! Server {
@@ -8,27 +8,31 @@
 //! };
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::Secret;
 
-use super::super::Secret;
+/// The sections of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Jaas {
+    path: String,
+    sections: Vec<Section>,
+}
 
-/// Names with their passwords.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users(BTreeMap<String, Secret>);
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Section {
+    name: String,
+    modules: Vec<Module>,
+}
 
-/// Why there are no users.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Module {
+    class: String,
+    options: Vec<(String, Secret)>,
+}
+
+/// Why a file does not say what it should.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum UsersError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+pub enum JaasError {
     /// The file does not have the form.
     #[error(
         "{path}:{line}: {why}; a section looks like: Server {{ Module required user_a=\"b\"; }};"
@@ -41,95 +45,140 @@ pub enum UsersError {
         /// What was found.
         why: &'static str,
     },
-    /// The section is not there, or names nobody.
-    #[error(
-        "{path}: section {section} names no user; add it, with entries like user_bob=\"secret\""
-    )]
-    Nobody {
+    /// The section is not there.
+    #[error("{path}: there is no section {section}; add it")]
+    NoSection {
+        /// The file.
+        path: String,
+        /// Its name.
+        section: String,
+    },
+    /// What a section is for is not in it.
+    #[error("{path}: section {section} {lack}")]
+    Lacks {
         /// The file.
         path: String,
         /// The section.
         section: String,
+        /// What is missing, and an example.
+        lack: &'static str,
+    },
+    /// A section asks for another mechanism.
+    #[error(
+        "{path}: section {section} names the module {class}; only DigestLoginModule (DIGEST-MD5) can \
+         be had, and no Kerberos (GSSAPI)"
+    )]
+    Module {
+        /// The file.
+        path: String,
+        /// The section.
+        section: String,
+        /// The module.
+        class: String,
     },
 }
 
-impl Users {
-    /// Reads a section of a file.
-    pub fn load(path: &Path, section: &str) -> Result<Users, UsersError> {
-        let name = path.display().to_string();
-        let text = std::fs::read(path)
-            .map_err(|source| UsersError::Read { path: name.clone(), source })?;
-        Users::parse(&name, &String::from_utf8_lossy(&text), section)
-    }
+/// The end of the name of the one module that there is.
+const DIGEST_MODULE: &str = "DigestLoginModule";
 
-    /// The same for text in memory; `name` is for errors.
-    pub fn parse(name: &str, text: &str, section: &str) -> Result<Users, UsersError> {
+impl Jaas {
+    /// Reads the text of a file; `path` is for errors.
+    ///
+    /// # Errors
+    /// Where it does not have the form.
+    pub fn parse(path: &str, text: &str) -> Result<Jaas, JaasError> {
         let mut words = Words { rest: text, line: 1 };
-        let form = |(line, why)| UsersError::Form { path: name.to_owned(), line, why };
-        let users = read_sections(&mut words, section).map_err(form)?;
-        if users.0.is_empty() {
-            let section = section.to_owned();
-            return Err(UsersError::Nobody { path: name.to_owned(), section });
-        }
-        Ok(users)
+        let form = |(line, why)| JaasError::Form { path: path.to_owned(), line, why };
+        let sections = read_sections(&mut words).map_err(form)?;
+        Ok(Jaas { path: path.to_owned(), sections })
     }
 
-    /// Replaces the password of a user who exists; Apache's
-    /// `SASLAuthenticationProvider.superPassword` does so for `super`.
-    pub fn set_password(&mut self, user: &str, password: Secret) {
-        if let Some(known) = self.0.get_mut(user) {
-            *known = password;
-        }
-    }
-
-    /// The password of a user.
+    /// Whether there is a section of this name.
     #[must_use]
-    pub fn password(&self, user: &str) -> Option<&Secret> {
-        self.0.get(user)
+    pub fn has(&self, section: &str) -> bool {
+        self.sections.iter().any(|found| found.name == section)
+    }
+
+    /// Checks that a section asks for DIGEST-MD5 and nothing else.
+    ///
+    /// # Errors
+    /// If it asks for another mechanism, or is not there.
+    pub fn must_be_digest(&self, section: &str) -> Result<(), JaasError> {
+        let other = self.modules(section)?.find(|module| !module.class.ends_with(DIGEST_MODULE));
+        match other {
+            None => Ok(()),
+            Some(module) => Err(JaasError::Module {
+                path: self.path.clone(),
+                section: section.to_owned(),
+                class: module.class.clone(),
+            }),
+        }
+    }
+
+    /// All options of a section.
+    pub(crate) fn options(
+        &self,
+        section: &str,
+    ) -> Result<impl Iterator<Item = (&str, &Secret)>, JaasError> {
+        let options = self.modules(section)?.flat_map(|module| &module.options);
+        Ok(options.map(|(name, value)| (name.as_str(), value)))
+    }
+
+    pub(crate) fn lacks(&self, section: &str, lack: &'static str) -> JaasError {
+        JaasError::Lacks { path: self.path.clone(), section: section.to_owned(), lack }
+    }
+
+    fn modules(&self, section: &str) -> Result<impl Iterator<Item = &Module>, JaasError> {
+        if !self.has(section) {
+            let (path, section) = (self.path.clone(), section.to_owned());
+            return Err(JaasError::NoSection { path, section });
+        }
+        let of_it = self.sections.iter().filter(move |found| found.name == section);
+        Ok(of_it.flat_map(|section| &section.modules))
     }
 }
 
 type FormError = (u32, &'static str);
 
-/// Reads all sections and keeps the users of one.
-fn read_sections(words: &mut Words<'_>, wanted: &str) -> Result<Users, FormError> {
-    let mut users = Users::default();
+fn read_sections(words: &mut Words<'_>) -> Result<Vec<Section>, FormError> {
+    let mut sections = Vec::new();
     while let Some(name) = words.next()? {
         let Word::Text(name) = name else {
             return Err(words.fail("the name of a section was expected"));
         };
         words.expect('{', "a section must start with {")?;
         // Modules, each with its class, a flag and options, up to a semicolon.
+        let mut modules = Vec::new();
         loop {
-            match words.next()? {
+            let class = match words.next()? {
                 Some(Word::Sign('}')) => break,
-                Some(Word::Text(_class)) => {}
+                Some(Word::Text(class)) => class,
                 _ => return Err(words.fail("a module or } was expected")),
-            }
+            };
             let Some(Word::Text(_flag)) = words.next()? else {
                 return Err(words.fail("a flag such as required was expected"));
             };
-            read_options(words, name == wanted, &mut users)?;
+            modules.push(Module { class, options: read_options(words)? });
         }
         words.expect(';', "a section must end with };")?;
+        sections.push(Section { name, modules });
     }
-    Ok(users)
+    Ok(sections)
 }
 
-fn read_options(words: &mut Words<'_>, wanted: bool, users: &mut Users) -> Result<(), FormError> {
+fn read_options(words: &mut Words<'_>) -> Result<Vec<(String, Secret)>, FormError> {
+    let mut options = Vec::new();
     loop {
-        let option = match words.next()? {
-            Some(Word::Sign(';')) => return Ok(()),
-            Some(Word::Text(option)) => option,
+        let name = match words.next()? {
+            Some(Word::Sign(';')) => return Ok(options),
+            Some(Word::Text(name)) => name,
             _ => return Err(words.fail("an option or ; was expected")),
         };
         words.expect('=', "an option must have the form name=\"value\"")?;
         let Some(Word::Text(value)) = words.next()? else {
             return Err(words.fail("the value of an option was expected"));
         };
-        if let Some(user) = option.strip_prefix("user_").filter(|_| wanted) {
-            users.0.insert(user.to_owned(), Secret::new(value));
-        }
+        options.push((name, Secret::new(value)));
     }
 }
 
@@ -247,26 +296,6 @@ fn unescape(c: char) -> char {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(text: &str, wanted: &[(&str, &str)]) {
-        let users = Users::parse("jaas", text, "Server").unwrap();
-        let got = users.0.iter();
-        let got = got.map(|(name, secret)| (name.as_str(), secret.expose()));
-        let wanted = wanted.iter().map(|(name, secret)| (*name, secret.as_bytes()));
-        assert_eq!(got.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn users_of_the_section_are_found() {
-        check(
-            "/* ours */ Client { x.Y required username=\"bob\" password=\"p\"; };\n\
-             Server {\n  org.apache.zookeeper.server.auth.DigestLoginModule required // here\n\
-             \x20 user_super=\"admin secret\"\n  user_bob='b\\\"o\\\\b\\101'\n  debug=true;\n};\n\
-             Other { a.B optional user_eve=\"x\"; };",
-            &[("bob", "b\"o\\bA"), ("super", "admin secret")],
-        );
-    }
-
     #[test]
     fn wrong_forms_are_told_with_their_line() {
         for (text, wanted) in [
@@ -276,26 +305,32 @@ mod tests {
             ("Server { x required user_a=\"b\" };", "jaas:1: an option or ; was expected"),
             ("Server { x required; }\nMore", "jaas:2: a section must end with };"),
             ("/* x", "jaas:1: a comment has no end"),
-            ("Client { x required user_a=b; };", "section Server names no user"),
         ] {
-            let error = Users::parse("jaas", text, "Server").unwrap_err().to_string();
+            let error = Jaas::parse("jaas", text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_section_may_ask_for_digests_only() {
+        let text = "A { a.b.DigestLoginModule required x=y; };\n\
+                    B { com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true; };";
+        let jaas = Jaas::parse("jaas", text).unwrap();
+        assert_eq!(jaas.must_be_digest("A"), Ok(()));
+        let error = jaas.must_be_digest("B").unwrap_err().to_string();
+        assert!(
+            error.contains(
+                "section B names the module com.sun.security.auth.module.Krb5LoginModule"
+            )
+        );
+        let error = jaas.must_be_digest("C").unwrap_err().to_string();
+        assert_eq!(error, "jaas: there is no section C; add it");
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[ S{}=;\"'/*#\\\\x0-9\n\u{e9}]{0,40}") {
-            let _ = Users::parse("jaas", &text, "S");
+            let _ = Jaas::parse("jaas", &text);
         }
-    }
-
-    #[test]
-    fn only_users_who_exist_get_another_password() {
-        let mut users = Users::parse("jaas", "S { x y user_super=a; };", "S").unwrap();
-        users.set_password("super", Secret::new("b"));
-        users.set_password("eve", Secret::new("c"));
-        assert_eq!(users.password("super"), Some(&Secret::new("b")));
-        assert_eq!(users.password("eve"), None);
     }
 }

@@ -1,8 +1,21 @@
 //! The `name=value` lists of DIGEST-MD5 (RFC 2831, section 7.1).
 
-/// The directives of a message, values unquoted, in order; `None` when the form is wrong.
-pub(super) fn parse(message: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
-    let mut out = Vec::<(String, Vec<u8>)>::new();
+/// Names in small letters, and values without quotes.
+type Directives = Vec<(String, Vec<u8>)>;
+
+/// The value of a directive that is there.
+pub(crate) fn get<'a>(all: &'a Directives, name: &str) -> Option<&'a [u8]> {
+    all.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+}
+
+/// A value in quotes.
+pub(crate) fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The directives of a message, in order; `None` when the form is wrong.
+pub(crate) fn parse(message: &[u8]) -> Option<Directives> {
+    let mut out = Directives::new();
     let mut rest = message;
     loop {
         rest = skip(rest, |byte| is_blank(byte) || byte == b',');
@@ -65,6 +78,12 @@ mod tests {
             [("a", b"1"), ("b", b"x,\"y\\"), ("c", b"utf-8"), ("d", b"")];
         assert_eq!(all.collect::<Vec<_>>(), wanted);
         assert_eq!(parse(b""), Some(vec![]));
+    }
+
+    #[test]
+    fn what_was_quoted_is_read_again() {
+        let text = format!("a={}", quoted("x\\\"y, z"));
+        assert_eq!(get(&parse(text.as_bytes()).unwrap(), "a"), Some(&b"x\\\"y, z"[..]));
     }
 
     #[test]

@@ -1,39 +1,29 @@
-//! The server's side of DIGEST-MD5 (RFC 2831, `auth` only) as Java's `DigestMD5Server` does it.
+//! The side that asks for a proof, as Java's `DigestMD5Server` does it.
 
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use md5::{Digest as _, Md5};
-use ring::rand::{SecureRandom, SystemRandom};
 
-use super::super::Secret;
-use super::directives;
-use super::users::Users;
-
-/// What Apache calls itself: realm and host at once.
-const REALM: &str = "zk-sasl-md5";
-/// What a client must say that it is talking to.
-const DIGEST_URI: &str = "zookeeper/zk-sasl-md5";
-/// Random bytes of a nonce, as in Java.
-const NONCE_LEN: usize = 30;
-/// A nonce is used once; what a client says about it in `nc` does not matter to Java.
-const NONCE_COUNT: &str = "00000001";
+use crate::digest::Digest;
+use crate::{Nonce, Secret, Service, Users, directives};
 
 /// One exchange of one connection.
 ///
-/// *The order rule:* [`DigestMd5::step`] is called with the first token, whose content does not
+/// *The order rule:* [`Challenger::step`] is called with the first token, whose content does not
 /// matter to Java, then with the answer to the challenge; any step after these two is an error.
 #[derive(Debug)]
-pub struct DigestMd5 {
+pub struct Challenger {
+    service: &'static Service,
     users: Arc<Users>,
+    nonce: String,
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     Start,
-    Challenged { nonce: String },
+    Challenged,
     Over,
 }
 
@@ -42,16 +32,16 @@ enum State {
 pub enum Step {
     /// The token to send; another step follows.
     Challenge(Vec<u8>),
-    /// The last token to send, and who the client is: the id of the scheme `sasl`.
+    /// The last token to send, and who the claimant is.
     Done {
-        /// The proof that the server knows the password.
+        /// The proof that this side knows the password.
         token: Vec<u8>,
         /// The user.
         user: String,
     },
 }
 
-/// Why a client is not let in. For the log; a client learns only that it failed.
+/// Why somebody is not let in. For the log; the other side learns only that it failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaslError {
@@ -72,34 +62,32 @@ pub enum SaslError {
     NoRandomness,
 }
 
-impl DigestMd5 {
+impl Challenger {
     /// An exchange that lets the users in.
     #[must_use]
-    pub fn new(users: Arc<Users>) -> DigestMd5 {
-        DigestMd5 { users, state: State::Start }
+    pub fn new(service: &'static Service, users: Arc<Users>, nonce: &Nonce) -> Challenger {
+        Challenger { service, users, nonce: STANDARD.encode(nonce), state: State::Start }
     }
 
-    /// Takes a token of the client.
+    /// Takes a token of the claimant.
     pub fn step(&mut self, token: &[u8]) -> Result<Step, SaslError> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Start => self.challenge(&fresh_nonce()?),
-            State::Challenged { nonce } => self.check(token, &nonce),
+            State::Start => Ok(self.challenge()),
+            State::Challenged => self.check(token),
             State::Over => Err(SaslError::OutOfOrder),
         }
     }
 
-    fn challenge(&mut self, nonce: &str) -> Result<Step, SaslError> {
-        self.state = State::Challenged { nonce: nonce.to_owned() };
-        let text = format!("realm=\"{REALM}\",nonce=\"{nonce}\",charset=utf-8,algorithm=md5-sess");
-        Ok(Step::Challenge(text.into_bytes()))
+    fn challenge(&mut self) -> Step {
+        self.state = State::Challenged;
+        let (realm, nonce) = (self.service.realm, &self.nonce);
+        let text = format!("realm=\"{realm}\",nonce=\"{nonce}\",charset=utf-8,algorithm=md5-sess");
+        Step::Challenge(text.into_bytes())
     }
 
-    fn check(&self, token: &[u8], nonce: &str) -> Result<Step, SaslError> {
+    fn check(&self, token: &[u8]) -> Result<Step, SaslError> {
         let all = directives::parse(token).ok_or(SaslError::Form)?;
-        let get = |name: &'static str| {
-            let found = all.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.as_slice())
-        };
+        let get = |name: &'static str| directives::get(&all, name);
         let need = |name: &'static str| get(name).ok_or(SaslError::Directive(name));
         let is_or = |name: &'static str, wanted: &str| match get(name) {
             Some(value) if value != wanted.as_bytes() => Err(SaslError::Directive(name)),
@@ -107,111 +95,66 @@ impl DigestMd5 {
         };
         is_or("charset", "utf-8")?;
         is_or("qop", "auth")?;
-        is_or("digest-uri", DIGEST_URI)?;
-        if need("realm")? != REALM.as_bytes() {
+        is_or("digest-uri", &self.service.digest_uri())?;
+        if need("realm")? != self.service.realm.as_bytes() {
             return Err(SaslError::Directive("realm"));
         }
-        if need("nonce")? != nonce.as_bytes() {
+        if need("nonce")? != self.nonce.as_bytes() {
             return Err(SaslError::Directive("nonce"));
         }
-        let name =
+        let user =
             std::str::from_utf8(need("username")?).map_err(|_| SaslError::Directive("username"))?;
-        // Apache would look for rules that map such names, as for Kerberos principals.
-        if name.is_empty() || name.contains('@') {
+        if user.is_empty() || self.service.maps_names && user.contains('@') {
             return Err(SaslError::Directive("username"));
         }
-        let known = self.users.password(name);
+        if !self.service.maps_names {
+            is_or("authzid", user)?;
+        }
+        let known = self.users.password(user);
         // The same work for a name that nobody has: its absence is not to be measured.
         let unknown = Secret::default();
-        let proof = Proof {
-            name,
+        let digest = Digest {
+            user,
             password: known.unwrap_or(&unknown),
-            nonce,
+            realm: self.service.realm,
+            nonce: self.nonce.as_bytes(),
             cnonce: need("cnonce")?,
             digest_uri: need("digest-uri")?,
             authzid: get("authzid"),
         };
-        let is_right = proof.response("AUTHENTICATE").matches(need("response")?);
+        let is_right = digest.response().matches(need("response")?);
         if !is_right || known.is_none() {
             return Err(SaslError::WrongUserOrPassword);
         }
-        let token = [b"rspauth=", proof.response("").expose()].concat();
-        Ok(Step::Done { token, user: name.to_owned() })
+        Ok(Step::Done { token: digest.proof(), user: user.to_owned() })
     }
-}
-
-/// What a response is computed from.
-struct Proof<'a> {
-    name: &'a str,
-    password: &'a Secret,
-    nonce: &'a str,
-    cnonce: &'a [u8],
-    digest_uri: &'a [u8],
-    authzid: Option<&'a [u8]>,
-}
-
-impl Proof<'_> {
-    /// The 32 hex digits of section 2.1.2.1; the method is empty for the server's own proof.
-    fn response(&self, method: &str) -> Secret {
-        let password = String::from_utf8_lossy(self.password.expose());
-        let user = md5(&[&charset(self.name), &charset(REALM), &charset(&password)]);
-        let mut a1 = vec![user.as_slice(), self.nonce.as_bytes(), self.cnonce];
-        a1.extend(self.authzid);
-        let a1 = hex(&md5(&a1));
-        let a2 = hex(&md5(&[method.as_bytes(), self.digest_uri]));
-        let all: [&[u8]; 6] = [
-            a1.as_bytes(),
-            self.nonce.as_bytes(),
-            NONCE_COUNT.as_bytes(),
-            self.cnonce,
-            b"auth",
-            a2.as_bytes(),
-        ];
-        Secret::new(hex(&md5(&all)))
-    }
-}
-
-/// The sum of the parts with colons between them.
-fn md5(parts: &[&[u8]]) -> Vec<u8> {
-    Md5::digest(parts.join(&b':')).to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Text that fits into ISO 8859-1 is hashed in it, all other text in UTF-8 (RFC 2831, 2.1.2.1).
-fn charset(text: &str) -> Vec<u8> {
-    let latin1 = text.chars().map(|c| u8::try_from(c as u32)).collect::<Result<Vec<_>, _>>();
-    latin1.unwrap_or_else(|_| text.as_bytes().to_vec())
-}
-
-fn fresh_nonce() -> Result<String, SaslError> {
-    let mut bytes = [0; NONCE_LEN];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| SaslError::NoRandomness)?;
-    Ok(STANDARD.encode(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn machine() -> DigestMd5 {
+    const NONCE: Nonce = [7; crate::NONCE_BYTES];
+
+    fn of(service: &'static Service) -> Challenger {
         let text = "Server { x required user_chris=\"secret\" user_bj\u{f6}rn=\"p\u{e4}ss\" \
-                    user_\u{6f22}=\"\u{5b57}\"; };";
-        DigestMd5::new(Arc::new(Users::parse("jaas", text, "Server").unwrap()))
+                    user_\u{6f22}=\"\u{5b57}\" user_a@b=c; };";
+        let users = Users::read(&crate::Jaas::parse("jaas", text).unwrap(), "Server").unwrap();
+        Challenger::new(service, Arc::new(users), &NONCE)
+    }
+
+    fn machine() -> Challenger {
+        of(Service::CLIENTS)
     }
 
     /// A machine that gave a certain nonce.
-    fn challenged(nonce: &str) -> DigestMd5 {
-        let mut machine = machine();
-        machine.challenge(nonce).unwrap();
-        machine
+    fn challenged(nonce: &str) -> Challenger {
+        Challenger { nonce: nonce.to_owned(), state: State::Challenged, ..machine() }
     }
 
     /// Answers that Java's client (`com.sun.security.sasl.digest.DigestMD5Client`) gave to our
     /// challenge, with the proof that it then accepted. See `testdata/README.md`.
-    const JAVA: &str = include_str!("../testdata/digest-md5-java.txt");
+    const JAVA: &str = include_str!("testdata/digest-md5-java.txt");
 
     #[test]
     fn javas_answers_are_accepted_and_its_proofs_are_ours() {
@@ -230,14 +173,14 @@ mod tests {
 
     #[test]
     fn the_challenge_is_apaches() {
-        let Ok(Step::Challenge(text)) = machine().step(b"") else { panic!() };
-        let text = String::from_utf8(text).unwrap();
-        let nonce = text.strip_prefix("realm=\"zk-sasl-md5\",nonce=\"").unwrap();
-        let (nonce, rest) = nonce.split_once('"').unwrap();
-        assert_eq!(rest, ",charset=utf-8,algorithm=md5-sess");
-        assert_eq!(STANDARD.decode(nonce).unwrap().len(), NONCE_LEN);
-        let Ok(Step::Challenge(other)) = machine().step(b"") else { panic!() };
-        assert_ne!(text.as_bytes(), other);
+        for (service, realm) in
+            [(Service::CLIENTS, "zk-sasl-md5"), (Service::MEMBERS, "zk-quorum-sasl-md5")]
+        {
+            let nonce = STANDARD.encode(NONCE);
+            let wanted =
+                format!("realm=\"{realm}\",nonce=\"{nonce}\",charset=utf-8,algorithm=md5-sess");
+            assert_eq!(of(service).step(b""), Ok(Step::Challenge(wanted.into_bytes())));
+        }
     }
 
     #[test]
@@ -288,20 +231,44 @@ mod tests {
         assert_eq!(machine.step(b""), Err(SaslError::OutOfOrder));
     }
 
-    /// RFC 2831, section 4, the IMAP example, on the function that all answers go through.
+    /// An answer of the other side, changed or as it is.
+    fn answered(
+        service: &'static Service,
+        user: &str,
+        change: impl Fn(String) -> String,
+    ) -> Result<Step, SaslError> {
+        let account = crate::Account { user: user.to_owned(), password: Secret::new("c") };
+        let mut claimant = crate::Claimant::new(service, account, &NONCE);
+        let mut machine = of(service);
+        let Ok(Step::Challenge(challenge)) = machine.step(b"") else { panic!() };
+        let answer = String::from_utf8(claimant.answer(&challenge).unwrap()).unwrap();
+        machine.step(change(answer).as_bytes())
+    }
+
     #[test]
-    fn the_hash_is_the_rfcs() {
-        let a1 = md5(&[b"chris", b"elwood.innosoft.com", b"secret"]);
-        let a1 = hex(&md5(&[&a1, b"OA6MG9tEQGm2hh", b"OA6MHXh6VqTrRk"]));
-        let a2 = hex(&md5(&[b"AUTHENTICATE", b"imap/elwood.innosoft.com"]));
-        let all: [&[u8]; 6] = [
-            a1.as_bytes(),
-            b"OA6MG9tEQGm2hh",
-            NONCE_COUNT.as_bytes(),
-            b"OA6MHXh6VqTrRk",
-            b"auth",
-            a2.as_bytes(),
-        ];
-        assert_eq!(hex(&md5(&all)), "d388dad90d4bbd760a152321f2143af7");
+    fn names_with_an_at_are_for_members_only() {
+        let user = "a@b";
+        let got = answered(Service::CLIENTS, user, |answer| answer);
+        assert_eq!(got, Err(SaslError::Directive("username")));
+        assert!(answered(Service::MEMBERS, user, |answer| answer).is_ok());
+    }
+
+    #[test]
+    fn no_member_acts_for_another() {
+        let acts_for = |who: &str| {
+            let got = answered(Service::MEMBERS, "a@b", |text| format!("{text},authzid=\"{who}\""));
+            got.unwrap_err()
+        };
+        assert_eq!(acts_for("chris"), SaslError::Directive("authzid"));
+        // Its response is not made for it.
+        assert_eq!(acts_for("a@b"), SaslError::WrongUserOrPassword);
+    }
+
+    #[test]
+    fn an_answer_to_one_service_is_none_to_another() {
+        let got = answered(Service::MEMBERS, "a@b", |text| {
+            text.replace("zookeeper-quorum/zk-quorum-sasl-md5", "zookeeper/zk-sasl-md5")
+        });
+        assert_eq!(got, Err(SaslError::Directive("digest-uri")));
     }
 }

@@ -1,0 +1,171 @@
+//! A follower that feeds observers, so that its leader need not (quorum-protocol 9). Mirrors
+//! `ObserverMaster`; differs in: observers hear of a txn when it is on the follower's own disk, and
+//! what is kept for those that come back is what a leader keeps.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use zk_proto::quorum::{FromLeader, FromLearner};
+use zk_proto::{OpCode, SessionId, Sid, Zxid};
+
+use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase};
+use crate::Configs;
+use crate::planted::Faults;
+
+/// The observers of one follower under one leader.
+///
+/// To them it is a leader whose txns are committed by another: what is learned goes on to them, and
+/// what they ask for goes up, with the answers back to who has asked.
+#[derive(Debug)]
+pub struct Feeder {
+    reign: Leader,
+    /// Reconfigurations that are committed, and who leads from each of them on.
+    designated: BTreeMap<Zxid, Sid>,
+    /// Who has asked for each sync that the leader has not answered; nobody, if it was an own
+    /// client.
+    syncs: VecDeque<Option<LinkId>>,
+    /// Sessions that move to observers, if the leader says so.
+    moves: VecDeque<(SessionId, LinkId)>,
+}
+
+impl Feeder {
+    /// A follower that begins to serve, with everything that it has applied.
+    #[must_use]
+    pub fn new(own: Incumbent, times: LeaderTimes) -> Feeder {
+        let (epoch, applied) = (own.current_epoch, own.last_zxid);
+        let reign = Leader {
+            times,
+            phase: Phase::Feeding,
+            deadline_ms: 0,
+            epoch,
+            links: BTreeMap::new(),
+            window: VecDeque::new(),
+            committed: applied,
+            outstanding: VecDeque::new(),
+            logged: applied,
+            syncs: VecDeque::new(),
+            followers: Arc::default(),
+            observers: Arc::default(),
+            ping_at_ms: 0,
+            check_at_ms: 0,
+            faults: Faults::default(),
+            own,
+        };
+        let (syncs, moves) = (VecDeque::new(), VecDeque::new());
+        Feeder { reign, designated: BTreeMap::new(), syncs, moves }
+    }
+
+    /// An observer connected.
+    pub fn connected(&mut self, now_ms: u64, link: LinkId) {
+        self.reign.connected(now_ms, link);
+    }
+
+    /// An observer's connection is gone. What it has asked for is answered all the same.
+    pub fn disconnected(&mut self, link: LinkId) {
+        self.reign.disconnected(link);
+    }
+
+    /// An observer said something.
+    pub fn heard<'a>(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        packet: FromLearner<'a>,
+        out: &mut Vec<Output<'a>>,
+    ) {
+        let mut wanted = Vec::new();
+        self.reign.heard(now_ms, link, packet, &mut wanted);
+        out.extend(wanted.into_iter().map(|output| match output {
+            Output::Request { link, request } => {
+                if request.op == OpCode::Sync.code() {
+                    self.syncs.push_back(Some(link));
+                }
+                Output::Upstream(FromLearner::Request(request))
+            }
+            Output::Revalidate { link, session, timeout_ms } => {
+                self.moves.push_back((session, link));
+                Output::Upstream(FromLearner::Revalidate { session, timeout_ms })
+            }
+            output => output,
+        }));
+    }
+
+    /// Whether the log has what an observer needs ([`Output::LookUp`]).
+    pub fn looked_up(&mut self, link: LinkId, is_there: bool, out: &mut Vec<Output<'_>>) {
+        self.reign.looked_up(link, is_there, out);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64, out: &mut Vec<Output<'_>>) {
+        self.reign.tick(now_ms, out);
+    }
+
+    /// A reconfiguration is committed: this one leads when it is applied.
+    pub fn will_activate(&mut self, zxid: Zxid, leader: Sid) {
+        self.designated.insert(zxid, leader);
+    }
+
+    /// These configurations count from here on.
+    pub fn reconfigured(&mut self, configs: Configs) {
+        self.reign.own.configs = configs;
+    }
+
+    /// Everything up to this zxid is applied: txns of this epoch, one after the other.
+    pub fn learned(&mut self, upto: Zxid, out: &mut Vec<Output<'_>>) {
+        let reign = &mut self.reign;
+        while reign.committed < upto {
+            let is_first = reign.committed.epoch() != upto.epoch();
+            let next = if is_first { Zxid::new(upto.epoch(), 1) } else { reign.committed.next() };
+            reign.committed = next;
+            reign.window.push_back(next);
+            if reign.window.len() > reign.own.window {
+                reign.window.pop_front();
+            }
+            let leader = self.designated.remove(&next);
+            if leader.is_some() || next == upto {
+                let observers = reign.observers.clone();
+                out.push(Output::Inform { upto: next, leader, observers });
+            }
+        }
+    }
+
+    /// An own client has asked the leader for a sync.
+    pub fn asked_sync(&mut self) {
+        self.syncs.push_back(None);
+    }
+
+    /// The leader has answered the oldest sync; whether that was an observer's.
+    pub fn synced(&mut self, out: &mut Vec<Output<'_>>) -> bool {
+        let link = self.syncs.pop_front().flatten();
+        out.extend(link.map(|link| Output::Synced(Some(link))));
+        link.is_some()
+    }
+
+    /// The leader says whether a session is alive; whether an observer has asked.
+    pub fn revalidated(
+        &mut self,
+        session: SessionId,
+        is_valid: bool,
+        out: &mut Vec<Output<'_>>,
+    ) -> bool {
+        let at = self.moves.iter().position(|(moving, _)| *moving == session);
+        let Some((_, to)) = at.and_then(|at| self.moves.remove(at)) else { return false };
+        out.push(Output::Send { to, packet: FromLeader::Revalidate { session, is_valid } });
+        true
+    }
+
+    /// What is committed and applied.
+    #[must_use]
+    pub fn applied(&self) -> Zxid {
+        self.reign.committed
+    }
+
+    /// Its observers.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.reign.census()
+    }
+}
+
+#[cfg(test)]
+mod tests;
