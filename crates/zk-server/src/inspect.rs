@@ -7,8 +7,8 @@ use crate::admin::{
 };
 use crate::config::ServerConfig;
 use crate::engine::{Engine, Gate};
-use crate::net::Gatekeeper;
 use crate::net::conn::{Conn, ConnStats, Phase};
+use crate::net::{ClientPorts, Gatekeeper};
 use crate::quorum::Quorum;
 use crate::storage::{Restorer, Snapshots};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(crate) struct Member {
     pub(crate) restorer: Restorer,
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
-    pub(crate) ports: [Option<u16>; 2],
+    pub(crate) ports: Arc<ClientPorts>,
     pub(crate) quorum: Option<Arc<Quorum>>,
     pub(crate) started: Instant,
     pub(crate) trace_mask: AtomicI64,
@@ -157,7 +157,7 @@ impl Inspect for Member {
     }
 
     fn client_ports(&self) -> [Option<u16>; 2] {
-        self.ports
+        self.ports.get()
     }
 
     fn mode(&self) -> Mode {

@@ -9,7 +9,9 @@ use crate::config::{DEFAULT_BACKLOG, HostPort, ServerConfig, SessionPassword};
 use crate::engine::{AuditSink, Auditing, Engine, EngineOptions, SaslOptions};
 use crate::engine::{log_audit, tell_failed_start};
 use crate::inspect::Member;
-use crate::net::{self, Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors};
+use crate::net::{
+    self, ClientPorts, Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors,
+};
 use crate::quorum::QuorumThread;
 use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
 use crate::tls::{SaslFileError, Secret, TlsContext, TlsError, load_jaas};
@@ -185,10 +187,10 @@ impl Server {
         let mut listeners = Vec::new();
         let on_client_port =
             if config.listeners.port_unification { Speaks::Either } else { Speaks::Plain };
-        let ports = [
+        let ports = ClientPorts::new([
             listen(config.listeners.client.as_ref(), &config, on_client_port, &mut listeners)?,
             listen(config.listeners.secure.as_ref(), &config, Speaks::Tls, &mut listeners)?,
-        ];
+        ]);
         let (mut storage, recovered) = Storage::open(&config, disk, accept, tree, &metrics)?;
         let Recovered { tree, sessions, log } = recovered;
         options.core.passwords = storage.settle_passwords(passwords, &sessions)?;
@@ -204,7 +206,7 @@ impl Server {
             restorer: storage.restorer(&engine, &snapshots),
             snapshot_dir: storage.snapshot_dir(),
             log_dir: storage.log_dir(),
-            ports,
+            ports: ports.clone(),
             quorum: joined.as_ref().map(Joined::quorum),
             started,
             trace_mask: AtomicI64::new(DEFAULT_TRACE_MASK),
@@ -222,12 +224,13 @@ impl Server {
         }
         let auditing = engine.start_audit(audit).map_err(StartError::Thread)?;
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let workers =
-            Workers::start(&gatekeeper, count, listeners, &runtime).map_err(StartError::Thread)?;
+        let workers = Workers::start(&gatekeeper, count, listeners, ports.clone(), &runtime)
+            .map_err(StartError::Thread)?;
         let housekeeping = Housekeeping::start(runtime)?;
-        let quorum = joined.map(|joined| joined.start(&member, &storage)).transpose()?;
+        let join = |joined: Joined| joined.start(&member, workers.entrance(), &storage);
+        let quorum = joined.map(join).transpose()?;
         let [plain, secure] =
-            ports.map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
+            ports.get().map(|port| port.map_or("-".to_owned(), |port| port.to_string()));
         tracing::info!(
             "serving clients on port {plain} (TLS: {secure}), started in {} ms",
             started.elapsed().as_millis()
@@ -238,13 +241,13 @@ impl Server {
     /// The port for clients.
     #[must_use]
     pub fn client_port(&self) -> Option<u16> {
-        self.member.ports[0]
+        self.member.ports.get()[0]
     }
 
     /// The port for clients with TLS.
     #[must_use]
     pub fn secure_client_port(&self) -> Option<u16> {
-        self.member.ports[1]
+        self.member.ports.get()[1]
     }
 
     /// Whether the log or the audit log failed: nothing can be acknowledged any more, and the

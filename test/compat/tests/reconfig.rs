@@ -1,12 +1,15 @@
 //! An ensemble whose members change while it works, ours and Apache's: some join, leave, become
 //! observers or voters; the leader too. Sessions stay, and what is decided is found at each start.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use zk_proto::request::{CreateMode, ReconfigRequest, Request};
 use zk_proto::response::GetDataResponse;
 use zk_proto::{ErrorCode, Jute, Reader, Zxid};
-use zk_testkit::{Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip};
+use zk_testkit::{
+    Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip, four_letter_word, free_port,
+};
 
 const SESSION_MS: i32 = 20_000;
 /// The superuser's password is `secret`: nobody else may change the ensemble.
@@ -207,6 +210,53 @@ fn restarts(ensemble: &mut Ensemble) -> Result<(), Error> {
         assert_eq!(complaints, [""; 0], "server {sid}");
     }
     Ok(())
+}
+
+/// A change names another port for the clients of a member: they come in there, and who is in
+/// stays.
+#[test]
+fn clients_come_in_elsewhere() -> Result<(), Error> {
+    let ensemble = Ensemble::start(&[Engine::Ours; 3], LINES)?;
+    let leader = ensemble.leader()?;
+    let moves = another(&ensemble, leader);
+    let mut stays = ensemble.connect(moves, SESSION_MS)?;
+    stays.create("/mine", b"", CreateMode::Ephemeral)?;
+    let mut client = ensemble.connect(leader, SESSION_MS)?;
+    client.auth("digest", b"super:secret")?;
+    let old = ensemble.addr(moves)?;
+    let new = SocketAddr::new(old.ip(), free_port()?);
+    let line = ensemble.line(moves, "participant")?;
+    let line = line.replace(&format!(";{old}"), &format!(";{new}"));
+    change(&mut client, &line, "").done();
+    let mut comes = patiently(|| Client::connect(new, SESSION_MS))?;
+    comes.sync()?;
+    assert!(comes.exists("/mine").is_ok());
+    patiently(|| match Client::connect(old, SESSION_MS) {
+        Ok(_) => Err(Error::Stopped),
+        Err(_) => Ok(()),
+    })?;
+    stays.set_data("/mine", b"still here", -1)?;
+    // The same port at all addresses of the machine.
+    let line = line.replace(&format!(";{new}"), &format!(";0.0.0.0:{}", new.port()));
+    change(&mut client, &line, "").done();
+    patiently(|| Client::connect(SocketAddr::new([127, 0, 0, 2].into(), new.port()), SESSION_MS))?;
+    let conf = four_letter_word(new, b"conf", PATIENCE)?;
+    let conf = String::from_utf8_lossy(&conf).into_owned();
+    assert!(conf.contains(&format!("clientPort={}\n", new.port())), "{conf}");
+    Ok(())
+}
+
+/// Tries until it works.
+fn patiently<T>(mut act: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let started = Instant::now();
+    loop {
+        match act() {
+            Err(_) if started.elapsed() < PATIENCE => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 #[test]

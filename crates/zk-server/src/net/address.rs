@@ -35,7 +35,7 @@ fn open(to: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 }
 
 /// The first address that a host name has.
-fn resolve(address: &HostPort) -> io::Result<SocketAddr> {
+pub(super) fn resolve(address: &HostPort) -> io::Result<SocketAddr> {
     let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
     found.next().ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host))

@@ -4,9 +4,11 @@ use super::canonical;
 use super::home::Home;
 use super::welcome::Speaks;
 use crate::engine::Engine;
+use parking_lot::Mutex;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -37,6 +39,8 @@ pub(super) struct Door {
     /// The first one's thread keeps the door.
     desks: Vec<Desk>,
     next: usize,
+    /// Of this door and its like: nobody comes in here any more.
+    is_shut: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -47,13 +51,26 @@ impl Door {
         desks: Vec<Desk>,
     ) -> io::Result<Door> {
         listener.set_nonblocking(true)?;
-        Ok(Door { listener, speaks, engine, desks, next: 0 })
+        let is_shut = Arc::default();
+        Ok(Door { listener, speaks, engine, desks, next: 0, is_shut })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What is spoken there.
+    pub(super) fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
     /// The same door, for another thread.
     pub(super) fn try_clone(&self) -> io::Result<Door> {
         let listener = self.listener.try_clone()?;
-        Door::new(listener, self.speaks, self.engine.clone(), self.desks.clone())
+        let (engine, desks) = (self.engine.clone(), self.desks.clone());
+        let is_shut = self.is_shut.clone();
+        Ok(Door { listener, speaks: self.speaks, engine, desks, next: 0, is_shut })
     }
 
     /// Lets in who comes, until the member stops.
@@ -75,7 +92,7 @@ impl Door {
                 // There are more: but first those who are in already.
                 Ok(()) => tokio::task::yield_now().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) if *stopped.borrow() => return,
+                Err(_) if *stopped.borrow() || self.is_shut.load(Ordering::Acquire) => return,
                 Err(error) => {
                     // Out of file descriptors, as a rule: the others go on being served.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -87,6 +104,7 @@ impl Door {
 
     /// From now on who knocks is refused.
     pub(super) fn shut(&self) {
+        self.is_shut.store(true, Ordering::Release);
         // It fails when that has been done.
         let _ = socket2::SockRef::from(&self.listener).shutdown(std::net::Shutdown::Both);
     }
@@ -134,11 +152,11 @@ impl Door {
 
 /// Lets in who comes to any of `doors` while the thread that keeps them waits for the disk.
 pub(super) async fn stand_in(
-    mut doors: Vec<Door>,
+    doors: Arc<Mutex<Vec<Door>>>,
+    engine: Arc<Engine>,
     keeper: Arc<Home>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Some(engine) = doors.first().map(|door| door.engine.clone()) else { return };
     loop {
         tokio::select! {
             () = keeper.solo.begun() => {}
@@ -147,7 +165,7 @@ pub(super) async fn stand_in(
         while keeper.solo.waits_often(engine.now_ms()) && !*stopped.borrow() {
             tokio::time::sleep(LOOK).await;
             if keeper.solo.is_away(engine.now_ms()) {
-                for door in &mut doors {
+                for door in &mut *doors.lock() {
                     // Should it fail, the thread whose door it is will say so.
                     let _ = door.let_in(None);
                 }

@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod conn;
 pub(crate) mod descriptors;
 mod door;
+mod entrance;
 mod home;
 mod outbox;
 mod seats;
@@ -15,6 +16,7 @@ mod wire;
 mod workers;
 
 pub(crate) use address::{canonical, listen};
+pub(crate) use entrance::{ClientPorts, Entrance};
 #[cfg(test)]
 pub(crate) use home::Home;
 pub(crate) use seats::Seats;

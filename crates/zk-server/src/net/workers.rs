@@ -2,8 +2,10 @@
 //! that it is given.
 
 use super::door::{Arrival, Desk, Door, stand_in};
+use super::entrance::{ClientPorts, Entrance};
 use super::home::Home;
 use super::welcome::{Gatekeeper, Speaks};
+use parking_lot::Mutex;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 /// The worker threads, and their way to stop.
 pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
-    doors: Vec<Door>,
+    entrance: Arc<Entrance>,
     stop: watch::Sender<bool>,
 }
 
@@ -37,6 +39,7 @@ impl Workers {
         gatekeeper: &Arc<Gatekeeper>,
         count: usize,
         listeners: Vec<Listening>,
+        ports: Arc<ClientPorts>,
         house: &Runtime,
     ) -> io::Result<Workers> {
         let (stop, stopped) = watch::channel(false);
@@ -51,28 +54,39 @@ impl Workers {
         };
         let (desks, mut starts): (Vec<Desk>, Vec<Start>) = (0..count).map(start).unzip();
         let keeper = desks[0].home.clone();
-        let (mut doors, mut standing_in) = (Vec::new(), Vec::new());
+        let engine = gatekeeper.engine.clone();
+        let mut doors = Vec::new();
         for (listener, speaks) in listeners {
-            let door = Door::new(listener, speaks, gatekeeper.engine.clone(), desks.clone())?;
+            let door = Door::new(listener, speaks, engine.clone(), desks.clone())?;
             doors.push(door.try_clone()?);
-            standing_in.push(door.try_clone()?);
             starts[0].doors.push(door);
         }
-        house.spawn(stand_in(standing_in, keeper, stopped));
-        let mut threads = Vec::new();
+        let doors = Arc::new(Mutex::new(doors));
+        if !doors.lock().is_empty() {
+            house.spawn(stand_in(doors.clone(), engine.clone(), keeper, stopped.clone()));
+        }
+        let (mut threads, mut keepers) = (Vec::new(), Vec::new());
         for (number, start) in starts.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            keepers.push(runtime.handle().clone());
             let body = move || runtime.block_on(work(start));
             threads.push(Builder::new().name(format!("zk-io-{number}")).spawn(body)?);
         }
-        Ok(Workers { threads, doors, stop })
+        let keeper = keepers.swap_remove(0);
+        let entrance = Arc::new(Entrance { engine, desks, doors, keeper, stopped, ports });
+        Ok(Workers { threads, entrance, stop })
+    }
+
+    /// Where clients come in.
+    pub(crate) fn entrance(&self) -> Arc<Entrance> {
+        self.entrance.clone()
     }
 
     /// Stops accepting, ends all connections and waits for the threads.
     pub(crate) fn stop(self) {
         let _ = self.stop.send(true);
         // Their thread may wait for the disk.
-        self.doors.iter().for_each(Door::shut);
+        self.entrance.shut();
         for thread in self.threads {
             let _ = thread.join();
         }

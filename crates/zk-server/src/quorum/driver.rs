@@ -17,6 +17,7 @@ use super::ports::Ports;
 use super::state::Quorum;
 use crate::config::DynamicFiles;
 use crate::engine::Engine;
+use crate::net::Entrance;
 use crate::storage::{HistoryFiles, Snapshots};
 
 /// What a driver is made of.
@@ -37,6 +38,10 @@ pub(crate) struct DriverParts {
     pub(crate) is_listed: bool,
     /// Where it listens for the others.
     pub(crate) addresses: Vec<MemberAddress>,
+    /// Where its clients come in.
+    pub(crate) entrance: Arc<Entrance>,
+    /// So many of them may wait there.
+    pub(crate) backlog: u32,
     /// Where changes of the ensemble are kept.
     pub(crate) files: Option<DynamicFiles>,
 }
@@ -50,6 +55,8 @@ pub(crate) struct Driver {
     pub(super) limits: Limits,
     pub(super) patience: Duration,
     pub(super) files: Option<DynamicFiles>,
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) backlog: u32,
     pub(super) listens_at: Mutex<Vec<MemberAddress>>,
     /// These are others than those that are bound: to be tried from this time on.
     pub(super) moves_at: Mutex<Option<Instant>>,
@@ -108,6 +115,8 @@ impl Driver {
             patience,
             files,
             addresses,
+            entrance,
+            backlog,
             alone_after,
             is_listed,
         } = parts;
@@ -119,6 +128,8 @@ impl Driver {
             limits,
             patience,
             files,
+            entrance,
+            backlog,
             listens_at: Mutex::new(addresses),
             moves_at: Mutex::new(None),
             is_listed: AtomicBool::new(is_listed),

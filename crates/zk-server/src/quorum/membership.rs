@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use zk_zab::Ensemble;
+use zk_zab::{Ensemble, HostPort};
 
 use super::driver::Driver;
 
@@ -70,6 +70,18 @@ impl Driver {
         self.admit_clients();
         if let Some(own) = own {
             self.listen_at(&own.addresses);
+            self.serve_at(own.client.as_ref());
+        }
+    }
+
+    /// Clients come in where the configuration says; it is told where that cannot be.
+    fn serve_at(&self, client: Option<&HostPort>) {
+        let Some(client) = client else { return };
+        if let Err(error) = self.entrance.move_to(client, self.backlog) {
+            tracing::error!(
+                "clients cannot come in at {client}: {error}; they can at the old address, until \
+                 a reconfiguration names another one or this member starts again"
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use super::StartError;
 use crate::config::{QuorumSaslSettings, QuorumSettings, Role, ServerConfig};
 use crate::engine::Engine;
 use crate::inspect::Member;
+use crate::net::Entrance;
 use crate::quorum::{
     Driver, DriverParts, JoinOptions, ListenError, Ports, Quorum, QuorumOptions, QuorumThread,
     advertised, bind,
@@ -69,6 +70,7 @@ impl Joined {
     pub(super) fn start(
         self,
         member: &Member,
+        entrance: Arc<Entrance>,
         storage: &Storage,
     ) -> Result<QuorumThread, StartError> {
         // As for the own log: a closeSession is as long as the paths of all ephemerals.
@@ -90,6 +92,8 @@ impl Joined {
                 }),
                 is_listed: member.config.quorum.ensemble.version > 0,
                 addresses,
+                entrance,
+                backlog: member.config.listeners.backlog(),
                 files: member.config.quorum.files.clone(),
             });
         driver.start(self.ports).map_err(StartError::Thread)
