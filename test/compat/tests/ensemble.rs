@@ -20,19 +20,6 @@ fn assert_equal(ensemble: &Ensemble, what: &str) -> Result<usize, Error> {
     Ok(first.len())
 }
 
-/// Writes some znodes through a member.
-fn write(ensemble: &Ensemble, sid: i64, name: &str, count: usize) -> Result<(), Error> {
-    // Shown if the test fails.
-    println!("{name}, by server {sid}");
-    let mut client = ensemble.connect(sid, SESSION_MS)?;
-    for n in 0..count {
-        client.create(&format!("/{name}-{n}"), name.as_bytes(), CreateMode::Persistent)?;
-    }
-    client.set_data(&format!("/{name}-0"), b"changed", -1)?;
-    client.close()?;
-    Ok(())
-}
-
 fn other_than(ensemble: &Ensemble, leader: i64) -> Vec<i64> {
     ensemble.sids().into_iter().filter(|sid| *sid != leader).collect()
 }
@@ -43,7 +30,7 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
     }
     let mut ensemble = Ensemble::start(&engines, &[])?;
     for sid in ensemble.sids() {
-        write(&ensemble, sid, &format!("from{sid}"), 3)?;
+        ensemble.write(sid, &format!("from{sid}"), 3)?;
     }
     assert_equal(&ensemble, "at first")?;
 
@@ -72,27 +59,27 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
     let leader = ensemble.leader()?;
     let others = other_than(&ensemble, leader);
     ensemble.member(others[0])?.kill()?;
-    write(&ensemble, others[1], "while-away", 20)?;
+    ensemble.write(others[1], "while-away", 20)?;
     ensemble.member(others[0])?.restart()?;
     assert_equal(&ensemble, "a follower came back")?;
     ensemble.member(others[0])?.kill()?;
     ensemble.wipe(others[0])?;
-    write(&ensemble, leader, "while-wiped", 5)?;
+    ensemble.write(leader, "while-wiped", 5)?;
     ensemble.member(others[0])?.restart()?;
-    write(&ensemble, others[0], "mended", 2)?;
+    ensemble.write(others[0], "mended", 2)?;
     assert_equal(&ensemble, "a wiped follower came back")?;
 
     // The leader is killed, twice: the one that is left leads, and nothing is lost.
     for round in 0..2 {
         let leader = ensemble.leader()?;
-        write(&ensemble, leader, &format!("last-{round}"), 10)?;
+        ensemble.write(leader, &format!("last-{round}"), 10)?;
         ensemble.member(leader)?.kill()?;
         // Before that, a follower may not have noticed yet.
         ensemble.leader()?;
         let others = other_than(&ensemble, leader);
-        write(&ensemble, others[0], &format!("without-{round}"), 10)?;
+        ensemble.write(others[0], &format!("without-{round}"), 10)?;
         ensemble.member(leader)?.restart()?;
-        write(&ensemble, leader, &format!("again-{round}"), 2)?;
+        ensemble.write(leader, &format!("again-{round}"), 2)?;
         assert_equal(&ensemble, "a leader came back")?;
     }
     let count = assert_equal(&ensemble, "in the end")?;
@@ -109,7 +96,7 @@ fn lives(engines: [Engine; 3]) -> Result<(), Error> {
 #[test]
 fn a_damaged_member_has_no_vote_until_it_is_mended() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
-    write(&ensemble, 1, "before", 20)?;
+    ensemble.write(1, "before", 20)?;
     assert_equal(&ensemble, "before")?;
     let leader = ensemble.leader()?;
     let damaged = other_than(&ensemble, leader)[0];
@@ -133,14 +120,14 @@ fn a_damaged_member_has_no_vote_until_it_is_mended() -> Result<(), Error> {
     // With a quorum beside it, it takes their history.
     ensemble.restart(&[leader])?;
     ensemble.member(damaged)?.wait_until_up()?;
-    write(&ensemble, damaged, "after", 3)?;
+    ensemble.write(damaged, "after", 3)?;
     assert_equal(&ensemble, "after")?;
     let tail = ensemble.member(damaged)?.log_tail(100);
     assert!(tail.contains("it has no vote until"), "{tail}");
     // It votes again: with it alone the ensemble works.
     ensemble.member(leader)?.kill()?;
     ensemble.leader()?;
-    write(&ensemble, damaged, "voting", 3)
+    ensemble.write(damaged, "voting", 3)
 }
 
 /// A sync of one client stands between the writes of others, in the leader's queue and in the
@@ -183,9 +170,9 @@ fn who_was_away_for_long_gets_what_the_log_has() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
     let leader = ensemble.leader()?;
     let away = other_than(&ensemble, leader)[0];
-    write(&ensemble, away, "before", 10)?;
+    ensemble.write(away, "before", 10)?;
     ensemble.member(away)?.kill()?;
-    write(&ensemble, leader, "meanwhile", 800)?;
+    ensemble.write(leader, "meanwhile", 800)?;
     ensemble.member(away)?.restart()?;
     assert_equal(&ensemble, "after")?;
     let told = ensemble.member(leader)?.log_tail(100);
@@ -197,7 +184,7 @@ fn who_was_away_for_long_gets_what_the_log_has() -> Result<(), Error> {
 #[test]
 fn wiped_members_do_not_outvote_who_has_the_history() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
-    write(&ensemble, 1, "kept", 20)?;
+    ensemble.write(1, "kept", 20)?;
     let before = ensemble.tree(3)?;
     for sid in [1, 2, 3] {
         ensemble.member(sid)?.kill()?;
@@ -240,21 +227,21 @@ fn observe(participants: &[Engine], observers: &[Engine]) -> Result<(), Error> {
         (1..).take(all.len()).filter(|sid| *sid > participants.len() as i64).collect();
     for sid in &observing {
         assert_eq!(ensemble.mode(*sid).as_deref(), Some("observer"));
-        write(&ensemble, *sid, &format!("from{sid}"), 5)?;
+        ensemble.write(*sid, &format!("from{sid}"), 5)?;
     }
     assert_equal(&ensemble, "at first")?;
     // A quorum of participants works without any of them, and does not with all of them.
     for sid in &observing {
         ensemble.member(*sid)?.kill()?;
     }
-    write(&ensemble, 1, "unobserved", 10)?;
+    ensemble.write(1, "unobserved", 10)?;
     ensemble.wipe(observing[0])?;
     ensemble.restart(&observing)?;
     assert_equal(&ensemble, "observers came back, one of them with nothing")?;
     let leader = ensemble.leader()?;
     ensemble.member(leader)?.kill()?;
     ensemble.leader()?;
-    write(&ensemble, observing[0], "new-leader", 5)?;
+    ensemble.write(observing[0], "new-leader", 5)?;
     ensemble.restart(&[leader])?;
     assert_equal(&ensemble, "a leader came back")?;
     for sid in 2..=participants.len() as i64 {
@@ -283,10 +270,10 @@ fn observers_of_apaches() -> Result<(), Error> {
 fn one_alone_is_an_ensemble_too() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours], &["standaloneEnabled=false"])?;
     assert_eq!(ensemble.mode(1).as_deref(), Some("leader"));
-    write(&ensemble, 1, "first", 10)?;
+    ensemble.write(1, "first", 10)?;
     ensemble.member(1)?.kill()?;
     ensemble.restart(&[1])?;
-    write(&ensemble, 1, "second", 10)?;
+    ensemble.write(1, "second", 10)?;
     assert_eq!(ensemble.tree(1)?.len(), 21);
     Ok(())
 }
@@ -295,12 +282,12 @@ fn one_alone_is_an_ensemble_too() -> Result<(), Error> {
 #[test]
 fn five_of_ours() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours; 5], &[])?;
-    write(&ensemble, 1, "five", 10)?;
+    ensemble.write(1, "five", 10)?;
     for (left, name) in [(4, "four"), (3, "three")] {
         let leader = ensemble.leader()?;
         ensemble.member(leader)?.kill()?;
         let leader = ensemble.leader()?;
-        write(&ensemble, leader, name, 10)?;
+        ensemble.write(leader, name, 10)?;
         let running = ensemble.sids().into_iter().filter(|sid| ensemble.mode(*sid).is_some());
         assert!(running.count() <= left);
     }
@@ -311,7 +298,7 @@ fn five_of_ours() -> Result<(), Error> {
     let dead: Vec<i64> = ensemble.dead();
     assert_eq!(dead.len(), 3);
     ensemble.restart(&dead)?;
-    write(&ensemble, dead[0], "all", 5)?;
+    ensemble.write(dead[0], "all", 5)?;
     assert_equal(&ensemble, "all five")?;
     Ok(())
 }

@@ -53,20 +53,12 @@ impl Asked {
     }
 }
 
-fn config(ensemble: &Ensemble, sid: i64) -> Result<String, Error> {
-    let mut client = ensemble.connect(sid, SESSION_MS)?;
-    client.sync()?;
-    let (text, _) = client.get_data("/zookeeper/config")?;
-    client.close()?;
-    Ok(String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
-}
-
 /// Waits until all members have this configuration.
 fn wait_for(ensemble: &Ensemble, text: &str) -> Result<(), Error> {
     for sid in ensemble.sids() {
         let started = Instant::now();
         loop {
-            let found = config(ensemble, sid);
+            let found = ensemble.config(sid);
             if found.as_deref().is_ok_and(|found| found == text) {
                 break;
             }
@@ -105,7 +97,7 @@ fn changes(engines: [Engine; 3], joiner: Engine) -> Result<(), Error> {
         return Ok(());
     }
     let mut ensemble = Ensemble::start(&engines, LINES)?;
-    let first = config(&ensemble, ensemble.leader()?)?;
+    let first = ensemble.config(ensemble.leader()?)?;
     assert!(first.ends_with("version=100000000"), "{first}");
     wait_for(&ensemble, &first)?;
 
@@ -165,7 +157,7 @@ fn leaders_leave(ensemble: &mut Ensemble, mut client: Client, are_ours: bool) ->
             let since = told(ensemble, leader)?;
             assert_eq!(since, before, "times that the leader was lost");
         }
-        let text = config(ensemble, new)?;
+        let text = ensemble.config(new)?;
         assert!(!text.contains(&format!("server.{leader}=")), "{text}");
         wait_for(ensemble, &text)?;
         write(ensemble, &format!("/without-{leader}"))?;
@@ -188,7 +180,7 @@ fn told(ensemble: &mut Ensemble, but: i64) -> Result<usize, Error> {
 
 /// Whoever starts again finds the members that there are.
 fn restarts(ensemble: &mut Ensemble) -> Result<(), Error> {
-    let text = config(ensemble, ensemble.leader()?)?;
+    let text = ensemble.config(ensemble.leader()?)?;
     for sid in ensemble.sids() {
         ensemble.member(sid)?.kill()?;
         ensemble.restart(&[sid])?;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use zk_proto::connect::ConnectResponse;
+use zk_proto::request::CreateMode;
 use zk_proto::{Stat, Zxid};
 
 use crate::{Client, Engine, Error, PATIENCE, Server, ServerConfig, four_letter_word, free_port};
@@ -247,6 +248,28 @@ impl Ensemble {
         client.close()?;
         seen.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(seen)
+    }
+
+    /// Makes `count` znodes through a member, `/name-0` and so on, and changes the first.
+    pub fn write(&self, sid: i64, name: &str, count: usize) -> Result<(), Error> {
+        // Shown if the test fails.
+        println!("{name}, by server {sid}");
+        let mut client = self.connect(sid, LOOK_MS)?;
+        for n in 0..count {
+            client.create(&format!("/{name}-{n}"), name.as_bytes(), CreateMode::Persistent)?;
+        }
+        client.set_data(&format!("/{name}-0"), b"changed", -1)?;
+        client.close()?;
+        Ok(())
+    }
+
+    /// The configuration as a member tells it.
+    pub fn config(&self, sid: i64) -> Result<String, Error> {
+        let mut client = self.connect(sid, LOOK_MS)?;
+        client.sync()?;
+        let (text, _) = client.get_data("/zookeeper/config")?;
+        client.close()?;
+        Ok(String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
     }
 
     /// Removes everything that a member that does not run has of the history, epochs too.

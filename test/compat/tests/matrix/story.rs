@@ -30,7 +30,7 @@ pub(crate) fn tell(mixture: &Mixture) -> Result<(), Error> {
     let ensemble = &mut ensemble;
     lead(ensemble)?;
     for sid in ALL {
-        write(ensemble, sid, &format!("from{sid}"), 3)?;
+        ensemble.write(sid, &format!("from{sid}"), 3)?;
     }
     assert_equal(ensemble, "at first")?;
     moves(ensemble)?;
@@ -66,17 +66,6 @@ fn assert_equal(ensemble: &Ensemble, what: &str) -> Result<(), Error> {
 fn ask(ensemble: &Ensemble, sid: i64, word: &str) -> Result<String, Error> {
     let answer = four_letter_word(ensemble.addr(sid)?, word.as_bytes(), PATIENCE)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn write(ensemble: &Ensemble, sid: i64, name: &str, count: usize) -> Result<(), Error> {
-    println!("{name}, by server {sid}");
-    let mut client = ensemble.connect(sid, SESSION_MS)?;
-    for n in 0..count {
-        client.create(&format!("/{name}-{n}"), name.as_bytes(), CreateMode::Persistent)?;
-    }
-    client.set_data(&format!("/{name}-0"), b"changed", -1)?;
-    client.close()?;
-    Ok(())
 }
 
 fn zxid(ensemble: &Ensemble, sid: i64) -> Option<String> {
@@ -134,9 +123,9 @@ fn is_away(ensemble: &mut Ensemble, sid: i64, with_nothing: bool) -> Result<(), 
         ensemble.wipe(sid)?;
     }
     let how = if with_nothing { "wiped" } else { "away" };
-    write(ensemble, FIRST, &format!("{how}{sid}"), 8)?;
+    ensemble.write(FIRST, &format!("{how}{sid}"), 8)?;
     ensemble.restart(&[sid])?;
-    write(ensemble, sid, &format!("{how}{sid}-back"), 2)?;
+    ensemble.write(sid, &format!("{how}{sid}-back"), 2)?;
     assert_equal(ensemble, &format!("server {sid} was {how}"))
 }
 
@@ -163,9 +152,9 @@ fn diverges(ensemble: &mut Ensemble) -> Result<(), Error> {
     }
     assert!(is_logged, "the leader has logged nothing");
     ensemble.restart(&[1, 2])?;
-    write(ensemble, 1, "without-the-tail", 5)?;
+    ensemble.write(1, "without-the-tail", 5)?;
     ensemble.restart(&[FIRST])?;
-    write(ensemble, FIRST, "cut", 2)?;
+    ensemble.write(FIRST, "cut", 2)?;
     assert_equal(ensemble, "a tail was cut off")?;
     let mut client = ensemble.connect(FIRST, SESSION_MS)?;
     assert!(client.exists(TAIL).is_err(), "nobody else has it");
@@ -192,12 +181,12 @@ fn leaders_die(ensemble: &mut Ensemble) -> Result<(), Error> {
     for round in 0..3 {
         let leader = ensemble.leader()?;
         let mut moving = Moving::begin(ensemble, leader)?;
-        write(ensemble, leader, &format!("last{round}"), 5)?;
+        ensemble.write(leader, &format!("last{round}"), 5)?;
         ensemble.member(leader)?.kill()?;
         let next = ensemble.leader()?;
         moving.move_to(ensemble, next, round % 2 == 0)?;
         moving.move_to(ensemble, OBSERVER, round % 2 == 1)?;
-        write(ensemble, next, &format!("without{round}"), 5)?;
+        ensemble.write(next, &format!("without{round}"), 5)?;
         ensemble.restart(&[leader])?;
         moving.end(ensemble, leader)?;
         assert_equal(ensemble, "a leader came back")?;
@@ -211,16 +200,16 @@ fn leaves_and_joins(ensemble: &mut Ensemble) -> Result<(), Error> {
     for (sid, role) in [(1, "participant"), (OBSERVER, "observer")] {
         ensemble.member(sid)?.kill()?;
         reconfigure(ensemble, "", &sid.to_string())?;
-        write(ensemble, 2, &format!("without-{role}"), 3)?;
+        ensemble.write(2, &format!("without-{role}"), 3)?;
         let line = ensemble.line(sid, role)?;
         reconfigure(ensemble, &line, "")?;
         ensemble.restart(&[sid])?;
-        write(ensemble, sid, &format!("with-{role}"), 2)?;
+        ensemble.write(sid, &format!("with-{role}"), 2)?;
         assert_equal(ensemble, &format!("server {sid} is a member again"))?;
-        let first = config(ensemble, FIRST)?;
+        let first = ensemble.config(FIRST)?;
         assert!(first.contains(&format!("server.{sid}=")), "{first}");
         for sid in ALL {
-            assert_eq!(config(ensemble, sid)?, first, "server {sid}");
+            assert_eq!(ensemble.config(sid)?, first, "server {sid}");
         }
     }
     Ok(())
@@ -241,14 +230,6 @@ fn reconfigure(ensemble: &Ensemble, joining: &str, leaving: &str) -> Result<(), 
     Ok(())
 }
 
-fn config(ensemble: &Ensemble, sid: i64) -> Result<String, Error> {
-    let mut client = ensemble.connect(sid, SESSION_MS)?;
-    client.sync()?;
-    let (text, _) = client.get_data("/zookeeper/config")?;
-    client.close()?;
-    Ok(String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
-}
-
 /// All of them at once.
 fn all_die(ensemble: &mut Ensemble) -> Result<(), Error> {
     for sid in ALL {
@@ -256,7 +237,7 @@ fn all_die(ensemble: &mut Ensemble) -> Result<(), Error> {
     }
     ensemble.restart(&ALL)?;
     for sid in ALL {
-        write(ensemble, sid, &format!("again{sid}"), 2)?;
+        ensemble.write(sid, &format!("again{sid}"), 2)?;
     }
     assert_equal(ensemble, "in the end")?;
     for sid in ALL {
