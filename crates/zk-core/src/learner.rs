@@ -258,6 +258,18 @@ impl Core {
         self.end_renewal(conn, session, timeout_ms, read_only, is_renewed, fx);
     }
 
+    /// A session is another member's from now on, one that the leader reaches through this one: its
+    /// connection here is closed, as the leader closes its own.
+    pub fn moved_away(&mut self, session: SessionId, fx: &mut Effects) {
+        let Some(owner) = self.sessions.get(session).and_then(|found| found.owner?.conn()) else {
+            return;
+        };
+        if let Some(connection) = self.conns.get_mut(&owner).filter(|it| it.session == session) {
+            connection.state = ConnState::Closing;
+            fx.close(owner);
+        }
+    }
+
     /// Appends the sessions that were heard since the last time, for the answer to a ping of the
     /// leader: it alone lets sessions expire. `heard_ms` tells when a connection was last heard.
     pub fn tell_heard(

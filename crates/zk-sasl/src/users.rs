@@ -12,12 +12,16 @@ impl Users {
     /// The entries `user_name="password"` of a section.
     ///
     /// # Errors
-    /// If there is none, or no such section.
+    /// If there is none, one has no password or is there twice, or there is no such section.
     pub fn read(jaas: &Jaas, section: &str) -> Result<Users, JaasError> {
         let mut users = BTreeMap::new();
         for (option, password) in jaas.options(section)? {
-            if let Some(user) = option.strip_prefix("user_") {
-                users.insert(user.to_owned(), password.clone());
+            let Some(user) = option.strip_prefix("user_") else { continue };
+            if password.expose().is_empty() {
+                return Err(jaas.lacks(section, "has a user with an empty password"));
+            }
+            if users.insert(user.to_owned(), password.clone()).is_some() {
+                return Err(jaas.lacks(section, "has a user twice"));
             }
         }
         if users.is_empty() {
@@ -108,6 +112,13 @@ mod tests {
     fn what_is_missing_is_told() {
         let error = Users::read(&jaas(FILE), "Client").unwrap_err().to_string();
         assert!(error.starts_with("jaas: section Client names no user"), "{error}");
+        for (text, why) in [
+            ("S { x y user_a=\"\"; };", "has a user with an empty password"),
+            ("S { x y user_a=b user_a=c; };", "has a user twice"),
+        ] {
+            let error = Users::read(&jaas(text), "S").unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
         let error = Users::read(&jaas(FILE), "server").unwrap_err().to_string();
         assert_eq!(error, "jaas: there is no section server; add it");
     }

@@ -182,6 +182,9 @@ pub enum Output<'a> {
         /// The timeout in ms that it asks for.
         timeout_ms: i32,
     },
+    /// A session was an own client's, and is an observer's now: what there still is of the client
+    /// here must end.
+    MovedAway(SessionId),
     /// A learner has heard these sessions.
     Touched {
         /// Which learner.
@@ -222,6 +225,9 @@ pub enum Refusal {
     /// No configuration knows it, and strangers may not come.
     #[error("sid {0} is in no configuration")]
     Stranger(Sid),
+    /// Its client asks for something on a session that has moved to another member.
+    #[error("session {id:x} has moved away from there", id = .0.0)]
+    Moved(SessionId),
     /// It was silent, or owed an ACK, for so many ms.
     #[error("nothing came for {0} ms")]
     Silent(u64),

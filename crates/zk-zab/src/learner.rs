@@ -183,8 +183,8 @@ pub struct Learner {
     unlogged: VecDeque<Zxid>,
     /// Proposed and not committed.
     uncommitted: VecDeque<Zxid>,
-    /// What was committed when the leader answered each sync that still waits to be applied.
-    syncs: VecDeque<Zxid>,
+    /// What the leader has answered, and what was committed then: that is applied first.
+    answers: VecDeque<(Zxid, LeadersAnswer)>,
     /// On disk; `applied <= logged`.
     logged: Zxid,
     /// Committed by the leader; `applied <= committed <= last`.
@@ -193,6 +193,16 @@ pub struct Learner {
     /// What was committed at this time, and is not on disk yet.
     lags: Option<(Zxid, u64)>,
     pub(crate) faults: Faults,
+}
+
+/// An answer that stands behind txns.
+#[derive(Clone, Copy, Debug)]
+enum LeadersAnswer {
+    /// To the oldest sync.
+    Sync,
+    /// Whether a session is alive, and now this member's: what it has asked for elsewhere must not
+    /// be taken for what it asks for here.
+    Revalidate { session: SessionId, is_valid: bool },
 }
 
 /// A txn that is neither logged nor applied yet.
@@ -270,7 +280,7 @@ impl Learner {
             active_version: 0,
             unlogged: VecDeque::new(),
             uncommitted: VecDeque::new(),
-            syncs: VecDeque::new(),
+            answers: VecDeque::new(),
             logged: last,
             committed: last,
             applied: last,

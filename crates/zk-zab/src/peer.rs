@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::{FromLeader, FromLearner};
-use zk_proto::{Epoch, Sid, Zxid};
+use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
 use crate::election::{Election, ElectionTimes, Output as Elect, Standing};
 use crate::leader::{Feeder, Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, StepDown};
@@ -427,6 +427,20 @@ impl Peer {
         }
     }
 
+    /// An own client asks the leader for its session, at once.
+    pub fn asked_move(&mut self, session: SessionId) {
+        if let Some(feeder) = self.feeder() {
+            feeder.asked_move(session);
+        }
+    }
+
+    /// A session has ended.
+    pub fn session_ended(&mut self, session: SessionId) {
+        if let Some(feeder) = self.feeder() {
+            feeder.ended(session);
+        }
+    }
+
     /// `acceptedEpoch` is on disk.
     pub fn accepted_written(&mut self, now_ms: u64, epoch: Epoch, wants: &mut Wants<'_>) {
         self.history.accepted_epoch = epoch;
@@ -678,9 +692,10 @@ impl Peer {
 
     /// What was learned goes on to observers, and what the leader answers to who has asked.
     fn pass_on(&mut self, before: usize, wants: &mut Wants<'_>) {
-        let configs = self.configs().clone();
-        let Some(feeder) = self.feeder() else { return };
         let Wants { learn, lead, .. } = wants;
+        let has_changed = learn[before..].iter().any(|it| matches!(it, Learn::Activate { .. }));
+        let configs = has_changed.then(|| self.configs().clone());
+        let Some(feeder) = self.feeder() else { return };
         let mut at = before;
         while at < learn.len() {
             let is_theirs = match &learn[at] {
@@ -693,7 +708,9 @@ impl Peer {
                     false
                 }
                 Learn::Activate { .. } => {
-                    feeder.reconfigured(configs.clone());
+                    if let Some(configs) = &configs {
+                        feeder.reconfigured(configs.clone());
+                    }
                     false
                 }
                 _ => false,

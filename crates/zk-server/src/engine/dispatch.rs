@@ -48,7 +48,7 @@ impl Engine {
         let now_ms = self.now_ms();
         let mut sent = Sent::default();
         // A member that is alone asks nobody.
-        let (mut asked, mut syncs) = (Vec::new(), 0);
+        let (mut asked, mut syncs, mut moves) = (Vec::new(), 0, Vec::new());
         let mut effects = fx.list.iter().peekable();
         while let Some(effect) = effects.next() {
             match effect {
@@ -93,6 +93,7 @@ impl Engine {
                     put_request(*session, *cxid, op.code(), body, identities, &mut asked);
                 }
                 &Effect::Revalidate { session, timeout_ms } => {
+                    moves.push(session);
                     FromLearner::Revalidate { session, timeout_ms }.put(&mut asked);
                 }
                 Effect::Audit(record) => {
@@ -102,7 +103,7 @@ impl Engine {
                 }
             }
         }
-        self.ask_leader(&asked, syncs);
+        self.tell_quorum(&asked, syncs, &moves, &fx.news);
         sent.count(&self.metrics);
         count(fx, &self.metrics);
         fx.clear();
@@ -137,12 +138,18 @@ impl Engine {
         applied_ms.clear();
     }
 
-    /// Asks the leader for what clients want.
-    fn ask_leader(&self, asked: &[u8], syncs: usize) {
-        if !asked.is_empty()
-            && let Some(quorum) = self.quorum.get()
-        {
-            quorum.ask(asked, syncs);
+    /// Asks the leader for what clients want, and says which sessions have ended.
+    fn tell_quorum(&self, asked: &[u8], syncs: usize, moves: &[SessionId], news: &[News]) {
+        let Some(quorum) = self.quorum.get() else { return };
+        let ended = |news: &News| match news {
+            News::Ended { session } => Some(*session),
+            _ => None,
+        };
+        if news.iter().any(|news| ended(news).is_some()) {
+            quorum.ended(news.iter().filter_map(ended));
+        }
+        if !asked.is_empty() {
+            quorum.ask(asked, syncs, moves);
         }
     }
 

@@ -23,6 +23,10 @@ use super::tally::LearnerLink;
 use crate::engine::Gate;
 use crate::storage::{HistoryError, Loading};
 
+/// So much of an answer to a PING is one packet: 50,000 sessions, less than Apache's members take
+/// (`jute.maxbuffer`).
+const PING_BYTES: usize = 50_000 * 12;
+
 /// So long votes wait for a slow disk.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(50);
 /// A snapshot of our own is given up within the time of a piece.
@@ -149,7 +153,11 @@ impl Driver {
                 for (session, timeout_ms) in std::mem::take(&mut held.state.touched) {
                     Touched::put(&mut touched, session, timeout_ms);
                 }
-                held.state.ask(&FromLearner::Ping { zxid, touched: Touched::of(&touched) });
+                // A packet has the length of a request at most.
+                let (first, more) = touched.split_at(touched.len().min(PING_BYTES));
+                for part in std::iter::once(first).chain(more.chunks(PING_BYTES)) {
+                    held.state.ask(&FromLearner::Ping { zxid, touched: Touched::of(part) });
+                }
             }
             Chore::LookUp(link, zxid) => self.look_up(link, zxid),
             Chore::LookedUp(link, tail) => {

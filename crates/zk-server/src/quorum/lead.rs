@@ -11,9 +11,13 @@ use super::snap::Outgoing;
 use super::state::{Ask, Chore, Held, find};
 use super::tally::zxid_of;
 use crate::admin::Ages;
+use crate::engine::Lesson;
 
 /// What is sent to a learner txn by txn waits in memory.
 const MAX_DIFF_BYTES: usize = 64 << 20;
+
+/// So many sessions that observers have heard are told to the leader with one PING.
+const MAX_TOUCHED: usize = 1 << 20;
 
 /// Packets for the same learners, encoded once.
 #[derive(Default)]
@@ -154,7 +158,12 @@ impl Held<'_> {
             }
             // The leader hears of them with the next PING.
             Lead::Touched { touched, .. } if self.state.peer.fed_upto().is_some() => {
-                self.state.touched.extend(touched.iter());
+                let room = MAX_TOUCHED.saturating_sub(self.state.touched.len());
+                self.state.touched.extend(touched.iter().take(room));
+            }
+            Lead::MovedAway(session) => {
+                let who = self.quorum.pipe().teach(std::iter::once(Lesson::MovedAway(session)));
+                self.note_due(who);
             }
             Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
             Lead::Upstream(packet) => self.state.ask(&packet),

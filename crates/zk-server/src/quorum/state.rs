@@ -221,14 +221,22 @@ impl Quorum {
         self.tell_chores();
     }
 
-    /// Clients want something of the leader: packets, in order, so many of them syncs.
-    pub(crate) fn ask(&self, packets: &[u8], syncs: usize) {
+    /// Clients want something of the leader: packets, in order, so many of them syncs, and these
+    /// sessions are to move here.
+    pub(crate) fn ask(&self, packets: &[u8], syncs: usize, moves: &[SessionId]) {
         let mut state = self.state.lock();
-        // Those of observers stand in the same row.
+        // Those of observers stand in the same rows.
         (0..syncs).for_each(|_| state.peer.asked_sync());
+        moves.iter().for_each(|session| state.peer.asked_move(*session));
         if let Some(link) = &state.upstream {
             link.send(|out| out.extend_from_slice(packets));
         }
+    }
+
+    /// Sessions have ended.
+    pub(crate) fn ended(&self, sessions: impl Iterator<Item = SessionId>) {
+        let mut state = self.state.lock();
+        sessions.for_each(|session| state.peer.session_ended(session));
     }
 
     /// The connections to other members end.

@@ -27,9 +27,10 @@ pub enum SaslFileError {
 /// # Errors
 /// If it cannot be read, or does not have the form.
 pub fn load_jaas(path: &Path) -> Result<Jaas, SaslFileError> {
-    let text = std::fs::read(path)
+    // What is not UTF-8 is refused: different passwords would become the same.
+    let text = std::fs::read_to_string(path)
         .map_err(|source| SaslFileError::Read { path: path.to_owned(), source })?;
-    Ok(Jaas::parse(&path.display().to_string(), &String::from_utf8_lossy(&text))?)
+    Ok(Jaas::parse(&path.display().to_string(), &text)?)
 }
 
 /// A nonce; `None` if the system has no random numbers.

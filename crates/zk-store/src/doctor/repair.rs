@@ -35,8 +35,7 @@ use zk_proto::{ErrorCode, Jute, Limits, StatPersisted, Zxid};
 /// Records are passed on in batches of this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 /// Files that hold no history and are copied as they are.
-const SMALL_FILES: [&str; 2] = [CURRENT_EPOCH, "acceptedEpoch"];
-const CURRENT_EPOCH: &str = "currentEpoch";
+const SMALL_FILES: [&str; 2] = ["currentEpoch", "acceptedEpoch"];
 const SMALL_FILE_BYTES: u64 = 4096;
 
 /// Why there is no repaired copy.
@@ -148,6 +147,8 @@ pub fn repair_copy<R: Restore>(
     if !(target.logs.is_empty() && target.snapshots.is_empty()) {
         return Err(RepairError::NotEmpty(to.logs()));
     }
+    // Whatever there is of it before the end must not count.
+    incomplete::note_incomplete(&**disk, to)?;
     let base = copy_snapshot(disk, from, to, &inventory, options, restore)?;
     copy_small_files(&**disk, from, to)?;
     if let Ok(rule) = session_rule::load(&**disk, from) {
@@ -199,15 +200,18 @@ fn note_word(
     to: &DataDirs,
     has_loss: bool,
 ) -> Result<Word, FileError> {
-    let epoch = from.snapshots().join(CURRENT_EPOCH);
-    let is_member = match read_small(disk, &epoch, SMALL_FILE_BYTES) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        read => read.map(|_| true).doing("read", &epoch)?,
-    };
+    let mut is_member = false;
+    for name in SMALL_FILES {
+        let path = from.snapshots().join(name);
+        match read_small(disk, &path, SMALL_FILE_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => is_member |= read.map(|_| true).doing("read", &path)?,
+        }
+    }
     if incomplete::word(disk, from)? == Word::Whole && !(has_loss && is_member) {
+        incomplete::history_is_whole(disk, to)?;
         return Ok(Word::Whole);
     }
-    incomplete::note_incomplete(disk, to)?;
     Ok(Word::Incomplete)
 }
 

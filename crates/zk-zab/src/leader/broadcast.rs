@@ -130,15 +130,28 @@ impl Leader {
         packet: FromLearner<'a>,
         out: &mut Vec<Output<'a>>,
     ) -> Result<(), Refusal> {
+        let sid = self.links.get(&link).map(|learner| learner.sid);
+        let stranger = sid.filter(|sid| !self.is_listed(*sid));
+        match (packet, stranger) {
+            // It has no clients: it may not keep others' sessions alive, nor take them.
+            (FromLearner::Ping { .. }, Some(_)) => {}
+            (FromLearner::Request(_) | FromLearner::Revalidate { .. }, Some(sid)) => {
+                return Err(Refusal::Stranger(sid));
+            }
+            (packet, _) => return self.serve_member(link, packet, out),
+        }
+        Ok(())
+    }
+
+    fn serve_member<'a>(
+        &mut self,
+        link: LinkId,
+        packet: FromLearner<'a>,
+        out: &mut Vec<Output<'a>>,
+    ) -> Result<(), Refusal> {
         match packet {
             FromLearner::Ping { touched, .. } => out.push(Output::Touched { link, touched }),
-            FromLearner::Request(request) => {
-                let sid = self.links.get(&link).map(|learner| learner.sid);
-                if let Some(sid) = sid.filter(|sid| !self.is_listed(*sid)) {
-                    return Err(Refusal::Stranger(sid));
-                }
-                out.push(Output::Request { link, request });
-            }
+            FromLearner::Request(request) => out.push(Output::Request { link, request }),
             FromLearner::Revalidate { session, timeout_ms } => {
                 out.push(Output::Revalidate { link, session, timeout_ms });
             }

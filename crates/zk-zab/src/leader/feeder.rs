@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use zk_proto::quorum::{FromLeader, FromLearner};
+use zk_proto::quorum::{Forwarded, FromLeader, FromLearner};
 use zk_proto::{OpCode, SessionId, Sid, Zxid};
 
-use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase};
+use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase, Refusal};
 use crate::Configs;
 use crate::planted::Faults;
 
@@ -24,8 +24,12 @@ pub struct Feeder {
     /// Who has asked for each sync that the leader has not answered; nobody, if it was an own
     /// client.
     syncs: VecDeque<Option<LinkId>>,
-    /// Sessions that move to observers, if the leader says so.
-    moves: VecDeque<(SessionId, LinkId)>,
+    /// Sessions that move here, if the leader says so: to whom; nobody is an own client.
+    moves: VecDeque<(SessionId, Option<LinkId>)>,
+    /// Who has each session that came here or was opened by an observer's client. To the leader
+    /// they are all this follower's, so it is here that late requests of an old place are kept from
+    /// it.
+    owners: BTreeMap<SessionId, Option<LinkId>>,
 }
 
 impl Feeder {
@@ -52,7 +56,8 @@ impl Feeder {
             own,
         };
         let (syncs, moves) = (VecDeque::new(), VecDeque::new());
-        Feeder { reign, designated: BTreeMap::new(), syncs, moves }
+        let (designated, owners) = (BTreeMap::new(), BTreeMap::new());
+        Feeder { reign, designated, syncs, moves, owners }
     }
 
     /// An observer connected.
@@ -63,6 +68,7 @@ impl Feeder {
     /// An observer's connection is gone. What it has asked for is answered all the same.
     pub fn disconnected(&mut self, link: LinkId) {
         self.reign.disconnected(link);
+        self.owners.retain(|_, owner| *owner != Some(link));
     }
 
     /// An observer said something.
@@ -75,19 +81,33 @@ impl Feeder {
     ) {
         let mut wanted = Vec::new();
         self.reign.heard(now_ms, link, packet, &mut wanted);
-        out.extend(wanted.into_iter().map(|output| match output {
-            Output::Request { link, request } => {
-                if request.op == OpCode::Sync.code() {
-                    self.syncs.push_back(Some(link));
+        for output in wanted {
+            match output {
+                Output::Request { link, request } => self.pass_up(link, request, out),
+                Output::Revalidate { link, session, timeout_ms } => {
+                    self.moves.push_back((session, Some(link)));
+                    out.push(Output::Upstream(FromLearner::Revalidate { session, timeout_ms }));
                 }
-                Output::Upstream(FromLearner::Request(request))
+                output => out.push(output),
             }
-            Output::Revalidate { link, session, timeout_ms } => {
-                self.moves.push_back((session, link));
-                Output::Upstream(FromLearner::Revalidate { session, timeout_ms })
-            }
-            output => output,
-        }));
+        }
+    }
+
+    /// What an observer's client wants goes to the leader. Where its session has moved elsewhere
+    /// behind this follower meanwhile, the leader could not tell; its observer must know better.
+    fn pass_up<'a>(&mut self, link: LinkId, request: Forwarded<'a>, out: &mut Vec<Output<'a>>) {
+        let session = request.session;
+        if self.owners.get(&session).is_some_and(|owner| *owner != Some(link)) {
+            self.disconnected(link);
+            out.push(Output::Close { link, why: Refusal::Moved(session) });
+            return;
+        }
+        if request.op == OpCode::CreateSession.code() {
+            self.owners.insert(session, Some(link));
+        } else if request.op == OpCode::Sync.code() {
+            self.syncs.push_back(Some(link));
+        }
+        out.push(Output::Upstream(FromLearner::Request(request)));
     }
 
     /// Whether the log has what an observer needs ([`Output::LookUp`]).
@@ -134,6 +154,16 @@ impl Feeder {
         self.syncs.push_back(None);
     }
 
+    /// An own client has asked the leader for its session.
+    pub fn asked_move(&mut self, session: SessionId) {
+        self.moves.push_back((session, None));
+    }
+
+    /// A session has ended.
+    pub fn ended(&mut self, session: SessionId) {
+        self.owners.remove(&session);
+    }
+
     /// The leader has answered the oldest sync; whether that was an observer's.
     pub fn synced(&mut self, out: &mut Vec<Output<'_>>) -> bool {
         let link = self.syncs.pop_front().flatten();
@@ -150,6 +180,13 @@ impl Feeder {
     ) -> bool {
         let at = self.moves.iter().position(|(moving, _)| *moving == session);
         let Some((_, to)) = at.and_then(|at| self.moves.remove(at)) else { return false };
+        if is_valid {
+            self.owners.insert(session, to);
+        }
+        let Some(to) = to else { return false };
+        if is_valid {
+            out.push(Output::MovedAway(session));
+        }
         out.push(Output::Send { to, packet: FromLeader::Revalidate { session, is_valid } });
         true
     }

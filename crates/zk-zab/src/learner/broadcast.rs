@@ -4,7 +4,7 @@ use zk_proto::quorum::{FromLeader, FromLearner};
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{Jute, Limits, Reader, Sid, Zxid};
 
-use super::{Learner, Leave, Output, Phase};
+use super::{LeadersAnswer, Learner, Leave, Output, Phase};
 use crate::planted::Planted;
 use crate::{Ensemble, Role};
 
@@ -31,16 +31,18 @@ impl Learner {
                 self.activate_proposed(leader, out);
             }
             FromLeader::Ping(zxid) => out.push(Output::AnswerPing(zxid)),
-            FromLeader::Sync => {
-                self.syncs.push_back(self.committed);
-                self.apply(out);
-            }
+            FromLeader::Sync => self.answered(LeadersAnswer::Sync, out),
             FromLeader::Revalidate { session, is_valid } => {
-                out.push(Output::Revalidated { session, is_valid });
+                self.answered(LeadersAnswer::Revalidate { session, is_valid }, out);
             }
             other => return Err(self.unexpected(&other)),
         }
         Ok(())
+    }
+
+    fn answered(&mut self, answer: LeadersAnswer, out: &mut Vec<Output<'_>>) {
+        self.answers.push_back((self.committed, answer));
+        self.apply(out);
     }
 
     fn append<'a>(
@@ -92,16 +94,21 @@ impl Learner {
         self.apply(out);
     }
 
-    /// Applies what is committed and on the own disk, and answers the syncs that waited for it.
+    /// Applies what is committed and on the own disk, and passes on the answers that waited for it.
     pub(super) fn apply(&mut self, out: &mut Vec<Output<'_>>) {
         if !matches!(self.phase, Phase::Ready | Phase::Broadcasting) {
             return;
         }
         let upto = self.committed.min(self.logged);
         // Each between the txns where its answer came: the pipeline's queue has it there.
-        while let Some(zxid) = self.syncs.pop_front_if(|zxid| *zxid <= upto) {
+        while let Some((zxid, answer)) = self.answers.pop_front_if(|(zxid, _)| *zxid <= upto) {
             self.apply_to(zxid, out);
-            out.push(Output::Synced);
+            out.push(match answer {
+                LeadersAnswer::Sync => Output::Synced,
+                LeadersAnswer::Revalidate { session, is_valid } => {
+                    Output::Revalidated { session, is_valid }
+                }
+            });
         }
         self.apply_to(upto, out);
     }

@@ -312,6 +312,20 @@ fn a_sync_is_answered_between_the_txns_where_its_answer_came() {
     life.wants(&[&acks[..], &[first, Output::Synced, second]].concat());
 }
 
+/// The session may have asked for them at another member, with the same xids as here.
+#[test]
+fn a_session_that_moves_here_stands_behind_what_is_not_on_disk_yet() {
+    let mut life = Life::following(Role::Participant);
+    life.propose(z(2, 1));
+    life.commit(z(2, 1));
+    let session = zk_proto::SessionId(7);
+    life.hear(FromLeader::Revalidate { session, is_valid: true });
+    life.wants(&[append(z(2, 1))]);
+    life.logged(z(2, 1));
+    let moved = Output::Revalidated { session, is_valid: true };
+    life.wants(&[ack(z(2, 1)), Output::Apply(z(2, 1)), moved]);
+}
+
 #[test]
 fn an_observer_logs_without_an_ack() {
     let mut life = Life::promised(Role::Observer);

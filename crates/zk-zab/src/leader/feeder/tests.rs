@@ -162,7 +162,7 @@ fn a_session_that_moves_is_answered_to_who_has_asked() {
     assert!(!fed.feeder.revalidated(SessionId(8), true, &mut fed.out), "an own client's");
     assert!(fed.feeder.revalidated(SessionId(7), true, &mut fed.out));
     let packet = FromLeader::Revalidate { session: SessionId(7), is_valid: true };
-    fed.wants(&[send(1, packet)]);
+    fed.wants(&[Output::MovedAway(SessionId(7)), send(1, packet)]);
     assert!(!fed.feeder.revalidated(SessionId(7), true, &mut fed.out), "once");
 }
 
@@ -191,4 +191,64 @@ fn followers_and_requests_of_strangers_are_refused() {
     fed.out.clear();
     fed.hear(2, request(OpCode::Create));
     fed.wants(&[Output::Close { link: LinkId(2), why: Refusal::Stranger(Sid(77)) }]);
+}
+
+/// To the leader all of them are this follower's.
+#[test]
+fn a_session_that_has_moved_asks_for_nothing_at_its_old_place() {
+    let session = SessionId(7);
+    let ask = FromLearner::Revalidate { session, timeout_ms: 1000 };
+    let mut fed = Fed::feeding();
+    fed.hear(1, ask.clone());
+    fed.out.clear();
+    assert!(fed.feeder.revalidated(session, true, &mut fed.out));
+    let here = FromLeader::Revalidate { session, is_valid: true };
+    fed.wants(&[Output::MovedAway(session), send(1, here)]);
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[Output::Upstream(request(OpCode::SetData))]);
+
+    // It moves to an own client.
+    fed.feeder.asked_move(session);
+    assert!(!fed.feeder.revalidated(session, true, &mut fed.out));
+    fed.wants(&[]);
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[Output::Close { link: LinkId(1), why: Refusal::Moved(session) }]);
+
+    // An ended one is nobody's.
+    let mut fed = Fed::feeding();
+    fed.feeder.asked_move(session);
+    fed.feeder.revalidated(session, true, &mut fed.out);
+    fed.feeder.ended(session);
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[Output::Upstream(request(OpCode::SetData))]);
+}
+
+/// What the leader refuses changes nothing, and its answers come in the order of questions.
+#[test]
+fn answers_about_a_session_go_to_who_has_asked_first() {
+    let session = SessionId(7);
+    let mut fed = Fed::feeding();
+    fed.feeder.asked_move(session);
+    fed.hear(1, FromLearner::Revalidate { session, timeout_ms: 1000 });
+    fed.out.clear();
+    assert!(!fed.feeder.revalidated(session, false, &mut fed.out));
+    assert!(fed.feeder.revalidated(session, false, &mut fed.out));
+    fed.wants(&[send(1, FromLeader::Revalidate { session, is_valid: false })]);
+}
+
+/// Who is in no configuration has no clients.
+#[test]
+fn strangers_keep_no_session_and_take_none() {
+    let mut fed = Fed::new();
+    fed.join(1, info(99, true, 2));
+    fed.hear(1, ack_epoch(z(2, 1), None));
+    fed.hear(1, FromLearner::Ack(z(2, 0)));
+    fed.out.clear();
+    let mut bytes = Vec::new();
+    Touched::put(&mut bytes, SessionId(7), 1000);
+    let bytes: &'static [u8] = bytes.leak();
+    fed.hear(1, FromLearner::Ping { zxid: z(2, 1), touched: Touched::of(bytes) });
+    fed.wants(&[]);
+    fed.hear(1, FromLearner::Revalidate { session: SessionId(7), timeout_ms: 1000 });
+    fed.wants(&[Output::Close { link: LinkId(1), why: Refusal::Stranger(Sid(99)) }]);
 }

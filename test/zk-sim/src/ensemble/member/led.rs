@@ -70,7 +70,7 @@ impl Driver<'_> {
                     _ => Point::StepDownOther,
                 }),
                 // Observers come to the leader here.
-                Lead::Inform { .. } | Lead::Upstream(_) => {}
+                Lead::Inform { .. } | Lead::Upstream(_) | Lead::MovedAway(_) => {}
             }
         }
     }
