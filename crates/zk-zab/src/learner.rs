@@ -57,7 +57,7 @@ pub enum Output<'a> {
     /// Write `currentEpoch`, durably; then [`Learner::current_written`].
     WriteCurrent(Epoch),
     /// Cut the log behind this zxid, durably, and read tree and sessions anew; then
-    /// [`Learner::truncated`].
+    /// [`Learner::truncated`]. No packet is given to the learner before that.
     Truncate(Zxid),
     /// Take the snapshot of this zxid that follows on the connection, beside what the disk holds;
     /// then [`Learner::installed`]. No packet is given to the learner before that.
