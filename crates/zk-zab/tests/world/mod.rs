@@ -170,6 +170,11 @@ impl World {
         }
     }
 
+    /// A member's disk does the oldest thing.
+    pub fn complete(&mut self, sid: Sid) {
+        self.act(sid, |member, now_ms| member.complete(now_ms, 1));
+    }
+
     /// Time passes, and all is done that can be, until it is so.
     #[track_caller]
     pub fn until(&mut self, what: &str, is_so: impl Fn(&View) -> bool) {
@@ -317,7 +322,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: Sid, to: Sid) {
+    pub fn deliver(&mut self, from: Sid, to: Sid) {
         let Some(message) = self.under_way.get_mut(&(from, to)).and_then(VecDeque::pop_front)
         else {
             return;
@@ -395,7 +400,7 @@ impl World {
             self.propose(sid);
         }
         while self.members[&sid].has_work() {
-            self.act(sid, |member, now_ms| member.complete(now_ms, 1));
+            self.complete(sid);
         }
         self.isolated.remove(&sid);
         self.crash(sid);
