@@ -134,6 +134,10 @@ pub struct Peer {
     designated: Option<Sid>,
     /// How far a damaged member must have come before it votes again.
     mends: Mends,
+    /// From when on the word of its leader is enough for that.
+    mends_from_ms: u64,
+    /// When the leader spoke last.
+    heard_ms: u64,
     part: Part,
     faults: Faults,
 }
@@ -144,6 +148,12 @@ const MOST_UNHEARD: usize = 256;
 /// A damaged member that serves may have had more than its leader's snapshot: it may have
 /// acknowledged, before it lost its disk, what the leader had not committed yet, and the ACK may
 /// still come. It votes again when it has everything that was proposed by then.
+///
+/// Who is no leader any more does not know that at once. In such a one's history what was committed
+/// since is missing, perhaps with an ACK of this very member. But without a quorum it leads for
+/// `syncLimit` and a tick at most, and for as long again if its process stood still meanwhile (for
+/// longer, and it would have been left): who still leads after that has had a quorum since this
+/// member came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mends {
     /// It has not taken the history of a working ensemble.
@@ -189,6 +199,8 @@ impl Peer {
             designated: None,
             unheard: BTreeMap::new(),
             mends,
+            mends_from_ms: 0,
+            heard_ms: 0,
             part,
             faults: Faults::default(),
         }
@@ -298,7 +310,8 @@ impl Peer {
                 forgets: self.wants_snapshot,
             },
         };
-        let LeaderTimes { init_ms, sync_ms, .. } = self.options.times;
+        let LeaderTimes { tick_ms, init_ms, sync_ms } = self.options.times;
+        self.mends_from_ms = now_ms + 2 * (sync_ms + tick_ms);
         let silence = Silence { init_ms, sync_ms };
         let mut learner = Learner::new(now_ms, arrival, silence, &mut wants.learn);
         learner.faults = self.faults;
@@ -315,6 +328,7 @@ impl Peer {
 
     /// The leader said something.
     pub fn heard_leader<'a>(&mut self, now_ms: u64, packet: FromLeader<'a>, wants: &mut Wants<'a>) {
+        self.heard_ms = now_ms;
         self.learn(wants, |learner, out| learner.heard(now_ms, packet, out));
     }
 
@@ -585,7 +599,9 @@ impl Peer {
                     }
                 }
                 Learn::Serve if self.history.is_damaged => self.mends = Mends::Asks,
-                Learn::AnswerPing(last) if self.mends == Mends::Asks => {
+                Learn::AnswerPing(last)
+                    if self.mends == Mends::Asks && self.heard_ms >= self.mends_from_ms =>
+                {
                     self.mends = Mends::Until(*last);
                 }
                 Learn::Serve => {

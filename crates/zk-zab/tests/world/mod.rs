@@ -60,6 +60,8 @@ pub struct World {
     done: View,
     /// Nothing comes from or to these.
     isolated: BTreeSet<Sid>,
+    /// Nothing comes from the first to the second, and back.
+    parted: BTreeSet<(Sid, Sid)>,
     /// Leaders die again and again with a tail that only they have.
     pub is_rough: bool,
     /// It panics itself where something is wrong.
@@ -115,6 +117,7 @@ impl World {
             wiped: BTreeMap::new(),
             done: View::default(),
             isolated: BTreeSet::new(),
+            parted: BTreeSet::new(),
             is_rough: false,
             judges: true,
             tells: std::env::var_os("ZKFLEET_ZAB_TELL").is_some(),
@@ -160,6 +163,26 @@ impl World {
         for other in self.sids() {
             self.cut(sid, other);
         }
+    }
+
+    /// Nothing comes through between two members from now on, and only the first one notices.
+    pub fn part(&mut self, knows: Sid, other: Sid) {
+        self.parted.insert((knows, other));
+        self.act(knows, |member, now_ms| member.lost(now_ms, other));
+    }
+
+    /// Everything comes through again.
+    pub fn join_all(&mut self) {
+        for (a, b) in std::mem::take(&mut self.parted) {
+            self.cut(a, b);
+        }
+    }
+
+    /// What was committed must be in its history when it votes again.
+    pub fn wipe(&mut self, sid: Sid) {
+        self.kill(sid);
+        self.wiped.insert(sid, self.history.clone());
+        self.members.get_mut(&sid).unwrap().wipe();
     }
 
     /// A member ends, with nothing lost but what was not on its disk.
@@ -453,7 +476,10 @@ impl World {
     fn carry_out(&mut self, sid: Sid, effect: Effect) {
         match effect {
             Effect::Send(to, message) => {
-                let is_cut = self.isolated.contains(&sid) || self.isolated.contains(&to);
+                let is_parted =
+                    self.parted.contains(&(sid, to)) || self.parted.contains(&(to, sid));
+                let is_cut =
+                    is_parted || self.isolated.contains(&sid) || self.isolated.contains(&to);
                 if !is_cut && self.members.get(&to).is_some_and(|member| member.is_up()) {
                     self.under_way.entry((sid, to)).or_default().push_back(message);
                 }
