@@ -375,6 +375,15 @@ impl Core {
         self.propose(tree, now, SessionId::NONE, 0, &[], &proposal, Answer::None, fx);
     }
 
+    /// Makes a transaction that changes nothing: who sees it committed knows that this leader has a
+    /// quorum.
+    pub fn prove(&mut self, tree: &Tree, now: Times, fx: &mut Effects) {
+        if self.admission != Admission::ReadOnly && !self.is_learning() {
+            let proposal = Proposal::Refused(ErrorCode::SystemError);
+            self.propose(tree, now, SessionId::NONE, 0, &[], &proposal, Answer::None, fx);
+        }
+    }
+
     /// Gives a transaction its zxid, checks it and sends it to the log.
     #[expect(clippy::too_many_arguments, reason = "all of it goes into the transaction")]
     pub(crate) fn propose(

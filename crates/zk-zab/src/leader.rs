@@ -182,6 +182,9 @@ pub enum Output<'a> {
         /// The timeout in ms that it asks for.
         timeout_ms: i32,
     },
+    /// Make a txn that changes nothing: a member without a vote needs to see that a quorum still
+    /// logs what this leader proposes.
+    Prove,
     /// A session was an own client's, and is an observer's now: what there still is of the client
     /// here must end.
     MovedAway(SessionId),
@@ -333,6 +336,8 @@ struct Link {
     heard_ms: u64,
     /// The last proposal that it has acknowledged.
     acked: Zxid,
+    /// It has no vote, and was shown that this leader has a quorum, or will be.
+    is_shown: bool,
     /// Since when there is one that it has not acknowledged, without a word about any other.
     owes_since_ms: Option<u64>,
 }
@@ -401,6 +406,7 @@ impl Leader {
             role: Role::Observer,
             heard_ms: now_ms,
             acked: Zxid::ZERO,
+            is_shown: false,
             owes_since_ms: None,
         };
         self.links.insert(link, learner);

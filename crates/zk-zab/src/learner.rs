@@ -57,7 +57,7 @@ pub enum Output<'a> {
     /// Write `currentEpoch`, durably; then [`Learner::current_written`].
     WriteCurrent(Epoch),
     /// Cut the log behind this zxid, durably, and read tree and sessions anew; then
-    /// [`Learner::truncated`].
+    /// [`Learner::truncated`]. No packet is given to the learner before that.
     Truncate(Zxid),
     /// Take the snapshot of this zxid that follows on the connection, beside what the disk holds;
     /// then [`Learner::installed`]. No packet is given to the learner before that.
@@ -366,10 +366,12 @@ impl Learner {
         Leave::Unexpected { packet: packet.name(), phase: self.phase.name() }
     }
 
-    /// Takes note of the next txn of the history; it must follow the last one without a hole.
+    /// Takes note of the next txn of the history; it must follow the last one without a hole, and
+    /// be of no later epoch than the leader's.
     fn extend(&mut self, zxid: Zxid) -> Result<(), Leave> {
         let last = self.last;
-        let begins_epoch = zxid.epoch() > last.epoch() && zxid.counter() == 1;
+        let is_later = zxid.epoch() > last.epoch() && zxid.epoch() <= self.epoch;
+        let begins_epoch = is_later && zxid.counter() == 1;
         if zxid != last.next() && !begins_epoch && !self.faults.has(Planted::TakesGaps) {
             return Err(Leave::Gap { last, next: zxid });
         }

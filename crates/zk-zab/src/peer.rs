@@ -136,6 +136,10 @@ pub struct Peer {
     designated: Option<Sid>,
     /// How far a damaged member must have come before it votes again.
     mends: Mends,
+    /// From when on the word of its leader is enough for that.
+    mends_from_ms: u64,
+    /// When the leader spoke last.
+    heard_ms: u64,
     part: Part,
     faults: Faults,
 }
@@ -146,14 +150,41 @@ const MOST_UNHEARD: usize = 256;
 /// A damaged member that serves may have had more than its leader's snapshot: it may have
 /// acknowledged, before it lost its disk, what the leader had not committed yet, and the ACK may
 /// still come. It votes again when it has everything that was proposed by then.
+///
+/// Who is no leader any more does not know that at once. In such a one's history what was committed
+/// since is missing, perhaps with an ACK of this very member. But without a quorum it leads for
+/// `syncLimit` and a tick at most, and for as long again if its process stood still meanwhile (for
+/// longer, and it would have been left): who still leads after that has had a quorum since this
+/// member came. So has who commits what it had not proposed yet when it said what it had: those
+/// that logged it followed this leader, and so no other with a later history, after this member
+/// came. Leaders of ours propose something for that ([`Lead::Prove`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mends {
     /// It has not taken the history of a working ensemble.
     NotYet,
     /// It has; the next PING says what is proposed.
     Asks,
-    /// It needs everything up to there.
-    Until(Zxid),
+    /// It needs everything up to there, and more where it is not sure that who said so leads.
+    Until { last: Zxid, is_sure: bool },
+}
+
+impl Mends {
+    /// A PING says what is proposed; who says so now is sure to lead, or not.
+    fn after(self, last: Zxid, is_sure: bool) -> Mends {
+        match self {
+            Mends::Asks => Mends::Until { last, is_sure },
+            Mends::Until { is_sure: false, .. } if is_sure => Mends::Until { last, is_sure },
+            other => other,
+        }
+    }
+
+    fn has_enough(self, applied: Zxid) -> bool {
+        match self {
+            Mends::Until { last, is_sure: true } => applied >= last,
+            Mends::Until { last, is_sure: false } => applied > last,
+            Mends::NotYet | Mends::Asks => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -196,6 +227,8 @@ impl Peer {
             designated: None,
             unheard: BTreeMap::new(),
             mends,
+            mends_from_ms: 0,
+            heard_ms: 0,
             part,
             faults: Faults::default(),
         }
@@ -305,7 +338,8 @@ impl Peer {
                 forgets: self.wants_snapshot,
             },
         };
-        let LeaderTimes { init_ms, sync_ms, .. } = self.options.times;
+        let LeaderTimes { tick_ms, init_ms, sync_ms } = self.options.times;
+        self.mends_from_ms = now_ms + 2 * (sync_ms + tick_ms);
         let silence = Silence { init_ms, sync_ms };
         let mut learner = Learner::new(now_ms, arrival, silence, &mut wants.learn);
         learner.faults = self.faults;
@@ -322,6 +356,7 @@ impl Peer {
 
     /// The leader said something.
     pub fn heard_leader<'a>(&mut self, now_ms: u64, packet: FromLeader<'a>, wants: &mut Wants<'a>) {
+        self.heard_ms = now_ms;
         if let FromLeader::CommitAndActivate { zxid, leader } = packet
             && let Some(feeder) = self.feeder()
         {
@@ -644,8 +679,8 @@ impl Peer {
                     }
                 }
                 Learn::Serve if self.history.is_damaged => self.mends = Mends::Asks,
-                Learn::AnswerPing(last) if self.mends == Mends::Asks => {
-                    self.mends = Mends::Until(*last);
+                Learn::AnswerPing(last) => {
+                    self.mends = self.mends.after(*last, self.heard_ms >= self.mends_from_ms);
                 }
                 Learn::Serve => {
                     self.wants_snapshot = false;
@@ -660,7 +695,7 @@ impl Peer {
                 _ => {}
             }
         }
-        if matches!(self.mends, Mends::Until(last) if applied >= last) {
+        if self.mends.has_enough(applied) {
             why = why.or(Some(Rest::Mended(leader)));
         }
         self.pass_on(before, wants);

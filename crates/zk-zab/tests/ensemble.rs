@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod world;
 
 use world::World;

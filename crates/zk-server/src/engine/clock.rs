@@ -4,7 +4,8 @@
 use super::{Engine, Gate};
 use crate::net::conn::NO_DEADLINE;
 use std::sync::atomic::Ordering;
-use zk_tree::ConnId;
+use zk_core::{Core, Effects, Times};
+use zk_tree::{ConnId, Tree};
 
 impl Engine {
     /// Expires sessions, and closes connections that are past their deadline. This was to happen at
@@ -63,20 +64,37 @@ impl Engine {
         let now = self.times();
         let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
         for (done, path) in due.iter().enumerate() {
-            let mut gate = self.gate.lock();
-            let admits = self.admits();
-            self.follow_disk(&mut gate, admits, now.monotonic_ms);
-            if admits.is_err() {
+            let reap = |core: &mut Core, tree: &Tree, fx: &mut Effects| {
+                core.reap(tree, now, path, max_never_used_ms, fx);
+            };
+            if !self.make(now, reap) {
                 return done;
             }
-            let tree = self.tree.read();
-            let Gate { core, fx, .. } = &mut *gate;
-            core.reap(&tree, now, path, max_never_used_ms, fx);
-            let left = self.dispatch(&mut gate);
-            drop(tree);
-            drop(gate);
-            self.flush(left);
         }
         due.len()
+    }
+
+    /// Proposes something that changes nothing.
+    pub(crate) fn prove(&self) {
+        let now = self.times();
+        self.make(now, |core, tree, fx| core.prove(tree, now, fx));
+    }
+
+    /// Lets the pipeline make a transaction that no client has asked for; whether it can.
+    fn make(&self, now: Times, act: impl FnOnce(&mut Core, &Tree, &mut Effects)) -> bool {
+        let mut gate = self.gate.lock();
+        let admits = self.admits();
+        self.follow_disk(&mut gate, admits, now.monotonic_ms);
+        if admits.is_err() {
+            return false;
+        }
+        let tree = self.tree.read();
+        let Gate { core, fx, .. } = &mut *gate;
+        act(core, &tree, fx);
+        let left = self.dispatch(&mut gate);
+        drop(tree);
+        drop(gate);
+        self.flush(left);
+        true
     }
 }

@@ -159,6 +159,7 @@ impl Driver {
                     held.state.ask(&FromLearner::Ping { zxid, touched: Touched::of(part) });
                 }
             }
+            Chore::Prove => self.engine.prove(),
             Chore::LookUp(link, zxid) => self.look_up(link, zxid),
             Chore::LookedUp(link, tail) => {
                 self.at_rest_with(|held| {

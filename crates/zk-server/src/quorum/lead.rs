@@ -166,6 +166,7 @@ impl Held<'_> {
                 self.note_due(who);
             }
             Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
+            Lead::Prove => self.chore(Chore::Prove),
             Lead::Upstream(packet) => self.state.ask(&packet),
             Lead::Synced(Some(link)) => self.send(link, &FromLeader::Sync),
             // Own syncs wait in the pipeline, behind what was proposed.

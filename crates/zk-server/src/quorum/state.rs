@@ -102,6 +102,8 @@ pub(super) enum Chore {
     Serve,
     Lead(Epoch),
     AnswerPing(Zxid),
+    /// A member without a vote needs to see that this leader has a quorum.
+    Prove,
     /// The ensemble is to change, when this is committed.
     Proposed(Ensemble),
     /// The ensemble has changed.

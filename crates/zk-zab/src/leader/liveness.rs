@@ -1,11 +1,11 @@
 //! Who is still there: pings, silent learners, and the quorum without which nobody leads.
 
-use zk_proto::Zxid;
 use zk_proto::quorum::FromLeader;
+use zk_proto::{Sid, Zxid};
 
 use crate::planted::Planted;
 
-use super::{Leader, LinkId, Output, Phase, Refusal, Stage, StepDown};
+use super::{Leader, Link, LinkId, Output, Phase, Refusal, Stage, StepDown};
 
 impl Leader {
     /// Time has passed.
@@ -57,6 +57,23 @@ impl Leader {
         let last = self.last_proposed();
         let learners = self.followers.iter().chain(self.observers.iter());
         out.extend(learners.map(|to| Output::Send { to: *to, packet: FromLeader::Ping(last) }));
+        self.show_quorum(out);
+    }
+
+    /// Members without a vote have just heard what is proposed: behind that something more comes.
+    fn show_quorum(&mut self, out: &mut Vec<Output<'_>>) {
+        if self.phase != Phase::Leading {
+            return;
+        }
+        let is_mending =
+            |link: &&mut Link| link.sid == Sid::NOBODY && link.stage == Stage::UpToDate;
+        let mut must = false;
+        for link in self.links.values_mut().filter(is_mending) {
+            must |= !std::mem::replace(&mut link.is_shown, true);
+        }
+        if must {
+            out.push(Output::Prove);
+        }
     }
 
     fn last_proposed(&self) -> Zxid {

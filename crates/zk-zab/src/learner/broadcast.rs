@@ -51,6 +51,10 @@ impl Learner {
         txn: &'a [u8],
         out: &mut Vec<Output<'a>>,
     ) -> Result<(), Leave> {
+        // A leader proposes in its own epoch alone.
+        if zxid.epoch() != self.epoch {
+            return Err(Leave::Gap { last: self.last, next: zxid });
+        }
         self.extend(zxid)?;
         self.note_reconfiguration(zxid, txn, out)?;
         self.expect_commit(zxid);

@@ -266,6 +266,20 @@ fn holes_are_refused() {
     life.wants(&[append(z(2, 1))]);
 }
 
+/// A leader has no txns of a later epoch than its own, and proposes none of an earlier one.
+#[test]
+fn other_epochs_are_refused() {
+    for zxid in [z(3, 1), z(1, 6)] {
+        let mut life = Life::following(Role::Participant);
+        life.propose(zxid);
+        life.leaves(&format!("txn {zxid} does not follow 0x100000005"));
+    }
+    let mut life = Life::promised(Role::Participant);
+    life.hear(FromLeader::Diff(z(3, 1)));
+    life.propose(z(3, 1));
+    life.leaves("txn 0x300000001 does not follow 0x100000005");
+}
+
 /// A COMMIT for something else is never dropped, as Apache does where nothing is pending.
 #[test]
 fn a_commit_must_fit() {

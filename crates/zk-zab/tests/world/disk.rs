@@ -95,6 +95,10 @@ impl Disk {
         self.work.iter().any(|work| !work.is_empty())
     }
 
+    pub fn is_cutting(&self) -> bool {
+        self.work[1].iter().any(|io| matches!(io, Io::Truncate(_)))
+    }
+
     /// Does the oldest thing that is to be done, in one kind of file if there is something.
     pub fn complete(&mut self, file: usize) -> Option<Io> {
         let other = self.work[1 - file % 2].pop_front();

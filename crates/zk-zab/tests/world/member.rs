@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use zk_proto::election::ServerState;
 use zk_proto::quorum::{FromLeader, FromLearner, Touched};
 use zk_proto::{Epoch, Limits, Sid, Zxid};
 use zk_zab::election::{ElectionTimes, Output as Elect};
 use zk_zab::leader::{LeaderTimes, LinkId, Output as Lead, Plan};
 use zk_zab::learner::Output as Learn;
-use zk_zab::peer::{History, Peer, PeerOptions, Rest, Turn, Wants};
+use zk_zab::peer::{History, Peer, PeerOptions, Rest, Turn, Wants, ZabState};
 use zk_zab::{Configs, Ensemble, Role};
 
 use super::Message;
 use super::disk::{Disk, Io, Txn};
+use super::view::{Branch, MemberView, marks};
 
 const TIMES: LeaderTimes = LeaderTimes { tick_ms: 100, init_ms: 1000, sync_ms: 500 };
 
@@ -34,6 +36,12 @@ pub enum Effect {
     Committed(Vec<Txn>),
     /// It was damaged, and votes again with this history.
     Mended(Vec<Txn>),
+    /// It proposes this one.
+    Broadcast(Txn),
+    /// These are no part of its history any more.
+    Cut(Vec<Txn>),
+    /// Something happens that should not.
+    Odd(Branch, String),
 }
 
 pub struct Member {
@@ -46,6 +54,11 @@ pub struct Member {
     look_ms: Option<u64>,
     /// Connections that came while it was not known who leads.
     waiting: Vec<(Sid, LinkId)>,
+    /// What it has delivered since it started.
+    delivered: Vec<Txn>,
+    /// What is wrong with its machines.
+    #[cfg(feature = "planted")]
+    pub fault: Option<zk_zab::Planted>,
 }
 
 /// What it does.
@@ -69,6 +82,8 @@ struct Following {
     staged: Option<Vec<Txn>>,
     /// Appended, on disk or not.
     log: Vec<Txn>,
+    /// How far it was told to apply.
+    applied: Zxid,
     is_serving: bool,
 }
 
@@ -78,6 +93,8 @@ struct Reign {
     log: Vec<Txn>,
     committed: Zxid,
     epoch: Option<Epoch>,
+    /// What each learner has acknowledged last.
+    acked: BTreeMap<LinkId, Zxid>,
 }
 
 impl Member {
@@ -89,6 +106,34 @@ impl Member {
             part: Part::Looking,
             look_ms: None,
             waiting: Vec::new(),
+            delivered: Vec::new(),
+            #[cfg(feature = "planted")]
+            fault: None,
+        }
+    }
+
+    /// What an invariant may see of it.
+    pub fn view(&self) -> MemberView {
+        let peer = self.peer.as_ref();
+        let leader = peer.and_then(Peer::leader).filter(|_| !self.disk.is_damaged);
+        let (learners, history) = match &self.part {
+            Part::Leading(reign) => (reign.links.values().copied().collect(), marks(&reign.log)),
+            _ => (Default::default(), self.disk.history()),
+        };
+        MemberView {
+            state: peer
+                .filter(|_| leader.is_some())
+                .map_or(ServerState::Looking, |peer| peer.state()),
+            zab_state: peer
+                .filter(|_| leader.is_some())
+                .map_or(ZabState::Election, |peer| peer.zab_state()),
+            leader,
+            learners,
+            accepted: self.disk.accepted,
+            current: self.disk.current,
+            history,
+            logged: self.disk.history(),
+            delivered: marks(&self.delivered),
         }
     }
 
@@ -139,13 +184,19 @@ impl Member {
             window: 4,
             feeds: false,
         };
-        self.peer = Some(Peer::new(options, self.disk.configs.clone()));
+        let peer = self.peer.insert(Peer::new(options, self.disk.configs.clone()));
+        #[cfg(feature = "planted")]
+        if let Some(fault) = self.fault {
+            peer.plant(fault);
+        }
+        let _ = peer;
         self.look(now_ms)
     }
 
     pub fn crash(&mut self, kept: usize) -> bool {
         let was_up = self.peer.take().is_some();
         self.waiting.clear();
+        self.delivered.clear();
         self.look_ms = None;
         self.part = Part::Looking;
         self.disk.crash(kept);
@@ -200,7 +251,8 @@ impl Member {
         // It leads from now on, and its first wishes are those of a leader.
         if turn == Some(Turn::Reign) {
             let (log, committed) = (self.disk.log.clone(), self.disk.last());
-            let reign = Reign { links: BTreeMap::new(), log, committed, epoch: None };
+            let (links, acked) = Default::default();
+            let reign = Reign { links, log, committed, epoch: None, acked };
             self.part = Part::Leading(Box::new(reign));
         }
         self.follow(learn, &mut effects);
@@ -358,22 +410,21 @@ impl Member {
                 vec![Effect::Send(from, Message::Refused(link))]
             }
             (Message::ToLeader(link, bytes), Part::Leading(_)) => {
-                let packet = FromLearner::read(&bytes, Limits::NONE).unwrap().unwrap().0;
-                self.with(now_ms, |peer, wants| peer.heard_learner(now_ms, link, packet, wants))
+                self.hear_learner(now_ms, link, &bytes)
             }
             (Message::Welcome(link), Part::Joining { link: dialled, leader, .. })
                 if *dialled == link =>
             {
                 let (leader, log) = (*leader, self.disk.log.clone());
-                let following = Following { leader, link, staged: None, log, is_serving: false };
+                let (staged, applied, is_serving) = (None, self.disk.last(), false);
+                let following = Following { leader, link, staged, log, applied, is_serving };
                 self.part = Part::Learning(Box::new(following));
                 self.with(now_ms, |peer, wants| peer.joined(now_ms, leader, wants))
             }
             (Message::ToLearner(link, bytes), Part::Learning(following))
                 if following.link == link =>
             {
-                let packet = FromLeader::read(&bytes, Limits::NONE).unwrap().unwrap().0;
-                self.with(now_ms, |peer, wants| peer.heard_leader(now_ms, packet, wants))
+                self.hear_leader(now_ms, &bytes)
             }
             (Message::Snapshot(link, txns), Part::Learning(following))
                 if following.link == link =>
@@ -403,11 +454,33 @@ impl Member {
         }
     }
 
+    fn hear_leader(&mut self, now_ms: u64, bytes: &[u8]) -> Vec<Effect> {
+        let packet = FromLeader::read(bytes, Limits::NONE).unwrap().unwrap().0;
+        let mut effects = Vec::new();
+        // The connection is read again when the log is cut.
+        while self.disk.is_cutting() {
+            effects.extend(self.complete(now_ms, 1));
+        }
+        effects.extend(self.with(now_ms, |peer, wants| peer.heard_leader(now_ms, packet, wants)));
+        effects
+    }
+
+    fn hear_learner(&mut self, now_ms: u64, link: LinkId, bytes: &[u8]) -> Vec<Effect> {
+        let Part::Leading(reign) = &mut self.part else { return Vec::new() };
+        let packet = FromLearner::read(bytes, Limits::NONE).unwrap().unwrap().0;
+        let odd = reign.odd_ack(link, &packet, self.disk.current);
+        let mut effects =
+            self.with(now_ms, |peer, wants| peer.heard_learner(now_ms, link, packet, wants));
+        effects.extend(odd.map(|what| Effect::Odd(Branch::Ack, what)));
+        effects
+    }
+
     /// A client writes.
     pub fn propose(&mut self, now_ms: u64, tag: u64) -> Vec<Effect> {
         let Some(zxid) = self.next_zxid() else { return Vec::new() };
-        self.append(Txn { zxid, tag, config: None });
-        self.with(now_ms, |peer, wants| peer.propose(now_ms, zxid, wants))
+        let mut effects = self.append(Txn { zxid, tag, config: None });
+        effects.extend(self.with(now_ms, |peer, wants| peer.propose(now_ms, zxid, wants)));
+        effects
     }
 
     /// Somebody changes who votes, if that can be done now.
@@ -418,8 +491,10 @@ impl Member {
             return Vec::new();
         }
         config.version = zxid.0;
-        self.append(Txn { zxid, tag, config: Some(config.to_string()) });
-        self.with(now_ms, |peer, wants| peer.reconfigure(now_ms, zxid, config, wants))
+        let mut effects = self.append(Txn { zxid, tag, config: Some(config.to_string()) });
+        let act = |peer: &mut Peer, wants: &mut _| peer.reconfigure(now_ms, zxid, config, wants);
+        effects.extend(self.with(now_ms, act));
+        effects
     }
 
     /// The zxid of the next txn, if this one leads.
@@ -430,27 +505,35 @@ impl Member {
         Some(if last.epoch() == epoch { last.next() } else { Zxid::new(epoch, 1) })
     }
 
-    fn append(&mut self, txn: Txn) {
-        if let Part::Leading(reign) = &mut self.part {
-            reign.log.push(txn.clone());
-            self.disk.begin(Io::Append(txn));
-        }
+    fn append(&mut self, txn: Txn) -> Vec<Effect> {
+        let Part::Leading(reign) = &mut self.part else { return Vec::new() };
+        reign.log.push(txn.clone());
+        self.disk.begin(Io::Append(txn.clone()));
+        vec![Effect::Broadcast(txn)]
     }
 
     /// The disk has done the oldest thing.
     pub fn complete(&mut self, now_ms: u64, file: usize) -> Vec<Effect> {
+        let before = self.disk.log.clone();
         let Some(io) = self.disk.complete(file) else { return Vec::new() };
         let (last, log) = (self.disk.last(), &self.disk.log);
-        if let (Io::Truncate(_), Part::Learning(following)) = (&io, &mut self.part) {
+        let cut = before.into_iter().filter(|txn| !log.contains(txn)).collect();
+        let mut effects = vec![Effect::Cut(cut)];
+        if let (Io::Truncate(wanted), Part::Learning(following)) = (&io, &mut self.part) {
             following.log.clone_from(log);
+            following.applied = last;
+            if last != *wanted {
+                effects.push(Effect::Odd(Branch::Proposal, format!("TRUNC {wanted}: {last}")));
+            }
         }
-        self.with(now_ms, |peer, wants| match io {
+        effects.extend(self.with(now_ms, |peer, wants| match io {
             Io::Accepted(epoch) => peer.accepted_written(now_ms, epoch, wants),
             Io::Current(epoch) => peer.current_written(now_ms, epoch, wants),
             Io::Append(txn) => peer.logged(txn.zxid, wants),
             Io::Settle(_) => peer.settled(wants),
             Io::Truncate(_) => peer.truncated(Some(last), wants),
-        })
+        }));
+        effects
     }
 
     /// Carries out what the learner wants.
@@ -471,8 +554,10 @@ impl Member {
                 Learn::WriteAccepted(epoch) => self.disk.begin(Io::Accepted(epoch)),
                 Learn::WriteCurrent(epoch) => self.disk.begin(Io::Current(epoch)),
                 Learn::Truncate(zxid) => self.disk.begin(Io::Truncate(zxid)),
+                Learn::Install(zxid) => following.applied = zxid,
                 Learn::Settle => {
                     let staged = following.staged.take().unwrap_or_default();
+                    following.applied = staged.last().map_or(Zxid::ZERO, |txn| txn.zxid);
                     following.log = staged.clone();
                     self.disk.begin(Io::Settle(staged));
                 }
@@ -481,10 +566,23 @@ impl Member {
                     following.log.push(txn.clone());
                     self.disk.begin(Io::Append(txn));
                 }
-                Learn::Apply(zxid) if following.is_serving => {
-                    effects.push(Effect::Committed(upto(&following.log, zxid)));
+                Learn::Apply(zxid) => {
+                    following.applied = zxid;
+                    if following.is_serving {
+                        self.delivered = upto(&following.log, zxid);
+                        effects.push(Effect::Committed(self.delivered.clone()));
+                    }
                 }
-                Learn::Serve => following.is_serving = true,
+                // Now it is known that a quorum has what came before.
+                Learn::Serve => {
+                    following.is_serving = true;
+                    self.delivered = upto(&following.log, following.applied);
+                    effects.push(Effect::Committed(self.delivered.clone()));
+                }
+                Learn::Leave(leave) => {
+                    let branch = Branch::of_leave(&leave);
+                    effects.extend(branch.map(|branch| Effect::Odd(branch, leave.to_string())));
+                }
                 Learn::Proposed(config) => self.disk.configs.propose(config),
                 Learn::Activate { config, .. } => self.disk.configs.activate(config),
                 _ => {}
@@ -499,7 +597,9 @@ impl Member {
             let Part::Leading(reign) = &mut self.part else { break };
             match output {
                 Lead::Send { to, packet } => effects.extend(reign.send(to, &packet)),
-                Lead::Close { link, .. } => {
+                Lead::Close { link, why } => {
+                    let branch = Branch::of_refusal(&why);
+                    effects.extend(branch.map(|branch| Effect::Odd(branch, why.to_string())));
                     if let Some(sid) = reign.links.remove(&link) {
                         effects.push(Effect::Send(sid, Message::Closed(link)));
                     }
@@ -512,6 +612,7 @@ impl Member {
                 Lead::Synchronize { link, plan } => effects.extend(reign.synchronize(link, plan)),
                 Lead::Lead(epoch) => {
                     reign.epoch = Some(epoch);
+                    self.delivered.clone_from(&reign.log);
                     effects.push(Effect::Leads(epoch.0, reign.log.clone()));
                 }
                 Lead::Propose { zxid, to } => {
@@ -523,12 +624,14 @@ impl Member {
                 }
                 Lead::Commit { zxid, followers, observers } => {
                     effects.extend(reign.commit(zxid, &followers, &observers, None));
+                    self.delivered = upto(&reign.log, zxid);
                 }
                 Lead::Proposed(config) => self.disk.configs.propose(config),
                 Lead::Activate(config) => self.disk.configs.activate(config),
                 Lead::CommitAndActivate { zxid, config, leader, followers, observers } => {
                     self.disk.configs.activate(config);
                     effects.extend(reign.commit(zxid, &followers, &observers, Some(leader)));
+                    self.delivered = upto(&reign.log, zxid);
                 }
                 _ => {}
             }
@@ -562,6 +665,22 @@ impl Reign {
         };
         effects.extend(observers.iter().filter_map(|link| self.send(*link, &inform)));
         effects
+    }
+
+    /// An ACK must be that of NEWLEADER, or of the proposal behind the last one that this learner
+    /// has acknowledged.
+    fn odd_ack(&mut self, link: LinkId, packet: &FromLearner<'_>, epoch: Epoch) -> Option<String> {
+        let (FromLearner::Ack(zxid), true) = (packet, self.links.contains_key(&link)) else {
+            return None;
+        };
+        if zxid.counter() == 0 {
+            return (zxid.epoch() != epoch).then(|| format!("ACK of {zxid} in {}", epoch.0));
+        }
+        let at = |zxid: Zxid| self.log.iter().position(|txn| txn.zxid == zxid);
+        let (before, now) = (self.acked.get(&link).copied(), at(*zxid));
+        let follows = before.is_none_or(|before| at(before).map(|at| at + 1) == now);
+        self.acked.insert(link, *zxid);
+        (now.is_none() || !follows).then(|| format!("ACK of {zxid} behind {before:?}"))
     }
 
     fn txn(&self, zxid: Zxid) -> Vec<u8> {

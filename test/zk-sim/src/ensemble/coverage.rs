@@ -129,6 +129,7 @@ points! {
     FaultPowerLoss = "fault: power lost, connections half-open",
     FaultWipe = "fault: disk wiped",
     FaultCrashAll = "fault: all crash",
+    Proved = "a leader shows that it has a quorum",
     ConfigProposed = "a configuration is proposed",
     ConfigActivated = "a configuration counts",
     Reconfigured = "the ensemble is changed",

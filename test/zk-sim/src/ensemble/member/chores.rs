@@ -24,6 +24,7 @@ pub(super) enum Chore {
     Serve,
     Lead(Epoch),
     AnswerPing(Zxid),
+    Prove,
     /// The ensemble is to change, when this is committed.
     Proposed(Ensemble),
     /// The ensemble has changed.
@@ -112,6 +113,13 @@ impl Driver<'_> {
                 let sessions = touched.iter().map(|(session, _)| session.0).collect();
                 self.hub.tell(Record::Tells { sid: self.sid, sessions });
                 self.send_up(&FromLearner::Ping { zxid, touched }, Point::SendPong);
+            }
+            Chore::Prove => {
+                self.hub.mark(Point::Proved);
+                let now = self.times();
+                let super::Process { core, tree, fx, .. } = &mut *self.p;
+                core.prove(tree, now, fx);
+                self.carry_out();
             }
             Chore::LookUp(link, zxid) => {
                 self.hub.mark(Point::LookUp);

@@ -69,6 +69,7 @@ impl Driver<'_> {
                     StepDown::OwnLog(_) => Point::StepDownOwnLog,
                     _ => Point::StepDownOther,
                 }),
+                Lead::Prove => self.chore(Chore::Prove),
                 // Observers come to the leader here.
                 Lead::Inform { .. } | Lead::Upstream(_) | Lead::MovedAway(_) => {}
             }
