@@ -42,6 +42,9 @@ impl Inspect for Empty {
     fn quorum(&self) -> Option<QuorumFacts> {
         None
     }
+    fn local_sessions(&self) -> Option<Vec<ExpiryFacts<SessionId>>> {
+        None
+    }
     fn session_timeouts(&self) -> Vec<(SessionId, i32)> {
         Vec::new()
     }
@@ -56,6 +59,7 @@ impl Inspect for Empty {
             watch_count: 4,
             data_bytes: 63,
             session_count: 2,
+            local_session_count: 0,
         }
     }
     fn quotas(&self) -> Vec<(String, QuotaFacts)> {

@@ -68,8 +68,7 @@ impl Engine {
                 &Effect::Established { conn, session, timeout_ms } => {
                     let Some(conn) = conns.get(&conn) else { continue };
                     if establish(conn, session, timeout_ms, dirty) && news::is_chatty() {
-                        let peer = conn.line.peer;
-                        lines.push(Line::Established { peer, session, timeout_ms });
+                        lines.push(Line::Established { peer: conn.line.peer, session, timeout_ms });
                     }
                 }
                 Effect::Identities { conn, identities, admitted } => {

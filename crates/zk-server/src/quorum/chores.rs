@@ -147,18 +147,7 @@ impl Driver {
                 self.quorum.note_serving();
                 tracing::info!("this member leads, in epoch {}", epoch.0);
             }
-            Chore::AnswerPing(zxid) => {
-                let mut touched = self.engine.tell_heard();
-                let mut held = self.quorum.lock();
-                for (session, timeout_ms) in std::mem::take(&mut held.state.touched) {
-                    Touched::put(&mut touched, session, timeout_ms);
-                }
-                // A packet has the length of a request at most.
-                let (first, more) = touched.split_at(touched.len().min(PING_BYTES));
-                for part in std::iter::once(first).chain(more.chunks(PING_BYTES)) {
-                    held.state.ask(&FromLearner::Ping { zxid, touched: Touched::of(part) });
-                }
-            }
+            Chore::AnswerPing(zxid) => self.answer_ping(zxid),
             Chore::Prove => self.engine.prove(),
             Chore::LookUp(link, zxid) => self.look_up(link, zxid),
             Chore::LookedUp(link, tail) => {
@@ -174,6 +163,20 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Tells the leader which sessions were heard, here and by observers.
+    fn answer_ping(&self, zxid: Zxid) {
+        let mut touched = self.engine.tell_heard();
+        let mut held = self.quorum.lock();
+        for (session, timeout_ms) in std::mem::take(&mut held.state.touched) {
+            Touched::put(&mut touched, session, timeout_ms);
+        }
+        // A packet has the length of a request at most.
+        let (first, more) = touched.split_at(touched.len().min(PING_BYTES));
+        for part in std::iter::once(first).chain(more.chunks(PING_BYTES)) {
+            held.state.ask(&FromLearner::Ping { zxid, touched: Touched::of(part) });
+        }
     }
 
     /// Looks into the log for what a learner misses, on a thread of its own.

@@ -23,6 +23,7 @@ fn following(fault: Option<Planted>) -> Peer {
         epoch_floor: Epoch(0),
         admits_strangers: true,
         window: 500,
+        feeds: false,
     };
     let mut peer = Peer::new(options, Configs::new(ensemble(2)));
     fault.into_iter().for_each(|fault| peer.plant(fault));
