@@ -259,11 +259,10 @@ fn unknown_keys_are_named_with_a_suggestion() {
 #[test]
 fn keys_without_effect_are_warned_about_once_and_only_when_they_change_something() {
     check(
-        "nio.numWorkerThreads=4\nobserverMasterPort=2191\nenableEagerACLCheck=false\nssl.crl=false\n\
+        "nio.numWorkerThreads=4\nsnapCount=1000\nenableEagerACLCheck=false\nssl.crl=false\n\
            audit.enable=true\nrequest_throttle_max_requests=0\nrequest_throttle_stall_time=5\n",
         expect![[r#"
             zoo.cfg:5: warning: nio.numWorkerThreads: accepted without effect: it tunes a part of the Java server that does not exist here
-            zoo.cfg:6: warning: observerMasterPort: accepted without effect: this part of ensembles is not built yet
             zoo.cfg:11: warning: request_throttle_stall_time: accepted without effect: who waits because of request_throttle_max_requests is woken, not polled
         "#]],
     );

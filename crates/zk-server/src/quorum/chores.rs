@@ -351,7 +351,12 @@ impl Driver {
 
     /// What the disk holds, for a member that looks for a leader.
     pub(super) fn stand(&self, last: Zxid) -> Result<History, HistoryError> {
-        let (accepted_epoch, current_epoch) = self.history.epochs(last)?;
+        let (accepted_epoch, current_epoch) = match self.history.epochs(last) {
+            // It comes as one that has nothing. A leader that was one no more may have had it write
+            // an epoch that is behind its own; the next one makes both new.
+            Err(HistoryError::Epochs { .. }) if self.is_damaged() => (Epoch(0), Epoch(0)),
+            epochs => epochs?,
+        };
         let held = self.quorum.lock();
         // It must end with the last transaction.
         let window = match held.state.window.back() {
