@@ -1,15 +1,17 @@
 //! A member feeds observers while it serves as a follower, and at no other time.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod options;
+
+use options::options;
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::FromLeader;
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
-use zk_zab::election::ElectionTimes;
-use zk_zab::leader::{LeaderTimes, LinkId, Output as Lead};
+use zk_zab::leader::{LinkId, Output as Lead};
 use zk_zab::learner::Output as Learn;
 use zk_zab::peer::{History, Peer, PeerOptions, Wants};
-use zk_zab::{Configs, Ensemble, Role};
+use zk_zab::{Configs, Ensemble};
 
 fn z(counter: u32) -> Zxid {
     Zxid::new(Epoch(1), counter)
@@ -34,17 +36,7 @@ fn follower(feeds: bool) -> Peer {
 }
 
 fn learner(role: &str, feeds: bool) -> Peer {
-    let options = PeerOptions {
-        sid: Sid(1),
-        role: Role::Participant,
-        accepts_configs: false,
-        election: ElectionTimes::default(),
-        times: LeaderTimes { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000 },
-        epoch_floor: Epoch(0),
-        admits_strangers: true,
-        window: 500,
-        feeds,
-    };
+    let options = PeerOptions { feeds, ..options() };
     let text = format!("server.1=a:1:2:{role}\nserver.2=b:1:2\nserver.3=c:1:2");
     let config = Ensemble::parse(&text).unwrap();
     let mut peer = Peer::new(options, Configs::new(config));

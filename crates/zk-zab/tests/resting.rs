@@ -1,28 +1,18 @@
 //! What is said to a member between two of its parts is not lost: nobody says it again soon.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod options;
+
+use options::options;
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::{Epoch, Sid, Zxid};
-use zk_zab::election::ElectionTimes;
-use zk_zab::leader::LeaderTimes;
-use zk_zab::peer::{History, Peer, PeerOptions, Turn, Wants};
-use zk_zab::{Configs, Ensemble, Role};
+use zk_zab::peer::{History, Peer, Turn, Wants};
+use zk_zab::{Configs, Ensemble};
 
 fn peer() -> Peer {
-    let options = PeerOptions {
-        sid: Sid(1),
-        role: Role::Participant,
-        accepts_configs: false,
-        election: ElectionTimes::default(),
-        times: LeaderTimes { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000 },
-        epoch_floor: Epoch(0),
-        admits_strangers: true,
-        window: 500,
-        feeds: false,
-    };
     let config = Ensemble::parse("server.1=a:1:2\nserver.2=b:1:2").unwrap();
-    Peer::new(options, Configs::new(config))
+    Peer::new(options(), Configs::new(config))
 }
 
 fn vote(epoch: i64, zxid: Zxid) -> Notification<'static> {

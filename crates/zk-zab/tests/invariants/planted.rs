@@ -1,8 +1,9 @@
 //! Rules that the machines do not keep, and the invariants that notice it in random worlds: `cargo
 //! test -p zk-zab --features planted --test invariants`.
 //!
-//! [`Planted::TakesGaps`] and [`Planted::TakesAnyCommit`] need a leader that is wrong, too, and
-//! [`Planted::LeadsAlone`] keeps clients waiting: none of these shows here. `tests/paper` has them.
+//! [`Planted::TakesGaps`] and [`Planted::TakesAnyCommit`] need a leader that is wrong, too:
+//! `tests/paper` has them. [`Planted::LeadsAlone`] lets clients read what is old: the simulator has
+//! it.
 
 use std::ops::Range;
 

@@ -25,6 +25,9 @@ mod discovery;
 mod invariants;
 mod machines;
 #[cfg(feature = "planted")]
+#[path = "../options/mod.rs"]
+mod options;
+#[cfg(feature = "planted")]
 mod planted;
 mod properties;
 mod synchronization;

@@ -4,28 +4,16 @@
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::FromLeader;
 use zk_proto::{Epoch, Sid};
-use zk_zab::election::ElectionTimes;
-use zk_zab::leader::LeaderTimes;
 use zk_zab::learner::Output as Learn;
-use zk_zab::peer::{History, Peer, PeerOptions, Turn, Wants};
-use zk_zab::{Configs, Planted, Role};
+use zk_zab::peer::{History, Peer, Turn, Wants};
+use zk_zab::{Configs, Planted};
 
 use super::machines::{ensemble, z};
+use super::options::options;
 
 /// Follower 1 of two, with 5 txns of epoch 1, that follows 2 in epoch 2.
 fn following(fault: Option<Planted>) -> Peer {
-    let options = PeerOptions {
-        sid: Sid(1),
-        role: Role::Participant,
-        accepts_configs: false,
-        election: ElectionTimes::default(),
-        times: LeaderTimes { tick_ms: 2000, init_ms: 20_000, sync_ms: 10_000 },
-        epoch_floor: Epoch(0),
-        admits_strangers: true,
-        window: 500,
-        feeds: false,
-    };
-    let mut peer = Peer::new(options, Configs::new(ensemble(2)));
+    let mut peer = Peer::new(options(), Configs::new(ensemble(2)));
     fault.into_iter().for_each(|fault| peer.plant(fault));
     let vote = Notification {
         state: ServerState::Looking,
