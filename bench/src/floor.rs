@@ -2,7 +2,10 @@
 //!
 //! It speaks the protocol, answers reads at once, and answers writes at once or, with a file,
 //! after one fdatasync of all writes that one wait for connections brought. What it costs is the
-//! kernel's share and the framing; no server that stores anything can be faster.
+//! kernel's share and the framing; no server that stores anything can be faster. With copies
+//! ([`copies`]) it is the floor of an ensemble's leader.
+
+pub mod copies;
 
 use std::fs::{File, OpenOptions};
 use std::net::{SocketAddr, TcpListener};
@@ -22,6 +25,7 @@ use zk_proto::response::{
 use zk_proto::watch::WatcherEvent;
 use zk_proto::{ErrorCode, Jute, OpCode, Reader, SessionId, Stat, Text, Xid};
 
+use self::copies::Copies;
 use crate::error::{Error, Result};
 use crate::net::{self, Events, Net, Peer};
 
@@ -39,6 +43,7 @@ pub struct Floor {
     net: Net,
     addr: SocketAddr,
     log: Option<Log>,
+    copies: Option<Copies>,
     /// By connection: whether its session is open.
     open: Vec<bool>,
     state: State,
@@ -88,11 +93,18 @@ impl Floor {
             net,
             addr,
             log: file.map(Log::create).transpose()?,
+            copies: None,
             open: Vec::new(),
             state: State::default(),
             held: Vec::new(),
             ending: Vec::new(),
         })
+    }
+
+    /// Writes are answered when copies have them, too.
+    #[must_use]
+    pub fn with_copies(self, copies: Copies) -> Floor {
+        Floor { copies: Some(copies), ..self }
     }
 
     /// Where it listens.
@@ -158,8 +170,14 @@ impl Floor {
 
     /// Makes the batch durable, then writes the answers that waited for it.
     fn settle(&mut self) -> Result<()> {
-        if let Some(log) = &mut self.log {
+        if let Some(log) = self.log.as_mut().filter(|log| !log.batch.is_empty()) {
+            if let Some(copies) = &mut self.copies {
+                copies.send(&log.batch)?;
+            }
             log.sync()?;
+            if let Some(copies) = &mut self.copies {
+                copies.wait()?;
+            }
         }
         for conn in self.held.drain(..) {
             self.net.flush(conn)?;
@@ -323,9 +341,6 @@ impl Log {
 
     /// Makes what is in the batch durable.
     fn sync(&mut self) -> Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
         if self.at + self.batch.len() as u64 > LOG_BYTES {
             self.at = 0;
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use zkfleet_bench::compare::server::{Host, Server};
 use zkfleet_bench::compare::{Options, compare};
 use zkfleet_bench::error::{Error, Result};
 use zkfleet_bench::floor::Floor;
+use zkfleet_bench::floor::copies::{self, Copies};
 use zkfleet_bench::loads::Check;
 use zkfleet_bench::metric::{Metric, Values};
 use zkfleet_bench::pipeline;
@@ -74,6 +75,20 @@ enum Command {
         /// Make every batch of writes durable in this file before answering.
         #[arg(long)]
         file: Option<PathBuf>,
+        /// The file has so many copies, each written by a process of its own: a majority must be
+        /// durable before an answer, as in an ensemble. The numbers of all processes are printed.
+        #[arg(long, requires = "file", default_value_t = 0)]
+        copies: usize,
+    },
+    /// Keep a copy of a floor server's file.
+    #[command(hide = true)]
+    FloorCopy {
+        /// Who sends what is to be kept.
+        #[arg(long)]
+        leader: SocketAddr,
+        /// Where it is kept.
+        #[arg(long)]
+        file: PathBuf,
     },
 }
 
@@ -182,12 +197,8 @@ fn main() -> ExitCode {
             Results::read(&results).map(|results| println!("{}", markdown(&results)))
         }
         Command::Child { command } => Err(become_child(&command)),
-        Command::Floor { listen, file } => {
-            Floor::bind(listen, file.as_deref()).and_then(|mut floor| {
-                println!("{}", floor.addr());
-                floor.run(&AtomicBool::new(false))
-            })
-        }
+        Command::Floor { listen, file, copies } => serve_floor(listen, file.as_deref(), copies),
+        Command::FloorCopy { leader, file } => copies::copy(leader, &file),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,6 +207,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn serve_floor(listen: SocketAddr, file: Option<&Path>, copies: usize) -> Result<()> {
+    let mut floor = Floor::bind(listen, file)?;
+    println!("{}", floor.addr());
+    if let Some(file) = file.filter(|_| copies > 0) {
+        let copies = Copies::start(copies, file)?;
+        let pids = std::iter::once(process::id()).chain(copies.pids());
+        println!("{}", pids.map(|pid| pid.to_string()).collect::<Vec<_>>().join(","));
+        floor = floor.with_copies(copies);
+    }
+    floor.run(&AtomicBool::new(false))
 }
 
 fn pipelines(kinds: &[String], seconds: Duration) {
