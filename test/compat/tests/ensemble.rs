@@ -322,3 +322,49 @@ fn one_of_ours_and_two_of_apache_394() -> Result<(), Error> {
 fn one_of_each() -> Result<(), Error> {
     lives([Engine::Ours, Engine::Apache38, Engine::Apache39])
 }
+
+/// With `db.autocreate=false` nobody takes empty directories for a new ensemble (rule R5).
+#[test]
+fn without_a_word_empty_members_found_nothing() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
+    let sids = ensemble.sids();
+    for sid in &sids {
+        let member = ensemble.member(*sid)?;
+        member.kill()?;
+        let strict = [member.lines(), &["db.autocreate=false".to_owned()]].concat();
+        member.set_lines(strict);
+    }
+    // Who has a history needs no word.
+    ensemble.restart(&sids)?;
+    ensemble.write(1, "before", 3)?;
+
+    for sid in &sids {
+        ensemble.member(*sid)?.kill()?;
+        ensemble.wipe(*sid)?;
+    }
+    for sid in &sids {
+        ensemble.member(*sid)?.launch()?;
+    }
+    // Without the line they serve within a tenth of that.
+    thread::sleep(Duration::from_secs(3));
+    for sid in &sids {
+        assert_eq!(ensemble.mode(*sid), None, "server {sid} takes part");
+        let member = ensemble.member(*sid)?;
+        let log = member.log_tail(50);
+        assert!(
+            log.contains("without a file `initialize`"),
+            "server {sid} does not say why: {log}"
+        );
+        member.kill()?;
+        fs::write(member.data_dir().join("initialize"), "")?;
+    }
+    ensemble.restart(&sids)?;
+    ensemble.write(2, "anew", 3)?;
+    for sid in &sids {
+        assert!(!ensemble.member(*sid)?.data_dir().join("initialize").exists(), "server {sid}");
+        ensemble.member(*sid)?.kill()?;
+    }
+    // Founded once, it needs no word any more.
+    ensemble.restart(&sids)?;
+    ensemble.write(3, "again", 3)
+}

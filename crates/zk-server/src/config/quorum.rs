@@ -66,6 +66,9 @@ pub struct QuorumSettings {
     pub observer_reconnect_delay_ms: u32,
     /// `observer.election.DelayMs`.
     pub observer_election_delay_ms: u32,
+    /// `db.autocreate`: an empty member may found an ensemble without the file `initialize`, if all
+    /// others are empty too.
+    pub founds_unasked: bool,
     /// `observerMasterPort`: where followers feed observers, and observers look for them.
     pub observer_master_port: Option<u16>,
     /// `readonlymode.enabled`: without a quorum clients may read.
@@ -127,6 +130,7 @@ impl QuorumSettings {
             tcp_keep_alive: keys.java_bool("tcpKeepAlive", false),
             observer_reconnect_delay_ms: keys.num("observer.reconnectDelayMs", 0, 0..=u32::MAX),
             observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
+            founds_unasked: keys.java_bool("db.autocreate", true),
             observer_master_port: observer_master_port(keys),
             reads_alone: keys.java_bool("readonlymode.enabled", false),
             tls: QuorumTlsSettings::read(keys),

@@ -8,7 +8,7 @@
 pub enum Plan {
     /// It has its effect.
     Honoured,
-    /// It has its effect in ensembles, which this version does not form yet.
+    /// It has its effect in ensembles.
     Ensemble,
     /// Accepted with a warning: has no effect yet, for the reason given.
     Later(&'static str),
@@ -59,7 +59,7 @@ const TEST: &str = "it is a test aid of Apache that can lose data";
 const PLUGIN: &str = "Java classes cannot be loaded; use PEM, PKCS12 or JKS stores";
 const REVOCATION: &str = "revocation checks are not built yet, and a revoked certificate must not be \
                           let in silently";
-const ENSEMBLES: &str = "this part of ensembles is not built yet";
+const ADDRESSES: &str = "a member has one address here; give it one that fails over, or a name";
 
 /// The table. Exact names come before patterns that would match them too.
 pub const KEYS: &[Key] = &[
@@ -103,8 +103,8 @@ pub const KEYS: &[Key] = &[
         "",
         "two-member ensembles with an oracle are not built; use three members",
     ),
-    later("multiAddress.enabled", "false", ENSEMBLES),
-    later("multiAddress.*", "", ENSEMBLES),
+    later("multiAddress.enabled", "false", ADDRESSES),
+    later("multiAddress.*", "", ADDRESSES),
     // Storage and pipeline (1.2).
     f("snapCount"),
     f("snapSizeLimitInKb"),
@@ -120,7 +120,7 @@ pub const KEYS: &[Key] = &[
     f("snapshot.compression.method"),
     f("snapshot.trust.empty"),
     f("datadir.autocreate"),
-    later("db.autocreate", "true", ENSEMBLES),
+    q("db.autocreate"),
     f("digest.enabled"),
     f("closeSessionTxn.enabled"),
     f("serializeLastProcessedZxid.enabled"),

@@ -363,9 +363,21 @@ impl Driver {
             Some((zxid, _)) if *zxid == last => held.state.window.iter().map(|it| it.0).collect(),
             _ => Vec::new(),
         };
-        let is_damaged = self.is_damaged();
         let has_nothing = (last, accepted_epoch, current_epoch) == (Zxid::ZERO, Epoch(0), Epoch(0));
-        let is_empty = has_nothing && !self.history.is_initial();
+        let is_new = has_nothing && self.history.is_initial();
+        let is_empty = has_nothing && !is_new;
+        if is_new && self.is_damaged() {
+            // It had nothing before, and waited for this word or for a leader.
+            self.history.note_whole()?;
+            self.damaged(false);
+        }
+        let is_damaged = self.is_damaged() || is_empty && !self.founds_unasked;
+        if is_damaged && is_empty {
+            tracing::warn!(
+                "the data directory is empty: without a file `initialize` in it this member has no \
+                 vote (db.autocreate=false)"
+            );
+        }
         Ok(History { accepted_epoch, current_epoch, last_zxid: last, window, is_damaged, is_empty })
     }
 }

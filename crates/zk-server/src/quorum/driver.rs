@@ -30,6 +30,8 @@ pub(crate) struct DriverParts {
     pub(crate) limits: Limits,
     /// The history is not whole.
     pub(crate) is_damaged: bool,
+    /// It may found an ensemble though nobody has said that it is new.
+    pub(crate) founds_unasked: bool,
     /// So long a leader may be unable to write.
     pub(crate) patience: Duration,
     /// After so long without a leader clients may read.
@@ -63,6 +65,7 @@ pub(crate) struct Driver {
     /// The configuration that was activated last has this member.
     pub(super) is_listed: AtomicBool,
     is_damaged: AtomicBool,
+    pub(super) founds_unasked: bool,
     /// The part is over, and not everything that it began is on the disk yet.
     pub(super) resting: Mutex<Option<Rest>>,
     pub(super) alone_after: Option<Duration>,
@@ -112,6 +115,7 @@ impl Driver {
             snapshots,
             limits,
             is_damaged,
+            founds_unasked,
             patience,
             files,
             addresses,
@@ -134,6 +138,7 @@ impl Driver {
             moves_at: Mutex::new(None),
             is_listed: AtomicBool::new(is_listed),
             is_damaged: AtomicBool::new(is_damaged),
+            founds_unasked,
             resting: Mutex::new(None),
             alone_after,
             looks_since: Mutex::new(None),

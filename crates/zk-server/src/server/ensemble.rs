@@ -85,6 +85,7 @@ impl Joined {
                 snapshots: member.snapshots.clone(),
                 limits: Limits { max_len },
                 is_damaged: storage.is_damaged(),
+                founds_unasked: member.config.quorum.founds_unasked,
                 patience: Duration::from_millis(times(&member.config).sync_ms),
                 // As long as in Apache (`QuorumPeer.run`).
                 alone_after: member.config.quorum.reads_alone.then(|| {
