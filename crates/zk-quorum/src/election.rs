@@ -134,7 +134,7 @@ async fn accept(shared: Weak<Shared>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let Some(shared) = shared.upgrade() else { return };
-                guests.admit(|guest| {
+                guests.admit(from.ip(), |guest| {
                     let own = shared.clone();
                     shared.lines.spawn(async move {
                         if let Err(error) = welcome(&own, stream, guest).await {
@@ -162,7 +162,11 @@ async fn welcome(shared: &Arc<Shared>, stream: TcpStream, guest: Guest) -> io::R
     }
     let peer = stream.peer_addr()?;
     let (guards, patience) = (&options.dial.guards, options.greeting_timeout);
-    let refused = |error: &io::Error| tracing::warn!("a member at {peer} is refused: {error}");
+    let refused = |error: &io::Error| {
+        if guest.may_be_told_of() {
+            tracing::warn!("a member at {peer} is refused: {error}");
+        }
+    };
     let greets = async {
         let mut wire = guards.accepted(stream).await.inspect_err(refused)?;
         let greeting = greeting(&mut wire).await?;

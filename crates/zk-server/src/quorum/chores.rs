@@ -224,6 +224,7 @@ impl Driver {
             return;
         };
         debug_assert!(outgoing.iter().all(|outgoing| outgoing.zxid == head.zxid));
+        held.state.receiving = outgoing.iter().map(|outgoing| outgoing.link).collect();
         drop(held);
         drop(gate);
         self.send_snapshot(outgoing, turn, head, sessions);

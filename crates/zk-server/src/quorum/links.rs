@@ -12,7 +12,8 @@ use zk_zab::learner::Output as Learn;
 use zk_zab::peer::{Peer, Wants};
 
 use super::driver::Driver;
-use super::state::{Ask, Promise};
+use super::promises::Promise;
+use super::state::Ask;
 use super::tally::{LinkTally, Run};
 
 /// A leader's side.
@@ -153,17 +154,6 @@ impl Driver {
                 self.hear_promises();
                 self.settle();
             }
-        }
-    }
-
-    /// Learners have promised the epoch: each is told how it gets the history, when the tree can be
-    /// sent.
-    pub(super) fn hear_promises(self: &Arc<Driver>) {
-        while !self.is_sending() {
-            let Some(promise) = self.quorum.lock().state.promises.pop_front() else { return };
-            let Promise { link, last_zxid, current_epoch } = promise;
-            let packet = FromLearner::AckEpoch { last_zxid, current_epoch };
-            self.at_rest(|peer, now_ms, wants| peer.heard_learner(now_ms, link, packet, wants));
         }
     }
 

@@ -80,18 +80,23 @@ pub(super) struct ObserverPort {
     on_all: bool,
     options: ElectionPortOptions,
     acceptors: Vec<JoinHandle<()>>,
+    /// Where they listen.
+    open_at: Vec<MemberAddress>,
     /// After a failure, until when it is not tried again.
     pauses: Option<Instant>,
 }
 
 impl ObserverPort {
     pub(super) fn new(port: u16, on_all: bool, options: ElectionPortOptions) -> ObserverPort {
-        ObserverPort { port, on_all, options, acceptors: Vec::new(), pauses: None }
+        let (acceptors, open_at) = (Vec::new(), Vec::new());
+        ObserverPort { port, on_all, options, acceptors, open_at, pauses: None }
     }
 
-    /// Opens or closes it.
+    /// Opens or closes it. At other addresses than before it is closed first, and opened the next
+    /// time.
     pub(super) fn set(&mut self, is_open: bool, at: &[MemberAddress], come: &mpsc::Sender<Wire>) {
-        if !is_open {
+        let moves = !self.acceptors.is_empty() && self.open_at != at;
+        if !is_open || moves {
             return self.acceptors.drain(..).for_each(|acceptor| acceptor.abort());
         }
         if !self.acceptors.is_empty() || self.pauses.is_some_and(|until| until > Instant::now()) {
@@ -105,7 +110,7 @@ impl ObserverPort {
                     tokio::spawn(accept(listener, guards.clone(), patience, come.clone()))
                 };
                 self.acceptors = bound.into_iter().map(accept_at).collect();
-                self.pauses = None;
+                (self.open_at, self.pauses) = (at.to_vec(), None);
                 tracing::info!("observers may come to port {}", self.port);
             }
             Err(error) => {
@@ -212,14 +217,18 @@ async fn accept(
             }
         };
         let (guards, learners) = (guards.clone(), learners.clone());
-        guests.admit(|guest| {
+        guests.admit(peer.ip(), |guest| {
             tokio::spawn(async move {
-                let admitted = admit(stream, &guards, patience).await;
-                drop(guest);
-                match admitted {
-                    // Else this member ends.
-                    Ok(wire) => drop(learners.send(wire).await),
-                    Err(error) => tracing::warn!("a learner at {peer} is refused: {error}"),
+                match admit(stream, &guards, patience).await {
+                    Ok(wire) => {
+                        drop(guest);
+                        // Else this member ends.
+                        drop(learners.send(wire).await);
+                    }
+                    Err(error) if guest.may_be_told_of() => {
+                        tracing::warn!("a learner at {peer} is refused: {error}");
+                    }
+                    Err(_) => {}
                 }
             })
             .abort_handle()

@@ -15,6 +15,7 @@ mod links;
 mod listen;
 mod membership;
 mod ports;
+mod promises;
 mod snap;
 mod state;
 mod tally;

@@ -4,8 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use zk_proto::snapshot::SessionRecord;
 use zk_proto::{Jute, SessionId, Zxid};
 use zk_quorum::link::{StreamSink, StreamSource, stream};
@@ -21,6 +23,10 @@ pub(super) const PIECES: usize = 16;
 /// Steps through the tree before others get it, and bytes of a piece.
 const TURN: usize = 512;
 const PIECE_BYTES: usize = 64 << 10;
+/// A learner that takes no piece for so long is not waited for by others.
+const PIECE_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two attempts to give a learner a piece: it takes [`PIECES`] meanwhile.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// What ends a snapshot on its way: the path that no znode has, and the signature.
 const END: &[u8] = b"\0\0\0\x01/\0\0\0\x0aBenWasHere";
 
@@ -51,6 +57,7 @@ impl Driver {
         let body = move || {
             driver.write_snapshot(outgoing, &head, &sessions);
             drop(turn);
+            driver.quorum.lock().state.receiving.clear();
             driver.sending.store(false, Ordering::Release);
             // Others may wait for it.
             driver.quorum.news.notify_one();
@@ -91,7 +98,7 @@ impl Driver {
                 piece.extend_from_slice(END);
             }
             // Whose connection has ended gets no more.
-            to.retain(|outgoing| outgoing.pieces.blocking_send(piece.clone()).is_ok());
+            to.retain(|outgoing| self.send_piece(outgoing, piece.clone()));
             piece.clear();
             if to.is_empty() {
                 tracing::warn!("the snapshot of {} did not reach its learners", head.zxid);
@@ -99,6 +106,22 @@ impl Driver {
             }
         }
         tracing::info!("the snapshot of {} went to {} learners", head.zxid, to.len());
+    }
+
+    /// Waits until a learner takes a piece; false if it gets no more.
+    fn send_piece(&self, to: &Outgoing, mut piece: Vec<u8>) -> bool {
+        let began = Instant::now();
+        loop {
+            piece = match to.pieces.try_send(piece) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(piece)) => piece,
+            };
+            if began.elapsed() >= PIECE_PATIENCE && self.quorum.lock().ends_for_others(to.link) {
+                return false;
+            }
+            std::thread::sleep(FULL_PAUSE);
+        }
     }
 
     /// Takes the snapshot of `zxid` that follows on the connection to the leader, beside what the

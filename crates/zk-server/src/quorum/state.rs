@@ -20,6 +20,7 @@ use zk_zab::leader::LinkId;
 use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
 use zk_zab::{Configs, Ensemble, ReconfigError, Role};
 
+use super::promises::Promise;
 use super::snap::Outgoing;
 use super::tally::{LearnerLink, Moments};
 use crate::admin::Metrics;
@@ -87,6 +88,8 @@ pub(super) struct State {
     pub(super) moves: VecDeque<(Zxid, LinkId, SessionId, bool)>,
     /// Learners that wait until the tree can be sent again.
     pub(super) promises: VecDeque<Promise>,
+    /// To whom the snapshot goes that is on its way.
+    pub(super) receiving: Vec<LinkId>,
     /// Snapshots that learners are to get: to be begun before anything else is committed.
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) moments: Moments,
@@ -119,14 +122,6 @@ pub(super) enum Ask<'a> {
     Request(LinkId, Forwarded<'a>),
     Revalidate(LinkId, SessionId, i32),
     Touched(Touched<'a>),
-}
-
-/// An ACKEPOCH that has to wait: its learner may need a snapshot, and one is on its way to another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Promise {
-    pub(super) link: LinkId,
-    pub(super) last_zxid: Zxid,
-    pub(super) current_epoch: Option<Epoch>,
 }
 
 /// The quorum under its lock.
@@ -162,6 +157,7 @@ impl Quorum {
             touched: BTreeMap::new(),
             tail: Vec::new(),
             promises: VecDeque::new(),
+            receiving: Vec::new(),
             outgoing: Vec::new(),
             moments: Moments::default(),
         };
