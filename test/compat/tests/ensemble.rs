@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use zk_proto::request::CreateMode;
-use zk_testkit::{Engine, Ensemble, Error, PATIENCE, Seen, apache_or_skip};
+use zk_proto::OpCode;
+use zk_proto::acl::AclBytes;
+use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest, Request};
+use zk_testkit::{Client, Engine, Ensemble, Error, PATIENCE, Seen, apache_or_skip};
 
 /// A session that outlives whatever happens here.
 const SESSION_MS: i32 = 15_000;
@@ -367,4 +369,59 @@ fn without_a_word_empty_members_found_nothing() -> Result<(), Error> {
     // Founded once, it needs no word any more.
     ensemble.restart(&sids)?;
     ensemble.write(3, "again", 3)
+}
+
+/// Who joins is told the history when everything that is committed is applied, ends of sessions
+/// too.
+#[test]
+fn sessions_end_while_a_learner_joins() -> Result<(), Error> {
+    let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
+    let leader = ensemble.leader()?;
+    let joins = other_than(&ensemble, leader)[0];
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let addr = ensemble.addr(leader)?;
+    // Its end takes long to apply, so that others are committed meanwhile.
+    let ephemerals = |thread: usize| {
+        let create = |number: usize| {
+            MultiOp::Create(Create {
+                op: OpCode::Create,
+                path: format!("/t{thread}-{number}").into(),
+                data: None,
+                acl: AclBytes::OPEN,
+                flags: CreateMode::Ephemeral.flags(),
+                ttl_ms: 0,
+            })
+        };
+        Request::Multi(MultiRequest { ops: (0..1_500).map(create).collect() })
+    };
+    let churn = |thread: usize| -> Result<usize, Error> {
+        let (request, mut ended) = (ephemerals(thread), 0);
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            let mut client = Client::connect(addr, SESSION_MS)?;
+            client.call(&request)?.ok()?;
+            client.close()?;
+            ended += 1;
+        }
+        Ok(ended)
+    };
+    let joined = |ensemble: &mut Ensemble| -> Result<(), Error> {
+        for _ in 0..5 {
+            ensemble.member(joins)?.kill()?;
+            ensemble.member(joins)?.restart()?;
+        }
+        Ok(())
+    };
+    let (joined, ended) = thread::scope(|scope| {
+        let churn = &churn;
+        let churning: Vec<_> = (0..6).map(|thread| scope.spawn(move || churn(thread))).collect();
+        let joined = joined(&mut ensemble);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let ended: Vec<_> = churning.into_iter().map(|thread| thread.join()).collect();
+        (joined, ended)
+    });
+    joined?;
+    for ended in ended {
+        assert!(ended.map_err(|_| Error::Stopped)?? > 0);
+    }
+    ensemble.write(leader, "after", 3)
 }

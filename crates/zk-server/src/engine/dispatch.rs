@@ -26,10 +26,13 @@ pub(super) struct Left {
     /// Connections with new output.
     dirty: Vec<Arc<Conn>>,
     lines: Vec<Line>,
+    /// Sessions that have ended, for a follower that feeds observers. Not told under the locks: who
+    /// applies for a leader may hold the quorum's, too.
+    ended: Vec<SessionId>,
 }
 
 impl Left {
-    /// The connections alone.
+    /// The connections alone, of a leader, which feeds nobody.
     pub(super) fn into_dirty(self) -> Vec<Arc<Conn>> {
         self.dirty
     }
@@ -79,12 +82,7 @@ impl Engine {
                 }
                 Effect::Close { conn } => {
                     let Some(conn) = conns.get(conn) else { continue };
-                    let mut state = conn.state.lock();
-                    if !matches!(state.phase, Phase::Dead | Phase::Closing) {
-                        state.phase = Phase::Closing;
-                        conn.deadline_ms.store(now_ms + FAREWELL_MS, Ordering::Relaxed);
-                    }
-                    note(conn, &mut state, dirty);
+                    close(conn, now_ms, dirty);
                 }
                 Effect::Forward { session, cxid, op, body, identities } => {
                     syncs += usize::from(*op == OpCode::Sync);
@@ -102,17 +100,23 @@ impl Engine {
                 }
             }
         }
-        self.tell_quorum(&asked, syncs, &moves, &fx.news);
+        self.ask_leader(&asked, syncs, &moves);
+        let ended = ended(&fx.news);
         sent.count(&self.metrics);
         count(fx, &self.metrics);
         fx.clear();
-        Left { dirty: std::mem::take(dirty), lines }
+        Left { dirty: std::mem::take(dirty), lines, ended }
     }
 
     /// Sends what the effects left in the outputs: here when it is little, since that saves the way
     /// to another thread, else by the connections' own threads. No lock is held here, so this is
     /// where lines are written.
-    pub(super) fn flush(&self, Left { dirty, lines }: Left) {
+    pub(super) fn flush(&self, Left { dirty, lines, ended }: Left) {
+        if !ended.is_empty()
+            && let Some(quorum) = self.quorum.get()
+        {
+            quorum.ended(ended.into_iter());
+        }
         let here = dirty.len() <= FLUSH_HERE;
         for conn in dirty {
             if here {
@@ -137,17 +141,11 @@ impl Engine {
         applied_ms.clear();
     }
 
-    /// Asks the leader for what clients want, and says which sessions have ended.
-    fn tell_quorum(&self, asked: &[u8], syncs: usize, moves: &[SessionId], news: &[News]) {
-        let Some(quorum) = self.quorum.get() else { return };
-        let ended = |news: &News| match news {
-            News::Ended { session } => Some(*session),
-            _ => None,
-        };
-        if news.iter().any(|news| ended(news).is_some()) {
-            quorum.ended(news.iter().filter_map(ended));
-        }
-        if !asked.is_empty() {
+    /// Asks the leader for what clients want.
+    fn ask_leader(&self, asked: &[u8], syncs: usize, moves: &[SessionId]) {
+        if !asked.is_empty()
+            && let Some(quorum) = self.quorum.get()
+        {
             quorum.ask(asked, syncs, moves);
         }
     }
@@ -299,6 +297,25 @@ fn lines(news: &[News], conns: &Conns) -> Vec<Line> {
         Line::News(*news, conn.map(|conn| conn.line.peer))
     };
     news.iter().filter(is_wanted).map(line).collect()
+}
+
+/// The sessions that have ended.
+fn ended(news: &[News]) -> Vec<SessionId> {
+    let ended = |news: &News| match news {
+        News::Ended { session } => Some(*session),
+        _ => None,
+    };
+    news.iter().filter_map(ended).collect()
+}
+
+/// A connection ends, when its client has taken what there is for it, or has had the time.
+fn close(conn: &Arc<Conn>, now_ms: i64, dirty: &mut Vec<Arc<Conn>>) {
+    let mut state = conn.state.lock();
+    if !matches!(state.phase, Phase::Dead | Phase::Closing) {
+        state.phase = Phase::Closing;
+        conn.deadline_ms.store(now_ms + FAREWELL_MS, Ordering::Relaxed);
+    }
+    note(conn, &mut state, dirty);
 }
 
 /// A connection has its session; false if it was let go meanwhile.
