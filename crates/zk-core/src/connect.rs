@@ -2,7 +2,7 @@
 
 use crate::effects::{Effect, Effects, News, Refusal};
 use crate::options::{Admission, Times};
-use crate::pipeline::{Answer, ConnState, Core, Owner};
+use crate::pipeline::{Answer, ConnState, Connection, Core, Owner};
 use std::sync::Arc;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
 use zk_proto::{Jute, OpCode, Reader, SessionId};
@@ -164,14 +164,19 @@ impl Core {
         let table = if self.is_local(session) { &mut self.local } else { &mut self.sessions };
         let before = table.get(session).and_then(|s| s.owner?.conn());
         let is_renewed = table.renew(session, owner, timeout_ms, now.monotonic_ms);
-        if is_renewed
-            && let Some(old) = before.filter(|&old| Owner::Conn(old) != owner)
-            && let Some(connection) = self.conns.get_mut(&old)
-        {
+        if is_renewed && let Some(old) = before.filter(|&old| Owner::Conn(old) != owner) {
+            self.close_old(old, session, fx);
+        }
+        is_renewed
+    }
+
+    /// Closes a connection that a session has, or had until now.
+    pub(crate) fn close_old(&mut self, old: ConnId, session: SessionId, fx: &mut Effects) {
+        let has_it = |it: &&mut Connection| it.session == session && it.state != ConnState::Closing;
+        if let Some(connection) = self.conns.get_mut(&old).filter(has_it) {
             connection.state = ConnState::Closing;
             fx.close(old);
         }
-        is_renewed
     }
 
     /// Answers who wanted to renew a session.

@@ -131,7 +131,8 @@ impl Core {
         self.queue.push_back(Work::Sync { conn, identities, frame: frame.into() });
     }
 
-    /// Asks the leader whether a session is alive.
+    /// Asks the leader whether a session is alive. From then on it takes what comes from here for
+    /// the session's word, so an older connection of it is closed before.
     pub(crate) fn ask_leader(
         &mut self,
         session: SessionId,
@@ -140,6 +141,7 @@ impl Core {
         read_only: Option<bool>,
         fx: &mut Effects,
     ) {
+        self.moved_away(session, fx);
         if let Part::Learning(learning) = &mut self.part {
             learning.moving.push_back(Moving { session, conn, timeout_ms, read_only });
             fx.list.push(Effect::Revalidate { session, timeout_ms });
@@ -258,15 +260,11 @@ impl Core {
         self.end_renewal(conn, session, timeout_ms, read_only, is_renewed, fx);
     }
 
-    /// A session is another member's from now on, one that the leader reaches through this one: its
-    /// connection here is closed, as the leader closes its own.
+    /// A session is about to move, to another connection or to a member that the leader reaches
+    /// through this one: its connection here is closed, as the leader closes its own.
     pub fn moved_away(&mut self, session: SessionId, fx: &mut Effects) {
-        let Some(owner) = self.sessions.get(session).and_then(|found| found.owner?.conn()) else {
-            return;
-        };
-        if let Some(connection) = self.conns.get_mut(&owner).filter(|it| it.session == session) {
-            connection.state = ConnState::Closing;
-            fx.close(owner);
+        if let Some(old) = self.sessions.get(session).and_then(|found| found.owner?.conn()) {
+            self.close_old(old, session, fx);
         }
     }
 

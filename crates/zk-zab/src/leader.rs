@@ -173,7 +173,9 @@ pub enum Output<'a> {
     /// Everything that was proposed before it is committed: answer a sync; of an own client where
     /// there is no link, in order.
     Synced(Option<LinkId>),
-    /// A session has moved to a learner: say by REVALIDATE whether it is alive.
+    /// A session has moved to a learner: say by REVALIDATE whether it is alive. A follower that
+    /// feeds observers ends what an own client of it still does, and then asks
+    /// ([`Feeder::ask_move`]).
     Revalidate {
         /// To whom.
         link: LinkId,
@@ -185,9 +187,6 @@ pub enum Output<'a> {
     /// Make a txn that changes nothing: a member without a vote needs to see that a quorum still
     /// logs what this leader proposes.
     Prove,
-    /// A session was an own client's, and is an observer's now: what there still is of the client
-    /// here must end.
-    MovedAway(SessionId),
     /// A learner has heard these sessions.
     Touched {
         /// Which learner.

@@ -6,6 +6,7 @@
 //! (rule R5): it asks everybody who leads, takes the history from there as a stranger would, and
 //! looks for a leader only when an ensemble has shown that it works without it.
 
+mod feeding;
 mod view;
 
 pub use view::ZabState;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 
 use zk_proto::election::{Notification, ServerState};
 use zk_proto::quorum::{FromLeader, FromLearner};
-use zk_proto::{Epoch, SessionId, Sid, Zxid};
+use zk_proto::{Epoch, Sid, Zxid};
 
 use crate::election::{Election, ElectionTimes, Output as Elect, Standing};
 use crate::leader::{Feeder, Incumbent, Leader, LeaderTimes, LinkId, Output as Lead, StepDown};
@@ -398,16 +399,6 @@ impl Peer {
         }
     }
 
-    /// An observer connected to the port for observers; the same.
-    pub fn observer_connected(&mut self, now_ms: u64, link: LinkId) -> bool {
-        let feeder = self.feeder();
-        let is_there = feeder.is_some();
-        if let Some(feeder) = feeder {
-            feeder.connected(now_ms, link);
-        }
-        is_there
-    }
-
     /// Whether a learner that connects may find a leader here soon.
     #[must_use]
     pub fn may_lead_soon(&self) -> bool {
@@ -453,27 +444,6 @@ impl Peer {
     /// A sync of an own client, or of a learner's: answered when what was proposed is committed.
     pub fn sync(&mut self, link: Option<LinkId>, wants: &mut Wants<'_>) {
         self.lead(wants, |leader, out| leader.sync(link, out));
-    }
-
-    /// An own client asks the leader for a sync, at once.
-    pub fn asked_sync(&mut self) {
-        if let Some(feeder) = self.feeder() {
-            feeder.asked_sync();
-        }
-    }
-
-    /// An own client asks the leader for its session, at once.
-    pub fn asked_move(&mut self, session: SessionId) {
-        if let Some(feeder) = self.feeder() {
-            feeder.asked_move(session);
-        }
-    }
-
-    /// A session has ended.
-    pub fn session_ended(&mut self, session: SessionId) {
-        if let Some(feeder) = self.feeder() {
-            feeder.ended(session);
-        }
     }
 
     /// `acceptedEpoch` is on disk.

@@ -99,6 +99,22 @@ fn changing_seeds() {
     assert!(unhit.is_empty(), "never happened: {unhit:?}");
 }
 
+/// Followers feed observers, and sessions move between them.
+#[test]
+fn feeding_seeds() {
+    let count = from_environment("ZKFLEET_SIM_ENSEMBLES").unwrap_or(60).div_ceil(2);
+    let from = from_environment("ZKFLEET_SIM_FROM").unwrap_or(1);
+    let options = RunOptions { feeds: true, ..RunOptions::default() };
+    let sum = check_all(from..from + count, &options);
+    let points = Point::ALL.iter().filter(|point| point.is_of_feeding());
+    let unhit: Vec<_> = points.clone().filter(|point| sum.coverage.hits(**point) == 0).collect();
+    for point in points {
+        println!("{:8} {}", sum.coverage.hits(*point), point.name());
+    }
+    println!("{} seeds, {} txns, {} replies", sum.seeds, sum.committed, sum.replies);
+    assert!(unhit.is_empty(), "never happened: {unhit:?}");
+}
+
 /// The speed of the world that the goal is written for.
 #[test]
 fn measured() {
@@ -123,13 +139,22 @@ fn measured() {
     );
 }
 
-/// Seeds that found something once: `ensemble-regressions.txt`, one a line, with what it was.
+/// Seeds that found something once: `ensemble-regressions.txt`, one a line, with what it was; with
+/// `feeds` in front where followers feed observers.
 #[test]
 fn regressions() {
-    let seed = |line: &str| line.split_whitespace().next().and_then(|word| word.parse().ok());
-    let seeds: Vec<u64> =
-        include_str!("../ensemble-regressions.txt").lines().filter_map(seed).collect();
-    check_all(seeds, &RunOptions::default());
+    let seeds = |feeds: bool| {
+        let seed = move |line: &str| {
+            let rest = line.strip_prefix("feeds ");
+            let is_of_these = rest.is_some() == feeds;
+            let word = rest.unwrap_or(line).split_whitespace().next()?;
+            is_of_these.then(|| word.parse().ok()).flatten()
+        };
+        let lines = include_str!("../ensemble-regressions.txt").lines();
+        lines.filter_map(seed).collect::<Vec<u64>>()
+    };
+    check_all(seeds(false), &RunOptions::default());
+    check_all(seeds(true), &RunOptions { feeds: true, ..RunOptions::default() });
 }
 
 /// ZKFLEET_SIM_SEED=n prints the story of one seed.
@@ -138,7 +163,9 @@ fn one() {
     let Some(seed) = from_environment("ZKFLEET_SIM_SEED") else { return };
     let is_measured = from_environment("ZKFLEET_SIM_MEASURED").is_some();
     let reconfigures = from_environment("ZKFLEET_SIM_CHANGES").is_some();
-    let options = RunOptions { prints: true, is_measured, reconfigures, ..RunOptions::default() };
+    let feeds = from_environment("ZKFLEET_SIM_FEEDS").is_some();
+    let options =
+        RunOptions { prints: true, is_measured, reconfigures, feeds, ..RunOptions::default() };
     let outcome = run(seed, &options);
     println!("{:#?}\n{}", outcome.settings, outcome.coverage.table());
     assert!(outcome.violation.is_none(), "{}", outcome.report().unwrap_or_default());

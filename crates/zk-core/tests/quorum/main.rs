@@ -232,9 +232,28 @@ fn a_client_may_be_gone_when_the_leader_answers() {
     let second = e.connect(LEARNER, session);
     e.learners[0].core.disconnected(second, 0);
     e.run();
-    assert_eq!(e.heard(LEARNER, first).len(), 1, "it keeps its session");
+    // It was closed when the leader was asked, and the session waits for who comes next.
+    assert_eq!(e.heard(LEARNER, first), [Heard::Session(session, 5000), Heard::Closed]);
     let owner = e.learners[0].core.sessions().get(SessionId(session)).unwrap().owner;
     assert_eq!(owner, Some(zk_core::Owner::Conn(first)));
+}
+
+/// The leader gives the session to the learner when it is asked: what an old connection there still
+/// says would come behind what was done elsewhere meanwhile.
+#[test]
+fn an_old_connection_says_nothing_more_when_its_session_comes_back() {
+    let mut e = Ensemble::new(1);
+    let (first, session) = e.session(LEARNER);
+    let elsewhere = e.connect(At::Leader, session);
+    e.submit(At::Leader, elsewhere, 2, &create("/newer"));
+    e.run();
+    assert_eq!(answers(&mut e, At::Leader, elsewhere), [(2, 0)]);
+    let again = e.connect(LEARNER, session);
+    e.submit(LEARNER, first, 1, &create("/older"));
+    let is_request = |up: &Up| matches!(up, Up::Request { .. });
+    assert!(!e.learners[0].up.iter().any(is_request), "it is forwarded");
+    e.run();
+    assert_eq!(e.heard(LEARNER, again), [Heard::Session(session, 5000)]);
 }
 
 /// A quorum without the leader may commit, and a learner's client be served, before the leader has

@@ -135,7 +135,7 @@ impl Engine {
         self.replace_core(&mut gate, &tree, Engine::learning_core);
         let learned = learned.iter().filter_map(|lesson| match lesson {
             Lesson::Txn(txn) => Some(txn),
-            Lesson::Synced | Lesson::Revalidated(..) | Lesson::MovedAway(_) => None,
+            Lesson::Synced | Lesson::Revalidated(..) => None,
         });
         let applied = tree.last_zxid();
         let later = under_way.iter().filter(|(zxid, _)| *zxid > applied).map(|(_, txn)| txn);
@@ -200,7 +200,6 @@ impl Engine {
                     Lesson::Revalidated(session, is_valid) => {
                         core.revalidated(now, *session, *is_valid, fx);
                     }
-                    Lesson::MovedAway(session) => core.moved_away(*session, fx),
                 }
                 lessons.pop_front();
                 while !fx.is_large() && core.go_on(&tree, watches, fx) {}
@@ -253,6 +252,16 @@ impl Engine {
         drop(gate);
         self.flush(left);
         Some(is_alive)
+    }
+
+    /// A session moves to an observer of this follower.
+    pub(crate) fn moves_away(&self, session: SessionId) {
+        let mut gate = self.gate.lock();
+        let Gate { core, fx, .. } = &mut *gate;
+        core.moved_away(session, fx);
+        let left = self.dispatch(&mut gate);
+        drop(gate);
+        self.flush(left);
     }
 
     /// A learner has heard these sessions.

@@ -71,8 +71,6 @@ pub(crate) enum Lesson {
     Synced,
     /// Whether a session that moves here is alive.
     Revalidated(SessionId, bool),
-    /// A session is another member's from now on.
-    MovedAway(SessionId),
 }
 
 /// Who does what there is to do: the caller, soon, where the thread would have to be woken for it.

@@ -11,7 +11,6 @@ use super::snap::Outgoing;
 use super::state::{Ask, Chore, Held, find};
 use super::tally::zxid_of;
 use crate::admin::Ages;
-use crate::engine::Lesson;
 
 /// What is sent to a learner txn by txn waits in memory.
 const MAX_DIFF_BYTES: usize = 64 << 20;
@@ -160,10 +159,6 @@ impl Held<'_> {
             Lead::Touched { touched, .. } if self.state.peer.fed_upto().is_some() => {
                 let room = MAX_TOUCHED.saturating_sub(self.state.touched.len());
                 self.state.touched.extend(touched.iter().take(room));
-            }
-            Lead::MovedAway(session) => {
-                let who = self.quorum.pipe().teach(std::iter::once(Lesson::MovedAway(session)));
-                self.note_due(who);
             }
             Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
             Lead::Prove => self.chore(Chore::Prove),

@@ -178,6 +178,13 @@ impl Driver {
                 }
                 Ask::Revalidate(link, session, timeout_ms) => {
                     self.quorum.metrics.quorum.revalidate_count.add(1);
+                    if self.quorum.feeds() {
+                        self.engine.moves_away(session);
+                        drop(self.quorum.act(|peer, _, wants| {
+                            peer.ask_move(link, session, timeout_ms, wants);
+                        }));
+                        continue;
+                    }
                     let moved = self.engine.moves(session, timeout_ms, LearnerId(link.0));
                     let Some(is_valid) = moved else { continue };
                     self.quorum.lock().answer_move(link, session, is_valid);

@@ -54,8 +54,8 @@ impl Held<'_> {
         }
     }
 
-    /// Lets a learner go that does not read its snapshot, if anybody waits for one; whether somebody
-    /// does. Who has lost its history comes without a number: it may be a member.
+    /// Lets a learner go that does not read its snapshot, if anybody waits for one; whether
+    /// somebody does. Who has lost its history comes without a number: it may be a member.
     pub(super) fn ends_for_others(&mut self, link: LinkId) -> bool {
         let waits = !self.state.promises.is_empty();
         if waits {

@@ -270,6 +270,11 @@ impl Quorum {
         self.state.lock().peer.sid()
     }
 
+    /// Whether this is a follower that feeds observers.
+    pub(super) fn feeds(&self) -> bool {
+        self.state.lock().peer.fed_upto().is_some()
+    }
+
     /// Who the members are, and will be.
     pub(crate) fn configs(&self) -> Configs {
         self.state.lock().peer.configs().clone()

@@ -65,10 +65,11 @@ impl Feeder {
         self.reign.connected(now_ms, link);
     }
 
-    /// An observer's connection is gone. What it has asked for is answered all the same.
+    /// An observer's connection is gone. What it has asked for is answered all the same, and its
+    /// sessions stay its own until they move: another place that they had before is still not
+    /// theirs.
     pub fn disconnected(&mut self, link: LinkId) {
         self.reign.disconnected(link);
-        self.owners.retain(|_, owner| *owner != Some(link));
     }
 
     /// An observer said something.
@@ -84,10 +85,6 @@ impl Feeder {
         for output in wanted {
             match output {
                 Output::Request { link, request } => self.pass_up(link, request, out),
-                Output::Revalidate { link, session, timeout_ms } => {
-                    self.moves.push_back((session, Some(link)));
-                    out.push(Output::Upstream(FromLearner::Revalidate { session, timeout_ms }));
-                }
                 output => out.push(output),
             }
         }
@@ -154,9 +151,28 @@ impl Feeder {
         self.syncs.push_back(None);
     }
 
-    /// An own client has asked the leader for its session.
+    /// An own client asks the leader for its session.
     pub fn asked_move(&mut self, session: SessionId) {
-        self.moves.push_back((session, None));
+        self.moves_to(session, None);
+    }
+
+    /// An observer's client asks the leader for its session; an own one has it no more.
+    pub fn ask_move(
+        &mut self,
+        link: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+        out: &mut Vec<Output<'_>>,
+    ) {
+        self.moves_to(session, Some(link));
+        out.push(Output::Upstream(FromLearner::Revalidate { session, timeout_ms }));
+    }
+
+    /// The leader gives a session to who asks when it is asked: from then on it would take what an
+    /// older place still says for the word of the new one.
+    fn moves_to(&mut self, session: SessionId, to: Option<LinkId>) {
+        self.moves.push_back((session, to));
+        self.owners.insert(session, to);
     }
 
     /// A session has ended.
@@ -180,13 +196,12 @@ impl Feeder {
     ) -> bool {
         let at = self.moves.iter().position(|(moving, _)| *moving == session);
         let Some((_, to)) = at.and_then(|at| self.moves.remove(at)) else { return false };
-        if is_valid {
-            self.owners.insert(session, to);
+        let is_asked_again = self.moves.iter().any(|(moving, _)| *moving == session);
+        if !is_valid && !is_asked_again {
+            // There is no such session.
+            self.owners.remove(&session);
         }
         let Some(to) = to else { return false };
-        if is_valid {
-            out.push(Output::MovedAway(session));
-        }
         out.push(Output::Send { to, packet: FromLeader::Revalidate { session, is_valid } });
         true
     }

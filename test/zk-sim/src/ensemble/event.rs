@@ -27,6 +27,8 @@ pub(crate) enum Inbound {
     VoteRefused(Sid),
     /// A learner has dialled.
     Comes(LinkId),
+    /// An observer has dialled a follower.
+    ObserverComes(LinkId),
     /// A leader was dialled: with success or without.
     Dialled(Sid, Option<LinkId>),
     Arrived(LinkId, Payload),

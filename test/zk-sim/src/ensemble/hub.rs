@@ -97,8 +97,9 @@ impl Hub {
         }
     }
 
+    /// Something is wrong. What a member still does that has just died does not happen.
     pub(crate) fn fail(&mut self, invariant: &'static str, what: String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && self.dead.is_none() {
             self.violation = Some(Violation { invariant, what });
         }
     }

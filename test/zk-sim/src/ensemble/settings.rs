@@ -37,6 +37,8 @@ pub struct Settings {
     pub has_files: bool,
     /// Members join, leave, and change their roles.
     pub reconfigures: bool,
+    /// Followers feed observers.
+    pub feeds: bool,
 }
 
 impl Settings {
@@ -58,7 +60,14 @@ impl Settings {
             hash_seed: rng.draw(),
             has_files: false,
             reconfigures: false,
+            feeds: false,
         }
+    }
+
+    /// What a run asks for beyond the seed's world, and the observers that it needs.
+    pub(crate) fn add(&mut self, reconfigures: bool, feeds: bool) {
+        (self.reconfigures, self.feeds) = (reconfigures, feeds);
+        self.observers += i64::from(reconfigures) + 2 * i64::from(feeds);
     }
 
     /// The world by which speed is measured: three members, eight clients, 50 or more operations
@@ -80,6 +89,7 @@ impl Settings {
             hash_seed: rng.draw(),
             has_files: false,
             reconfigures: false,
+            feeds: false,
         }
     }
 
@@ -97,6 +107,7 @@ impl Settings {
             sync_ticks,
             configs: Configs::new(ensemble),
             reconfigures: self.reconfigures,
+            feeds: self.feeds,
             window: self.window,
             snap_count: self.snap_count,
             hash_seed: self.hash_seed,

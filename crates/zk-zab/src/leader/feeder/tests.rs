@@ -41,6 +41,16 @@ impl Fed {
         fed
     }
 
+    /// An observer's client wants its session, and no own one has it any more.
+    #[track_caller]
+    fn moves(&mut self, link: u64, session: SessionId) {
+        self.hear(link, FromLearner::Revalidate { session, timeout_ms: 1000 });
+        let link = LinkId(link);
+        let asked = Output::Revalidate { link, session, timeout_ms: 1000 };
+        assert_eq!(self.out.pop(), Some(asked));
+        self.feeder.ask_move(link, session, 1000, &mut self.out);
+    }
+
     fn learned(&mut self, upto: Zxid) {
         self.feeder.learned(upto, &mut self.out);
     }
@@ -156,13 +166,13 @@ fn what_it_asks_for_goes_up_and_answers_come_back_in_order() {
 #[test]
 fn a_session_that_moves_is_answered_to_who_has_asked() {
     let mut fed = Fed::feeding();
-    let moves = FromLearner::Revalidate { session: SessionId(7), timeout_ms: 9 };
-    fed.hear(1, moves.clone());
-    fed.wants(&[Output::Upstream(moves)]);
+    fed.moves(1, SessionId(7));
+    let asked = FromLearner::Revalidate { session: SessionId(7), timeout_ms: 1000 };
+    fed.wants(&[Output::Upstream(asked)]);
     assert!(!fed.feeder.revalidated(SessionId(8), true, &mut fed.out), "an own client's");
     assert!(fed.feeder.revalidated(SessionId(7), true, &mut fed.out));
     let packet = FromLeader::Revalidate { session: SessionId(7), is_valid: true };
-    fed.wants(&[Output::MovedAway(SessionId(7)), send(1, packet)]);
+    fed.wants(&[send(1, packet)]);
     assert!(!fed.feeder.revalidated(SessionId(7), true, &mut fed.out), "once");
 }
 
@@ -197,13 +207,12 @@ fn followers_and_requests_of_strangers_are_refused() {
 #[test]
 fn a_session_that_has_moved_asks_for_nothing_at_its_old_place() {
     let session = SessionId(7);
-    let ask = FromLearner::Revalidate { session, timeout_ms: 1000 };
     let mut fed = Fed::feeding();
-    fed.hear(1, ask.clone());
+    fed.moves(1, session);
     fed.out.clear();
     assert!(fed.feeder.revalidated(session, true, &mut fed.out));
     let here = FromLeader::Revalidate { session, is_valid: true };
-    fed.wants(&[Output::MovedAway(session), send(1, here)]);
+    fed.wants(&[send(1, here)]);
     fed.hear(1, request(OpCode::SetData));
     fed.wants(&[Output::Upstream(request(OpCode::SetData))]);
 
@@ -229,7 +238,7 @@ fn answers_about_a_session_go_to_who_has_asked_first() {
     let session = SessionId(7);
     let mut fed = Fed::feeding();
     fed.feeder.asked_move(session);
-    fed.hear(1, FromLearner::Revalidate { session, timeout_ms: 1000 });
+    fed.moves(1, session);
     fed.out.clear();
     assert!(!fed.feeder.revalidated(session, false, &mut fed.out));
     assert!(fed.feeder.revalidated(session, false, &mut fed.out));
@@ -251,4 +260,36 @@ fn strangers_keep_no_session_and_take_none() {
     fed.wants(&[]);
     fed.hear(1, FromLearner::Revalidate { session: SessionId(7), timeout_ms: 1000 });
     fed.wants(&[Output::Close { link: LinkId(1), why: Refusal::Stranger(Sid(99)) }]);
+}
+
+/// The leader takes it for this follower's from the moment on when it is asked, wherever it was
+/// before: what an older place still says must not get there.
+#[test]
+fn a_session_is_who_asks_for_it_at_once_and_stays_when_that_one_goes() {
+    let session = SessionId(7);
+    let mut fed = Fed::feeding();
+    fed.hear(1, request(OpCode::CreateSession));
+    // It moves to another follower, which nobody tells here, and comes back by another observer.
+    fed.feeder.ask_move(LinkId(2), session, 1000, &mut fed.out);
+    fed.out.clear();
+    let refused = || Output::Close { link: LinkId(1), why: Refusal::Moved(session) };
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[refused()]);
+
+    let mut fed = Fed::feeding();
+    fed.hear(1, request(OpCode::CreateSession));
+    fed.feeder.asked_move(session);
+    fed.out.clear();
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[refused()]);
+
+    let mut fed = Fed::feeding();
+    fed.feeder.asked_move(session);
+    fed.feeder.ask_move(LinkId(2), session, 1000, &mut fed.out);
+    assert!(!fed.feeder.revalidated(session, true, &mut fed.out));
+    assert!(fed.feeder.revalidated(session, true, &mut fed.out));
+    fed.feeder.disconnected(LinkId(2));
+    fed.out.clear();
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[refused()]);
 }

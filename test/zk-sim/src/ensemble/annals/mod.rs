@@ -28,6 +28,8 @@ use zk_proto::{Jute, Sid};
 pub struct Facts {
     /// Who votes.
     pub voters: Vec<Sid>,
+    /// Followers feed observers.
+    pub feeds: bool,
     /// `tickTime` in ms.
     pub tick_ms: i64,
     /// `syncLimit` in ms.

@@ -108,7 +108,10 @@ impl Driver<'_> {
                 self.begin_leading(epoch);
             }
             Chore::AnswerPing(zxid) => {
-                let touched = self.tell_heard();
+                let mut touched = self.tell_heard();
+                for (session, timeout_ms) in std::mem::take(&mut self.p.touched) {
+                    Touched::put(&mut touched, session, timeout_ms);
+                }
                 let touched = Touched::of(&touched);
                 let sessions = touched.iter().map(|(session, _)| session.0).collect();
                 self.hub.tell(Record::Tells { sid: self.sid, sessions });
@@ -276,7 +279,9 @@ impl Driver<'_> {
     /// Lets the machine do something that may begin the synchronisation of a learner: everything
     /// that is committed is applied then.
     pub(super) fn at_rest<'a>(&mut self, act: impl FnOnce(&mut Peer, u64, &mut Wants<'a>)) {
-        if self.p.peer.is_serving() {
+        if self.p.peer.fed_upto().is_some() {
+            self.learn();
+        } else if self.p.peer.is_serving() {
             self.apply_committed();
         }
         let mut asks = Vec::new();
@@ -344,6 +349,8 @@ impl Driver<'_> {
         self.p.chores.clear();
         self.p.staged = None;
         self.p.moves.clear();
+        self.p.fresh.clear();
+        self.p.touched.clear();
         self.refuse_waiting();
         let is_mended = matches!(why, Rest::Mended(_));
         if self.hub.has(Mutant::LogOutlivesPart) {

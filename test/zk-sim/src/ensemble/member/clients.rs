@@ -209,6 +209,10 @@ impl Driver<'_> {
                 let body = fx.get(body);
                 let asked = Forwarded { session, cxid, op: op.code(), body, identities };
                 let packet = FromLearner::Request(asked);
+                // Those of observers stand in the same row.
+                if op == OpCode::Sync {
+                    self.p.peer.asked_sync();
+                }
                 self.send_up(&packet, Point::SendRequest);
                 if self.hub.mutates(Mutant::ForwardsTwice, 50) {
                     self.send_up(&packet, Point::SendRequest);
@@ -216,6 +220,7 @@ impl Driver<'_> {
             }
             Effect::Revalidate { session, timeout_ms } => {
                 let packet = FromLearner::Revalidate { session, timeout_ms };
+                self.p.peer.asked_move(session);
                 self.send_up(&packet, Point::SendRevalidate);
             }
             Effect::Send { conn, frame, is_reply } => {
@@ -268,7 +273,7 @@ impl Driver<'_> {
                 }
                 self.hub.note(|| format!("{} refuses session {:x}: {why:?}", self.sid, session.0));
             }
-            News::Ended { .. } => {}
+            News::Ended { session } => self.p.peer.session_ended(session),
         }
     }
 

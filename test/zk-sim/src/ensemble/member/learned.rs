@@ -77,9 +77,13 @@ impl Driver<'_> {
 
     /// What is committed and logged goes to the pipeline.
     fn teach(&mut self, upto: Zxid) {
+        let feeds = self.p.peer.fed_upto().is_some();
         while let Some(entry) = self.p.under_way.pop_front_if(|(zxid, _)| *zxid <= upto) {
             if !self.passes_over(&entry) {
                 self.p.lessons.push_back(Lesson::Txn(Rc::clone(&entry.1)));
+            }
+            if feeds {
+                self.p.fresh.push_back(entry.clone());
             }
             self.keep(entry);
         }

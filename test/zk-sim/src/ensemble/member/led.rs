@@ -38,6 +38,7 @@ impl Driver<'_> {
                 Lead::Activate(config) => self.chore(Chore::Activated(config)),
                 Lead::Send { to, packet } => self.send_down(to, &packet),
                 Lead::Close { link, why } => {
+                    self.hub.note(|| format!("{} closes {}: {why}", self.sid, link.0));
                     let is_silent = matches!(why, Refusal::Silent(_));
                     self.hub.mark(if is_silent {
                         Point::RefusedSilent
@@ -59,6 +60,9 @@ impl Driver<'_> {
                 Lead::Revalidate { link, session, timeout_ms } => {
                     asks.push(Ask::Revalidate(link, session, timeout_ms));
                 }
+                Lead::Touched { touched, .. } if self.p.peer.fed_upto().is_some() => {
+                    self.keep_touched(touched);
+                }
                 Lead::Touched { touched, .. } => asks.push(Ask::Touched(touched)),
                 Lead::Synced(Some(link)) => self.send_down(link, &FromLeader::Sync),
                 // Own syncs wait in the pipeline, behind what was proposed.
@@ -70,13 +74,13 @@ impl Driver<'_> {
                     _ => Point::StepDownOther,
                 }),
                 Lead::Prove => self.chore(Chore::Prove),
-                // Observers come to the leader here.
-                Lead::Inform { .. } | Lead::Upstream(_) | Lead::MovedAway(_) => {}
+                Lead::Inform { upto, leader, observers } => self.inform(upto, leader, &observers),
+                Lead::Upstream(packet) => self.pass_up(&packet),
             }
         }
     }
 
-    fn send_payload(&mut self, to: LinkId, payload: Payload, point: Point) {
+    pub(super) fn send_payload(&mut self, to: LinkId, payload: Payload, point: Point) {
         if self.p.links.contains(&to) && self.hub.survives(self.sid, point) {
             self.hub.send(to, Way::ToLearner, Some(payload));
         }
@@ -221,6 +225,9 @@ impl Driver<'_> {
                     self.act_alone(|peer, _, wants| peer.sync(Some(link), wants));
                 }
                 Ask::Request(link, request) => self.forwarded(LearnerId(link.0), &request),
+                Ask::Revalidate(link, session, timeout_ms) if self.p.peer.fed_upto().is_some() => {
+                    self.moves_behind(link, session, timeout_ms);
+                }
                 Ask::Revalidate(link, session, timeout_ms) => {
                     let Some(is_valid) = self.moves(session, timeout_ms, LearnerId(link.0)) else {
                         continue;

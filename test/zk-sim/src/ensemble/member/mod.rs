@@ -7,6 +7,7 @@
 mod changes;
 mod chores;
 mod clients;
+mod fed;
 mod learned;
 mod led;
 mod part;
@@ -47,6 +48,8 @@ pub(crate) struct Terms {
     pub(crate) configs: Configs,
     /// `reconfigEnabled`.
     pub(crate) reconfigures: bool,
+    /// `observerMasterPort`: followers feed observers.
+    pub(crate) feeds: bool,
     /// So many committed txns are kept for learners.
     pub(crate) window: usize,
     /// A member takes a snapshot of its own tree after so many txns.
@@ -125,6 +128,10 @@ pub(crate) struct Process {
     staged: Option<Rc<Image>>,
     tail: Vec<Entry>,
     moves: VecDeque<(Zxid, LinkId, SessionId, bool)>,
+    /// What was applied and not told to the observers of this follower yet.
+    fresh: VecDeque<Entry>,
+    /// The sessions that its observers have heard since the last PING.
+    touched: BTreeMap<SessionId, i32>,
     /// Learners that came before it was known who leads, and what they have said.
     waiting: Vec<(LinkId, Vec<Payload>)>,
     dials: usize,
@@ -230,6 +237,11 @@ impl Member {
         self.process.as_ref().is_some_and(|p| p.peer.is_serving())
     }
 
+    /// Whether it is a follower that takes observers.
+    pub(crate) fn feeds(&self) -> bool {
+        self.process.as_ref().is_some_and(|p| p.peer.fed_upto().is_some())
+    }
+
     pub(crate) fn leads(&self) -> bool {
         self.process.as_ref().is_some_and(|p| p.peer.is_serving() && p.peer.census().is_some())
     }
@@ -298,7 +310,7 @@ impl Member {
             Err(refused) => return self.cannot_start(hub, &refused),
         };
         let digest = found.tree.digest();
-        let (sid, is_damaged) = (self.sid, self.store.is_damaged());
+        let (sid, life, is_damaged) = (self.sid, self.life, self.store.is_damaged());
         hub.tell(Record::Started { sid, zxid: last, digest, is_damaged, accepted, current });
         let times = self.clock.times(hub.now_us);
         if hub.has(Mutant::ForgetsConfig) {
@@ -321,6 +333,8 @@ impl Member {
             staged: None,
             tail: Vec::new(),
             moves: VecDeque::new(),
+            fresh: VecDeque::new(),
+            touched: BTreeMap::new(),
             waiting: Vec::new(),
             dials: 0,
             has_served: true,
@@ -344,7 +358,6 @@ impl Member {
             process.peer.plant(fault);
         }
         self.process = Some(Box::new(process));
-        let (sid, life) = (self.sid, self.life);
         // Before it hears anything.
         hub.after(0, Event::Look { sid, life });
         hub.after(2_000, Event::Tick { sid, life });
@@ -373,7 +386,7 @@ impl Member {
             epoch_floor: Epoch(0),
             admits_strangers: true,
             window: if hub.has(Mutant::WindowIsLonger) { 500 } else { terms.window },
-            feeds: false,
+            feeds: terms.feeds,
         }
     }
 
@@ -444,6 +457,7 @@ impl Driver<'_> {
             self.elect(output);
         }
         self.follow(learn);
+        self.note_fed();
         self.lead(lead, asks);
         if turn.is_some() {
             self.p.turn = turn;
@@ -503,6 +517,7 @@ impl Driver<'_> {
                 self.act_alone(|peer, now, wants| peer.vote_refused(now, sid, wants));
             }
             Inbound::Comes(link) => self.learner_comes(link),
+            Inbound::ObserverComes(link) => self.observer_comes(link),
             Inbound::Dialled(leader, link) => self.dialled(leader, link),
             Inbound::Arrived(link, payload) => self.arrived(link, &payload),
             Inbound::Ended(link) => self.ended(link),
@@ -613,7 +628,8 @@ impl Driver<'_> {
             self.tick_sessions();
             self.settle();
         }
-        let us = match (self.p.peer.is_serving(), self.p.peer.census().is_some()) {
+        let has_learners = self.p.peer.census().is_some() || !self.p.links.is_empty();
+        let us = match (self.p.peer.is_serving(), has_learners) {
             (true, true) => 250_000,
             (true, false) => 500_000,
             _ => 50_000,

@@ -49,11 +49,12 @@ impl Driver<'_> {
                 return;
             }
             let super::Process { core, tree, watches, fx, due, .. } = &mut *self.p;
-            core.committed(tree, watches, now_ms, *due, TURN, fx);
+            let more = core.committed(tree, watches, now_ms, *due, TURN, fx);
             self.double_apply();
             self.carry_out();
             self.tell_applied(before);
-            if self.p.tree.last_zxid() == before {
+            // A turn may have done nothing but what waited behind the last txn.
+            if !more && self.p.tree.last_zxid() == before {
                 return;
             }
         }
@@ -63,7 +64,7 @@ impl Driver<'_> {
         self.carry_out();
     }
 
-    fn learn(&mut self) {
+    pub(super) fn learn(&mut self) {
         let now = self.times();
         let before = self.p.tree.last_zxid();
         while let Some(lesson) = self.p.lessons.pop_front() {

@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub is_measured: bool,
     /// Members join, leave, and change their roles.
     pub reconfigures: bool,
+    /// There are observers, and followers feed them.
+    pub feeds: bool,
 }
 
 /// What a run came to.
@@ -76,8 +78,9 @@ impl Outcome {
     pub fn report(&self) -> Option<String> {
         let violation = self.violation.as_ref()?;
         let changes = if self.settings.reconfigures { "ZKFLEET_SIM_CHANGES=1 " } else { "" };
+        let feeds = if self.settings.feeds { "ZKFLEET_SIM_FEEDS=1 " } else { "" };
         Some(format!(
-            "seed {}, at {} ms: {violation}\nreplay it with: {changes}ZKFLEET_SIM_SEED={} cargo test -p zk-sim \
+            "seed {}, at {} ms: {violation}\nreplay it with: {changes}{feeds}ZKFLEET_SIM_SEED={} cargo test -p zk-sim \
              --release --test ensembles one -- --nocapture",
             self.seed, self.simulated_ms, self.seed
         ))
@@ -134,13 +137,11 @@ impl World {
         // From a stream of its own: old seeds keep their meaning.
         let mut more = Rng::new(seed ^ MORE);
         settings.has_files = !options.is_measured && more.chance(250);
-        if options.reconfigures {
-            settings.reconfigures = true;
-            settings.observers += 1;
-        }
+        settings.add(options.reconfigures, options.feeds);
         let terms = settings.terms();
         let facts = Facts {
             voters: (1..=settings.voters).map(Sid).collect(),
+            feeds: settings.feeds,
             tick_ms: settings.tick_ms as i64,
             sync_ms: (terms.tick_ms * terms.sync_ticks) as i64,
             init_ms: (terms.tick_ms * terms.init_ticks) as i64,

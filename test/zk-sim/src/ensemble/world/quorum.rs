@@ -3,6 +3,7 @@
 use super::{World, at_of};
 use crate::ensemble::coverage::Point;
 use crate::ensemble::event::{Event, Inbound};
+use crate::ensemble::member::Member;
 use crate::ensemble::record::Record;
 use zk_proto::Sid;
 
@@ -91,18 +92,26 @@ impl World {
 
     /// A learner dials a leader, or whoever may be one.
     pub(super) fn dial(&mut self, sid: Sid, life: u32, leader: Sid, tries: u32) {
-        let mut to = leader;
-        if leader == Sid::NOBODY {
-            self.drive(sid, |driver| to = driver.other(0));
-        }
+        let (mut wanted, mut observes) = (leader, false);
+        self.drive(sid, |driver| {
+            observes = driver.observes();
+            if leader == Sid::NOBODY {
+                wanted = driver.other(0);
+            }
+        });
+        let through_follower = self.terms.feeds && observes;
+        let to = if through_follower { self.feeder(sid).unwrap_or(wanted) } else { wanted };
         let is_blocked = self.hub.net.is_blocked(sid, to) || self.hub.net.is_blocked(to, sid);
         let target = &self.members[at_of(to)];
         if target.is_up() && !is_blocked && target.paused.is_none() {
             let (target_life, us) = (target.life, self.hub.delay_us());
             let link = self.hub.new_link((sid, life), (to, target_life));
-            let comes = Event::Quorum { sid: to, life: target_life, what: Inbound::Comes(link) };
-            self.hub.after(us, comes);
-            let what = Inbound::Dialled(to, Some(link));
+            let what = match through_follower {
+                true => Inbound::ObserverComes(link),
+                false => Inbound::Comes(link),
+            };
+            self.hub.after(us, Event::Quorum { sid: to, life: target_life, what });
+            let what = Inbound::Dialled(wanted, Some(link));
             let us = us + self.hub.delay_us();
             self.hub.after(us, Event::Quorum { sid, life, what });
             return;
@@ -111,18 +120,27 @@ impl World {
         if tries + 1 >= DIALS
             || waits * u64::from(tries + 1) > self.terms.init_ticks * self.terms.tick_ms * 1000
         {
-            let what = Inbound::Dialled(to, None);
+            let what = Inbound::Dialled(wanted, None);
             self.hub.after(waits, Event::Quorum { sid, life, what });
             return;
         }
-        self.hub.after(waits, Event::Dial { sid, life, leader: to, tries: tries + 1 });
+        self.hub.after(waits, Event::Dial { sid, life, leader: wanted, tries: tries + 1 });
+    }
+
+    /// A follower that takes observers, and can be reached.
+    fn feeder(&mut self, from: Sid) -> Option<Sid> {
+        let feeds = |member: &&Member| {
+            member.feeds() && !self.hub.net.is_blocked(from, member.sid) && member.paused.is_none()
+        };
+        let found: Vec<Sid> = self.members.iter().filter(feeds).map(|it| it.sid).collect();
+        (!found.is_empty()).then(|| *self.hub.rng.pick(&found))
     }
 
     /// Something came to a process that is no more: who sent it is told, if the machine is there.
     pub(super) fn nobody_hears(&mut self, event: Event) {
         let Event::Quorum { sid, life, what } = event else { return };
         let link = match what {
-            Inbound::Comes(link) | Inbound::Arrived(link, _) => link,
+            Inbound::Comes(link) | Inbound::ObserverComes(link) | Inbound::Arrived(link, _) => link,
             Inbound::Dialled(_, Some(link)) => link,
             _ => return,
         };
