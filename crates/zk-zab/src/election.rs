@@ -2,8 +2,9 @@
 //! end of an election needs no wait when nobody is left who could change it
 //! ([`Election::refused`]), what comes during the last wait is counted like everything else, a
 //! configuration that must not be installed does not begin the election anew, who looks again is no
-//! longer counted among the followers of its old leader, and who has no vote answers nobody (in
-//! Apache's an observer and a voter can answer one another without end).
+//! longer counted among the followers of its old leader, who has no vote answers nobody (in
+//! Apache's an observer and a voter can answer one another without end), and who is about to become
+//! a voter does not stand in the way of one that all know (`Election::stands_back`).
 
 mod ballot;
 mod founding;
@@ -37,6 +38,12 @@ impl Default for ElectionTimes {
         ElectionTimes { resend_min_ms: 200, resend_max_ms: 60_000, last_wait_ms: 200 }
     }
 }
+
+/// After so many shortest pauses between votes (3 s) who is about to become a voter stands back.
+const STAND_BACK: u64 = 15;
+/// What it stands for then: anybody who has anything is better. It is not nothing: whoever is empty
+/// counts those that are.
+const LEAST: Standing = Standing { zxid: Zxid(1), epoch: 0 };
 
 /// What an election wants done, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,6 +95,10 @@ pub struct Election {
     /// The number of this member's round (`logicalclock`); in memory only.
     clock: i64,
     standing: Standing,
+    /// Since when it looks, or stands back.
+    since_ms: u64,
+    /// It wants nobody's vote.
+    is_back: bool,
     phase: Phase,
     /// Of an empty member: whether its ensemble is new.
     founding: Option<Founding>,
@@ -125,6 +136,8 @@ impl Election {
             times,
             clock: 0,
             standing,
+            since_ms: 0,
+            is_back: false,
             phase,
             founding: None,
             backers: BTreeSet::new(),
@@ -134,7 +147,7 @@ impl Election {
 
     /// Begins a round: the member has no leader (any more).
     pub fn look(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
-        self.founding = None;
+        (self.founding, self.is_back) = (None, false);
         self.begin_round(now_ms, standing, out);
         self.judge(now_ms, out);
     }
@@ -150,14 +163,28 @@ impl Election {
     fn begin_round(&mut self, now_ms: u64, standing: Standing, out: &mut Vec<Output>) {
         self.clock += 1;
         self.backers.clear();
-        self.standing = standing;
+        (self.standing, self.since_ms) = (standing, now_ms);
         let own = match self.configs.is_voter(self.me) {
+            true if self.is_back => Candidate::new(self.me, LEAST),
             true => Candidate::new(self.me, standing),
             false => Candidate::NOBODY,
         };
         self.phase = Phase::Looking(Round::new(own, now_ms, self.times.resend_min_ms));
         out.push(Output::Dial);
         self.tell_all(out);
+    }
+
+    /// Whether it has looked for long and is a voter of the proposed configuration alone. Those
+    /// that have not heard of it cannot vote for this member, and where they are needed, nobody's
+    /// quorum is complete as long as those that have heard of it do. What is committed is on a
+    /// quorum of the old voters, so one of them may lead as well; this one begins a new round, in
+    /// which everybody is better, and votes for them.
+    fn stands_back(&self, now_ms: u64) -> bool {
+        let is_new = self.configs.is_voter(self.me) && !self.configs.committed.is_voter(self.me);
+        is_new
+            && !self.is_back
+            && self.founding.is_none()
+            && now_ms >= self.since_ms + STAND_BACK * self.times.resend_min_ms
     }
 
     /// A member said something.
@@ -277,6 +304,11 @@ impl Election {
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Looking(_)) && self.stands_back(now_ms) {
+            self.is_back = true;
+            self.begin_round(now_ms, self.standing, out);
+            return self.judge(now_ms, out);
+        }
         let Phase::Looking(round) = &mut self.phase else { return };
         if round.resends(now_ms, self.times.resend_max_ms) {
             out.push(Output::Dial);

@@ -12,6 +12,7 @@
 //! > connected 1 3                    member 1 has a new connection to 3
 //! > established 3 epoch=2            leader 3 has begun its epoch
 //! > config 1 version=5 1 2 3 4       member 1 has another configuration
+//! > proposed 1 version=5 1 2 3 4     member 1 has heard of another configuration
 //! ```
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -44,6 +45,9 @@ impl Story {
             ["config", sid, rest @ ..] => {
                 let configs = Configs::new(ensemble(rest));
                 *self.member(number(sid)).configs_mut() = configs;
+            }
+            ["proposed", sid, rest @ ..] => {
+                self.member(number(sid)).configs_mut().proposed = Some(ensemble(rest));
             }
             ["look", "empty", sid] => {
                 self.act(number(sid), |member, now_ms, out| member.look_empty(now_ms, out));
