@@ -13,8 +13,8 @@ use zk_testkit::{Engine, Ensemble, Error};
 /// More than connections and what waits for them hold.
 const ZNODES: usize = 40;
 const ZNODE_BYTES: usize = 500_000;
-/// Far less than `initLimit`, after which the stranger is let go in any case: 20 ticks of 500 ms.
-const SOON: Duration = Duration::from_secs(5);
+/// Less than `initLimit`, after which the stranger is let go in any case: 20 ticks of 500 ms.
+const SOON: Duration = Duration::from_secs(8);
 
 fn send(stream: &mut TcpStream, packet: &FromLearner<'_>) -> Result<(), Error> {
     let mut bytes = Vec::new();
