@@ -72,12 +72,8 @@ impl Guests {
         for place in &self.places {
             *counts.entry(place.from).or_default() += 1;
         }
-        let most = counts.into_values().max()?;
-        let count = |from| {
-            let others = self.places.iter().filter(|place| place.from == from).count();
-            others + usize::from(from == newcomer)
-        };
-        self.places.iter().position(|place| count(place.from) == most)
+        let most = counts.values().max()?;
+        self.places.iter().position(|place| counts.get(&place.from) == Some(most))
     }
 }
 

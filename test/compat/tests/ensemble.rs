@@ -1,6 +1,7 @@
 //! Three members, of ours and of Apache's in all mixtures: writes through each of them, members
 //! that are killed, come back, are wiped; sessions that move. In the end all have the same tree.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -378,7 +379,7 @@ fn sessions_end_while_a_learner_joins() -> Result<(), Error> {
     let mut ensemble = Ensemble::start(&[Engine::Ours; 3], &[])?;
     let leader = ensemble.leader()?;
     let joins = other_than(&ensemble, leader)[0];
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     let addr = ensemble.addr(leader)?;
     // Its end takes long to apply, so that others are committed meanwhile.
     let ephemerals = |thread: usize| {
@@ -396,7 +397,7 @@ fn sessions_end_while_a_learner_joins() -> Result<(), Error> {
     };
     let churn = |thread: usize| -> Result<usize, Error> {
         let (request, mut ended) = (ephemerals(thread), 0);
-        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+        while !is_over.load(Ordering::Relaxed) {
             let mut client = Client::connect(addr, SESSION_MS)?;
             client.call(&request)?.ok()?;
             client.close()?;
@@ -415,7 +416,7 @@ fn sessions_end_while_a_learner_joins() -> Result<(), Error> {
         let churn = &churn;
         let churning: Vec<_> = (0..6).map(|thread| scope.spawn(move || churn(thread))).collect();
         let joined = joined(&mut ensemble);
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
         let ended: Vec<_> = churning.into_iter().map(|thread| thread.join()).collect();
         (joined, ended)
     });

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use zk_proto::quorum::{FromLeader, FromLearner, LearnerInfo};
+use zk_proto::quorum::{FromLeader, FromLearner, LearnerInfo, PROTOCOL_VERSION};
 use zk_proto::request::CreateMode;
 use zk_proto::{Epoch, Limits, Zxid};
 use zk_testkit::{Engine, Ensemble, Error};
@@ -29,7 +29,7 @@ fn lazy_stranger(ensemble: &Ensemble, leader: i64) -> Result<TcpStream, Error> {
     let port = ports.split(':').next().unwrap_or_default();
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
     stream.set_read_timeout(Some(SOON))?;
-    let info = LearnerInfo { sid: 77, protocol_version: 0x10000, config_version: 0 };
+    let info = LearnerInfo { sid: 77, protocol_version: PROTOCOL_VERSION, config_version: 0 };
     let accepted_epoch = Epoch(0);
     let info = FromLearner::Info { is_observer: true, accepted_epoch, info: Some(info) };
     send(&mut stream, &info)?;

@@ -83,36 +83,33 @@ fn random_seeds() {
     assert!(count < LONG || unhit.is_empty(), "never happened: {unhit:?}");
 }
 
-/// Members join, leave, and change their roles, the leader too.
-#[test]
-fn changing_seeds() {
+/// Half as many seeds of worlds in which more happens: all of that must.
+fn check_special(options: &RunOptions, is_special: impl Fn(Point) -> bool) {
     let count = from_environment("ZKFLEET_SIM_ENSEMBLES").unwrap_or(60).div_ceil(2);
     let from = from_environment("ZKFLEET_SIM_FROM").unwrap_or(1);
-    let options = RunOptions { reconfigures: true, ..RunOptions::default() };
-    let sum = check_all(from..from + count, &options);
-    let changes = Point::ALL.iter().filter(|point| point.is_of_changes());
-    let unhit: Vec<_> = changes.clone().filter(|point| sum.coverage.hits(**point) == 0).collect();
-    for point in changes {
-        println!("{:8} {}", sum.coverage.hits(*point), point.name());
+    let sum = check_all(from..from + count, options);
+    let mut unhit: Vec<Point> = Vec::new();
+    for point in Point::ALL.iter().filter(|point| is_special(**point)) {
+        let hits = sum.coverage.hits(*point);
+        println!("{hits:8} {}", point.name());
+        unhit.extend((hits == 0).then_some(*point));
     }
     println!("{} seeds, {} txns, {} replies", sum.seeds, sum.committed, sum.replies);
     assert!(unhit.is_empty(), "never happened: {unhit:?}");
 }
 
+/// Members join, leave, and change their roles, the leader too.
+#[test]
+fn changing_seeds() {
+    let options = RunOptions { reconfigures: true, ..RunOptions::default() };
+    check_special(&options, Point::is_of_changes);
+}
+
 /// Followers feed observers, and sessions move between them.
 #[test]
 fn feeding_seeds() {
-    let count = from_environment("ZKFLEET_SIM_ENSEMBLES").unwrap_or(60).div_ceil(2);
-    let from = from_environment("ZKFLEET_SIM_FROM").unwrap_or(1);
     let options = RunOptions { feeds: true, ..RunOptions::default() };
-    let sum = check_all(from..from + count, &options);
-    let points = Point::ALL.iter().filter(|point| point.is_of_feeding());
-    let unhit: Vec<_> = points.clone().filter(|point| sum.coverage.hits(**point) == 0).collect();
-    for point in points {
-        println!("{:8} {}", sum.coverage.hits(*point), point.name());
-    }
-    println!("{} seeds, {} txns, {} replies", sum.seeds, sum.committed, sum.replies);
-    assert!(unhit.is_empty(), "never happened: {unhit:?}");
+    check_special(&options, Point::is_of_feeding);
 }
 
 /// The speed of the world that the goal is written for.

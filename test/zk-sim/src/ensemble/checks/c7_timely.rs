@@ -3,13 +3,13 @@
 
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};
+use crate::ensemble::member::LEARNER_TICK_US;
 use crate::ensemble::record::Record;
 use std::collections::BTreeMap;
 use zk_proto::Sid;
 
-/// A learner notices that its log is behind at one tick, and that it is for too long at another:
-/// here they come twice a second, in the server a hundred times.
-const TICKS_US: u64 = 2 * 500_000;
+/// A learner notices that its log is behind at one tick, and that it is for too long at another.
+const TICKS_US: u64 = 2 * LEARNER_TICK_US;
 
 /// See the module.
 #[derive(Debug, Default)]

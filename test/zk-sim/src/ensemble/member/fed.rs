@@ -1,8 +1,8 @@
 //! A follower that feeds observers, and what they ask for through it.
 
 use super::Driver;
+use super::led::encoded;
 use crate::ensemble::coverage::Point;
-use crate::ensemble::event::Payload;
 use zk_proto::quorum::{FromLeader, FromLearner, Touched};
 use zk_proto::{SessionId, Sid, Zxid};
 use zk_zab::Role;
@@ -39,9 +39,7 @@ impl Driver<'_> {
                 Some(leader) => FromLeader::InformAndActivate { zxid, leader, txn: &txn },
                 None => FromLeader::Inform { zxid, txn: &txn },
             };
-            let mut bytes = Vec::new();
-            packet.put(&mut bytes);
-            let payload = Payload::Packet(bytes.into());
+            let payload = encoded(&packet);
             for link in observers {
                 self.send_payload(*link, payload.clone(), Point::SendInform);
             }

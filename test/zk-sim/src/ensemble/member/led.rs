@@ -15,7 +15,7 @@ use zk_proto::{OpCode, SessionId, Sid, Zxid};
 use zk_zab::leader::{LinkId, Output as Lead, Plan, Refusal, StepDown};
 
 /// A packet that may go to several learners.
-fn encoded(packet: &FromLeader<'_>) -> Payload {
+pub(super) fn encoded(packet: &FromLeader<'_>) -> Payload {
     let mut bytes = Vec::new();
     packet.put(&mut bytes);
     Payload::Packet(bytes.into())

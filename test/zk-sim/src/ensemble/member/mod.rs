@@ -39,6 +39,9 @@ use zk_zab::leader::{LeaderTimes, LinkId};
 use zk_zab::peer::{Peer, PeerOptions, Turn, Wants};
 use zk_zab::{Configs, Ensemble, Role};
 
+/// Between two ticks of a learner that serves; the server's come a hundred times a second.
+pub(crate) const LEARNER_TICK_US: u64 = 500_000;
+
 /// What all members are told.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
@@ -631,7 +634,7 @@ impl Driver<'_> {
         let has_learners = self.p.peer.census().is_some() || !self.p.links.is_empty();
         let us = match (self.p.peer.is_serving(), has_learners) {
             (true, true) => 250_000,
-            (true, false) => 500_000,
+            (true, false) => LEARNER_TICK_US,
             _ => 50_000,
         };
         self.hub.after(us, Event::Tick { sid, life });
