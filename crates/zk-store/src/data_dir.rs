@@ -52,10 +52,9 @@ pub enum LayoutError {
     },
     /// Another server uses it.
     #[error(
-        "{} is in use by another server: {} is locked; stop that one, or give this one a directory \
+        "{} is in use by another server: it is locked; stop that one, or give this one a directory \
          of its own",
-        .0.display(),
-        LOCK
+        .0.display()
     )]
     InUse(PathBuf),
 }
@@ -148,9 +147,9 @@ impl DataDirs {
                 Err(error) => return Err(error).doing("list", dir)?,
             }
         }
-        let mut locks = vec![lock(disk, &self.data)?];
+        let mut locks = lock(disk, &self.data)?;
         if snapshots != logs {
-            locks.push(lock(disk, &self.log)?);
+            locks.extend(lock(disk, &self.log)?);
             if let Some(name) = first_of(disk, &logs, "snapshot.")? {
                 return Err(LayoutError::SnapshotInLogDir { dir: logs, name });
             }
@@ -224,14 +223,17 @@ fn read_epoch(disk: &dyn Disk, path: &Path) -> Result<Option<Epoch>, EpochError>
     }
 }
 
-fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>, LayoutError> {
+/// Locks a file that says so, and the directory itself, in case somebody removes that file.
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Vec<Box<dyn DiskFile>>, LayoutError> {
     let path = dir.join(LOCK);
-    match disk.lock(&path) {
+    let file = disk.lock(&path).map(Some);
+    let locks = [(file, &*path), (disk.lock_dir(dir), dir)].map(|(lock, path)| match lock {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(LayoutError::InUse(dir.to_path_buf()))
         }
-        result => Ok(result.doing("lock", &path)?),
-    }
+        result => Ok(result.doing("lock", path)?),
+    });
+    locks.into_iter().filter_map(Result::transpose).collect()
 }
 
 fn first_of(disk: &dyn Disk, dir: &Path, prefix: &str) -> Result<Option<String>, FileError> {
@@ -251,6 +253,17 @@ mod tests {
         assert!(matches!(dirs.open(&disk, true), Err(LayoutError::InUse(_))));
         let shared_log = DataDirs::new("/other", Some("/data".into()));
         assert!(matches!(shared_log.open(&disk, true), Err(LayoutError::InUse(_))));
+        drop(lock);
+        dirs.open(&disk, true).unwrap();
+    }
+
+    #[test]
+    fn whoever_removes_the_lock_does_not_let_another_server_in() {
+        let (disk, dir) = (crate::disk::RealDisk, tempfile::tempdir().unwrap());
+        let dirs = DataDirs::new(dir.path(), None);
+        let lock = dirs.open(&disk, true).unwrap();
+        disk.remove(&dir.path().join(LOCK)).unwrap();
+        assert!(matches!(dirs.open(&disk, true), Err(LayoutError::InUse(_))));
         drop(lock);
         dirs.open(&disk, true).unwrap();
     }

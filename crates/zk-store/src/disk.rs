@@ -62,6 +62,12 @@ pub trait Disk: Send + Sync + Debug {
     /// Takes the exclusive lock of a file, which is made if needed; held until the file is
     /// dropped. [`io::ErrorKind::WouldBlock`] if somebody else has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Takes the exclusive lock of a directory, which nobody can remove as he can a file in it;
+    /// `None` where directories cannot be locked. Else as [`Disk::lock`].
+    fn lock_dir(&self, _dir: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        Ok(None)
+    }
 }
 
 /// An open file. Positions are explicit: threads may share it.
@@ -83,6 +89,11 @@ pub trait DiskFile: Send + Sync + Debug {
     /// written since the last success, and asking again proves nothing: the caller must give the
     /// file up.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Whether this is the file of that name; if the system does not tell, it is.
+    fn is_at(&self, _path: &Path) -> bool {
+        true
+    }
 
     /// Says that these bytes will be read soon. Nothing is waited for.
     fn will_read(&self, _offset: u64, _len: u64) {}

@@ -29,6 +29,23 @@ fn sigterm_is_a_complete_stop() {
 }
 
 #[test]
+fn who_removes_the_log_hears_of_it() {
+    let mut server = Server::start(ServerConfig::new(Engine::Ours)).unwrap();
+    let mut client = Client::connect(server.addr(), 10_000).unwrap();
+    client.create("/a", b"", zk_proto::request::CreateMode::Persistent).unwrap();
+    std::fs::remove_dir_all(server.data_dir().join("version-2")).unwrap();
+    let mut acknowledged = 0;
+    while client.set_data("/a", b"", -1).is_ok() {
+        acknowledged += 1;
+        assert!(acknowledged < 1000, "writes into a file that nobody will find");
+    }
+    crate::wait_until("the process ends", || server.exit_status().unwrap().is_some());
+    assert_eq!(server.exit_status().unwrap().unwrap().code(), Some(10));
+    let log = server.log_tail(20);
+    assert!(log.contains("somebody has removed or moved it"), "{log}");
+}
+
+#[test]
 fn a_server_certificate_of_version_1_is_code_2_and_names_the_file() {
     let store = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/testdata/stores/v1.pem");
     let (code, text) = refused(&format!(

@@ -5,7 +5,7 @@ use rustix::fs::Advice;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The real file system.
@@ -92,6 +92,16 @@ impl Disk for RealDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        let dir = File::open(dir)?;
+        match dir.try_lock() {
+            Ok(()) => Ok(Some(Box::new(dir))),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            // Some network file systems lock only what is open for writing.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
 }
 
 /// Whether an empty file takes direct writes in multiples of [`DIRECT_ALIGN`]. Some file systems
@@ -129,6 +139,14 @@ impl DiskFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        let Ok(own) = self.metadata() else { return true };
+        match fs::metadata(path) {
+            Ok(named) => (named.dev(), named.ino()) == (own.dev(), own.ino()),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     fn will_read(&self, offset: u64, len: u64) {
@@ -169,5 +187,25 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(held);
         disk.lock(&path.join("lock")).unwrap();
+
+        let held = disk.lock_dir(&path).unwrap();
+        let error = disk.lock_dir(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        disk.lock_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_where_its_name_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, name, other) = (RealDisk, dir.path().join("f"), dir.path().join("g"));
+        let file = disk.open(&name, Access::Create).unwrap();
+        assert!(file.is_at(&name) && !file.is_at(&other));
+        disk.rename(&name, &other).unwrap();
+        assert!(!file.is_at(&name) && file.is_at(&other));
+        disk.open(&name, Access::Create).unwrap();
+        assert!(!file.is_at(&name), "another file of that name");
+        disk.remove(&other).unwrap();
+        assert!(!file.is_at(&other));
     }
 }

@@ -126,6 +126,16 @@ impl Current {
         Ok(())
     }
 
+    /// Whether the next start will find the file: what is written to one that was removed, or that
+    /// was moved with its directory, is lost then.
+    pub(super) fn find(&self) -> Result<(), FileError> {
+        if self.marks.is_at(&self.path) {
+            return Ok(());
+        }
+        let what = "the server writes it, and somebody has removed or moved it";
+        Err(io::Error::new(io::ErrorKind::NotFound, what)).doing("find", &self.path)
+    }
+
     /// Makes everything durable and the mark complete; whether that was needed.
     pub(super) fn complete(&mut self) -> Result<bool, FileError> {
         if self.durable != self.written || self.is_mark_under_way {

@@ -252,6 +252,10 @@ impl LogWriter {
             current.sync()?;
             sync = begin.elapsed();
         }
+        // As seldom as marks are made, which is often enough.
+        if is_marked {
+            current.find()?;
+        }
         self.last = run.last;
         Ok(Some(Committed { zxid: run.last, records: run.records, bytes, sync }))
     }
@@ -320,6 +324,7 @@ impl LogWriter {
     fn finish(&mut self) -> Result<(), FileError> {
         let Some(current) = &mut self.current else { return Ok(()) };
         current.complete()?;
+        current.find()?;
         let Position { end, zxid, checksum } = current.durable;
         let name = Name::Log(current.name).to_string();
         self.current = None;

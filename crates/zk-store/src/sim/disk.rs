@@ -140,6 +140,10 @@ impl Drop for SimFile {
 }
 
 impl DiskFile for SimFile {
+    fn is_at(&self, path: &Path) -> bool {
+        self.disk.state().lookup(path).is_ok_and(|inode| inode == self.inode)
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.with(Op::List, |inode, _| Ok(inode.len()), |_| {})
     }

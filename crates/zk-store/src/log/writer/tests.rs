@@ -188,6 +188,25 @@ fn after_a_failed_call_nothing_is_logged_any_more() {
 }
 
 #[test]
+fn nothing_is_acknowledged_that_is_written_to_a_file_that_is_gone() {
+    let path = dir().join(Name::Log(Zxid(1)).to_string());
+    for is_rolled in [false, true] {
+        let disk = disk();
+        let mut log = writer(&disk, small());
+        log.commit(&frames(1..=1, 10)).unwrap();
+        disk.remove(&path).unwrap();
+        let result = match is_rolled {
+            false => log.commit(&frames(2..=2, 10)).map(drop),
+            true => log.roll(),
+        };
+        let text = result.unwrap_err().to_string();
+        assert!(text.starts_with("cannot find /log/log.1: "), "{text}");
+        assert!(text.contains("removed or moved"), "{text}");
+        assert!(matches!(log.commit(&frames(2..=2, 10)), Err(LogError::Poisoned)));
+    }
+}
+
+#[test]
 fn a_next_file_that_cannot_be_opened_may_be_tried_again() {
     let begin = || {
         let disk = disk();
