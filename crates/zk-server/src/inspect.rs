@@ -11,7 +11,7 @@ use crate::net::conn::{Conn, ConnStats, Phase};
 use crate::net::{ClientPorts, Gatekeeper};
 use crate::quorum::Quorum;
 use crate::storage::{Restorer, Snapshots};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,9 +22,12 @@ use zk_core::{Admission, Core, Owner};
 use zk_proto::{Perms, SessionId, Xid, Zxid};
 use zk_session::tracker::SessionTable;
 use zk_store::names::Name;
-use zk_tree::StatsTrack;
 use zk_tree::auth::AuthOutcome;
+use zk_tree::{ConnId, StatsTrack};
 use zk_zab::Role;
+
+/// Watches that are listed without a rest for others: some tens of microseconds.
+const WATCHES_AT_ONCE: usize = 256;
 
 /// A member, seen from outside.
 pub(crate) struct Member {
@@ -70,7 +73,22 @@ impl Member {
         due.into_iter().map(|(at_ms, members)| ExpiryFacts { at_ms, members }).collect()
     }
 
-    fn sessions_of(&self) -> BTreeMap<zk_tree::ConnId, SessionId> {
+    /// All data watches by path, a part at a time: who watches or changes something waits for the
+    /// lock. A path may be told twice.
+    fn list_watches(&self, mut tell: impl FnMut(String, Vec<ConnId>)) {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let mut part = Vec::new();
+            let watches = self.engine.watches.lock();
+            from = watches.list(at, WATCHES_AT_ONCE, |path, conns| {
+                part.push((path.to_owned(), conns));
+            });
+            drop(watches);
+            part.into_iter().for_each(|(path, conns)| tell(path, conns));
+        }
+    }
+
+    fn sessions_of(&self) -> BTreeMap<ConnId, SessionId> {
         self.conns().iter().map(|conn| (conn.id, conn.state.lock().session)).collect()
     }
 }
@@ -256,9 +274,11 @@ impl Inspect for Member {
     }
 
     fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {
-        let tree = self.engine.tree.read();
-        let sessions = tree.sessions_with_ephemerals();
-        sessions.into_iter().map(|id| (id, tree.ephemerals_of(id).collect())).collect()
+        // Nobody waits for more than one session's.
+        let sessions = self.engine.tree.read().sessions_with_ephemerals();
+        let of = |id| self.engine.tree.read().ephemerals_of(id).collect::<Vec<_>>();
+        let all = sessions.into_iter().map(|id| (id, of(id)));
+        all.filter(|(_, paths)| !paths.is_empty()).collect()
     }
 
     fn watch_summary(&self) -> WatchFacts {
@@ -272,22 +292,24 @@ impl Inspect for Member {
 
     fn watches_by_session(&self) -> Vec<(SessionId, Vec<String>)> {
         let sessions = self.sessions_of();
-        let mut by_session: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
-        for (path, conns) in self.engine.watches.lock().by_path() {
+        let mut by_session: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
+        self.list_watches(|path, conns| {
             for session in conns.iter().filter_map(|conn| sessions.get(conn)) {
-                by_session.entry(*session).or_default().push(path.to_owned());
+                by_session.entry(*session).or_default().insert(path.clone());
             }
-        }
-        by_session.into_iter().collect()
+        });
+        let sorted = |(session, paths): (_, BTreeSet<_>)| (session, paths.into_iter().collect());
+        by_session.into_iter().map(sorted).collect()
     }
 
     fn watches_by_path(&self) -> Vec<(String, Vec<SessionId>)> {
         let sessions = self.sessions_of();
-        let watches = self.engine.watches.lock();
-        let of = |conns: Vec<zk_tree::ConnId>| {
-            conns.iter().filter_map(|conn| sessions.get(conn).copied()).collect()
-        };
-        watches.by_path().into_iter().map(|(path, conns)| (path.to_owned(), of(conns))).collect()
+        let mut by_path = BTreeMap::new();
+        self.list_watches(|path, conns| {
+            let of = conns.iter().filter_map(|conn| sessions.get(conn).copied()).collect();
+            by_path.insert(path, of);
+        });
+        by_path.into_iter().collect()
     }
 
     fn digests(&self) -> Vec<DigestFacts> {

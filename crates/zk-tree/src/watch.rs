@@ -4,7 +4,7 @@
 //! path. Watches belong to a connection and end with it.
 
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
 
 /// A client connection, numbered by the server.
@@ -69,6 +69,8 @@ struct Watched {
     path: Box<str>,
     /// By connection.
     watchers: Vec<Watcher>,
+    /// How many of them have data watches.
+    data: u32,
 }
 
 /// All watches of a member.
@@ -80,7 +82,9 @@ pub struct Watches {
     by_conn: HashMap<ConnId, BTreeSet<PathNo>, foldhash::fast::FixedState>,
     /// Paths with a recursive watch; without any, no ancestors are looked at.
     recursive: usize,
+    data_paths: usize,
     data_watches: usize,
+    child_watches: usize,
 }
 
 impl Watches {
@@ -93,7 +97,9 @@ impl Watches {
             free: Vec::new(),
             by_conn: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
             recursive: 0,
+            data_paths: 0,
             data_watches: 0,
+            child_watches: 0,
         }
     }
 
@@ -126,7 +132,7 @@ impl Watches {
 
     fn add(&mut self, path: &str, conn: ConnId, data: Option<Modes>, child: Option<Modes>) {
         let number = self.number(path);
-        let watchers = &mut self.watched[number as usize].watchers;
+        let Watched { watchers, data: data_watchers, .. } = &mut self.watched[number as usize];
         let at = match watchers.binary_search_by_key(&conn, |watcher| watcher.conn) {
             Ok(at) => at,
             Err(at) => {
@@ -138,12 +144,17 @@ impl Watches {
         };
         let watcher = &mut watchers[at];
         if let Some(modes) = data {
-            self.data_watches += usize::from(watcher.data.0 == 0);
+            if watcher.data.0 == 0 {
+                self.data_paths += usize::from(*data_watchers == 0);
+                self.data_watches += 1;
+                *data_watchers += 1;
+            }
             self.recursive +=
                 usize::from(modes == Modes::RECURSIVE && !watcher.data.has(Modes::RECURSIVE));
             watcher.data.add(modes);
         }
         if let Some(modes) = child {
+            self.child_watches += usize::from(watcher.child.0 == 0);
             watcher.child.add(modes);
         }
     }
@@ -152,7 +163,7 @@ impl Watches {
         if let Some(&number) = self.numbers.get(path) {
             return number;
         }
-        let entry = Watched { path: path.into(), watchers: Vec::new() };
+        let entry = Watched { path: path.into(), watchers: Vec::new(), data: 0 };
         let number = match self.free.pop() {
             Some(number) => {
                 self.watched[number as usize] = entry;
@@ -169,16 +180,22 @@ impl Watches {
 
     /// Removes modes of one watcher; says whether there was one. Tidies up what becomes empty.
     fn take(&mut self, number: PathNo, conn: ConnId, kind: Kind, modes: Modes) -> bool {
-        let watchers = &mut self.watched[number as usize].watchers;
+        let Watched { watchers, data, .. } = &mut self.watched[number as usize];
         let Ok(at) = watchers.binary_search_by_key(&conn, |watcher| watcher.conn) else {
             return false;
         };
         let watcher = &mut watchers[at];
-        let before = watcher.data;
+        let before = *watcher;
         let had = watcher.modes(kind).remove(modes);
-        self.data_watches -= usize::from(before.0 != 0 && watcher.data.0 == 0);
+        let watcher = *watcher;
+        if before.data.0 != 0 && watcher.data.0 == 0 {
+            *data -= 1;
+            self.data_watches -= 1;
+            self.data_paths -= usize::from(*data == 0);
+        }
+        self.child_watches -= usize::from(before.child.0 != 0 && watcher.child.0 == 0);
         self.recursive -=
-            usize::from(before.has(Modes::RECURSIVE) && !watcher.data.has(Modes::RECURSIVE));
+            usize::from(before.data.has(Modes::RECURSIVE) && !watcher.data.has(Modes::RECURSIVE));
         if watcher.is_idle() {
             watchers.remove(at);
             forget(&mut self.by_conn, conn, number);
@@ -190,11 +207,17 @@ impl Watches {
     /// The one-shot watches of a path have done their work: all of them in one pass, for there may
     /// be one of every client.
     fn use_up(&mut self, number: PathNo, kind: Kind) {
-        let Watches { watched, by_conn, data_watches, .. } = self;
-        watched[number as usize].watchers.retain_mut(|watcher| {
-            let before = watcher.data;
+        let Watches { watched, by_conn, data_paths, data_watches, child_watches, .. } = self;
+        let Watched { watchers, data, .. } = &mut watched[number as usize];
+        watchers.retain_mut(|watcher| {
+            let before = *watcher;
             watcher.modes(kind).remove(Modes::STANDARD);
-            *data_watches -= usize::from(before.0 != 0 && watcher.data.0 == 0);
+            if before.data.0 != 0 && watcher.data.0 == 0 {
+                *data -= 1;
+                *data_watches -= 1;
+                *data_paths -= usize::from(*data == 0);
+            }
+            *child_watches -= usize::from(before.child.0 != 0 && watcher.child.0 == 0);
             if watcher.is_idle() {
                 forget(by_conn, watcher.conn, number);
             }
@@ -350,30 +373,35 @@ impl Watches {
     /// Data watches, watched paths and watching connections, as `wchs` counts them.
     #[must_use]
     pub fn counts(&self) -> WatchCounts {
-        let data_paths =
-            self.watched.iter().filter(|w| w.watchers.iter().any(|w| w.data.0 != 0)).count();
-        let children: usize =
-            self.watched.iter().map(|w| w.watchers.iter().filter(|w| w.child.0 != 0).count()).sum();
         WatchCounts {
             connections: self.by_conn.len(),
-            paths: data_paths,
+            paths: self.data_paths,
             data: self.data_watches,
-            total: self.data_watches + children,
+            total: self.data_watches + self.child_watches,
         }
     }
 
-    /// Data watches by path, for `wchp` and `wchc`.
-    #[must_use]
-    pub fn by_path(&self) -> BTreeMap<&str, Vec<ConnId>> {
-        let mut paths = BTreeMap::new();
-        for watched in &self.watched {
-            let conns: Vec<_> =
-                watched.watchers.iter().filter(|w| w.data.0 != 0).map(|w| w.conn).collect();
+    /// Data watches by path, for `wchp` and `wchc`, in no order: a part of them, of about `most`,
+    /// and where the next part begins; `None` at the end. What changes between two parts may be in
+    /// both or in none.
+    pub fn list(
+        &self,
+        from: usize,
+        most: usize,
+        mut tell: impl FnMut(&str, Vec<ConnId>),
+    ) -> Option<usize> {
+        let mut room = most.max(1);
+        let mut at = from;
+        while let Some(watched) = self.watched.get(at).filter(|_| room > 0) {
+            let watchers = watched.watchers.iter().filter(|watcher| watcher.data.0 != 0);
+            let conns = watchers.map(|watcher| watcher.conn).collect::<Vec<_>>();
+            at += 1;
+            room = room.saturating_sub(conns.len().max(1));
             if !conns.is_empty() {
-                paths.insert(&*watched.path, conns);
+                tell(&watched.path, conns);
             }
         }
-        paths
+        (at < self.watched.len()).then_some(at)
     }
 }
 
@@ -499,6 +527,51 @@ mod tests {
         assert!(w.is_empty());
         assert_eq!(w.counts(), WatchCounts::default());
         assert_eq!(w.recursive, 0);
+    }
+
+    #[test]
+    fn counts_are_those_of_a_count() {
+        let mut w = Watches::new(1);
+        let mut state = 1u64;
+        let mut pick = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % n
+        };
+        let types = [
+            WatcherType::Children,
+            WatcherType::Data,
+            WatcherType::Any,
+            WatcherType::Persistent,
+            WatcherType::PersistentRecursive,
+        ];
+        for _ in 0..20_000 {
+            let (path, conn) = (["/", "/a", "/a/b", "/c"][pick(4) as usize], ConnId(pick(3)));
+            match pick(9) {
+                0 => w.add_data(path, conn),
+                1 => w.add_child(path, conn),
+                2 => w.add_persistent(path, conn, AddWatchMode::Persistent),
+                3 => w.add_persistent(path, conn, AddWatchMode::PersistentRecursive),
+                4 => w.created(path, &mut |_, _, _| {}),
+                5 => w.deleted(path, &mut |_, _, _| {}),
+                6 => w.data_changed(path, &mut |_, _, _| {}),
+                7 => drop(w.remove(path, conn, types[pick(5) as usize])),
+                _ => w.remove_connection(conn),
+            }
+            let all = || w.watched.iter().flat_map(|watched| &watched.watchers);
+            let data = all().filter(|watcher| watcher.data.0 != 0).count();
+            let child = all().filter(|watcher| watcher.child.0 != 0).count();
+            let (mut paths, mut listed, mut from) = (0, 0, Some(0));
+            while let Some(at) = from {
+                from = w.list(at, 2, |_, conns| {
+                    paths += 1;
+                    listed += conns.len();
+                });
+            }
+            assert_eq!(listed, data);
+            let connections = w.by_conn.len();
+            let counts = WatchCounts { connections, paths, data, total: data + child };
+            assert_eq!(w.counts(), counts);
+        }
     }
 
     #[test]
