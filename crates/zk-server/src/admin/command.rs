@@ -100,6 +100,17 @@ impl Command {
     pub(super) fn needs_authorization(self) -> bool {
         matches!(self, Command::Snapshot | Command::Restore)
     }
+
+    /// Whether it changes something although nobody has to prove who he is.
+    pub(super) fn changes_unasked(self) -> bool {
+        matches!(
+            self,
+            Command::ConnectionStatReset
+                | Command::ObserverConnectionStatReset
+                | Command::SetTraceMask
+                | Command::StatReset
+        )
+    }
 }
 
 /// The body of an answer: the fields of the command, then its name and the error.

@@ -6,13 +6,12 @@ use super::full_version;
 
 /// Keys and values in Apache's order; what the system does not tell is left out.
 pub(super) fn entries() -> Vec<(&'static str, String)> {
-    let proc = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let env = |name: &str| std::env::var(name).ok();
     let dir = std::env::current_dir().ok().map(|dir| dir.display().to_string());
     let memory = |key| memory_mb(key).map(|mb| format!("{mb}MB"));
     let all = [
         ("zookeeper.version", Some(full_version())),
-        ("host.name", proc("/proc/sys/kernel/hostname")),
+        ("host.name", host_name()),
         ("os.name", Some(os_name().to_owned())),
         ("os.arch", Some(os_arch().to_owned())),
         ("os.version", proc("/proc/sys/kernel/osrelease")),
@@ -24,6 +23,15 @@ pub(super) fn entries() -> Vec<(&'static str, String)> {
         ("os.memory.total", memory("MemTotal:")),
     ];
     all.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect()
+}
+
+/// The machine's name for itself.
+pub(super) fn host_name() -> Option<String> {
+    proc("/proc/sys/kernel/hostname")
+}
+
+fn proc(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// Open files of this process, and how many it may open.

@@ -1,7 +1,8 @@
 //! The HTTP server of operators: commands, `/metrics`, snapshots and restores (operations 4, 5).
 //!
 //! Differs from Apache in: a wrong verb is 405 instead of a stack trace, requests that a foreign
-//! web page makes a browser send are refused, and failures carry their reason in the field `error`.
+//! web page makes a browser send are refused, as are commands while many wait (503), and failures
+//! carry their reason in the field `error`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,18 +20,21 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::command::{self, COMMANDS, Command};
+use super::environment;
 use super::facts::{Authorization, Inspect};
 use super::json::Json;
+use super::lobby::{Lobby, MAX_CONNECTIONS, Stay};
 use super::payload::{self, Payload};
 use super::prometheus;
 use super::rate::RateLimiter;
-use crate::config::AdminSettings;
+use super::visitor::Names;
+use crate::config::{AdminSettings, ServerConfig};
 use crate::net::canonical;
 
-/// Connections at once: operators and collectors are few.
-const MAX_CONNECTIONS: usize = 64;
 /// Commands at once: each may walk the whole tree.
 const MAX_COMMANDS: usize = 2;
+/// Commands with those that wait for their turn.
+const MAX_WAITING: usize = 16;
 /// Rest after an accept that failed, for instance because files ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const JSON: &str = "application/json";
@@ -41,7 +45,13 @@ pub struct AdminServer {
     server: Arc<dyn Inspect>,
     snapshots: RateLimiter,
     restores: RateLimiter,
+    /// Turns of commands, and of those places to wait for one.
     commands: Semaphore,
+    waiting: Semaphore,
+    /// A turn of its own: collectors must not wait behind commands.
+    metrics: Semaphore,
+    names: Names,
+    lobby: Arc<Lobby>,
 }
 
 /// What a listener shows.
@@ -59,12 +69,17 @@ impl AdminServer {
     #[must_use]
     pub fn new(settings: AdminSettings, server: Arc<dyn Inspect>) -> Arc<AdminServer> {
         let interval = Duration::from_millis(settings.rate_interval_ms.into());
+        let names = names(&settings, server.config());
         Arc::new(AdminServer {
             settings,
             server,
             snapshots: RateLimiter::new(interval),
             restores: RateLimiter::new(interval),
             commands: Semaphore::new(MAX_COMMANDS),
+            waiting: Semaphore::new(MAX_WAITING),
+            metrics: Semaphore::new(1),
+            names,
+            lobby: Arc::new(Lobby::new()),
         })
     }
 
@@ -83,6 +98,7 @@ impl AdminServer {
         loop {
             while connections.try_join_next().is_some() {}
             if connections.len() >= MAX_CONNECTIONS {
+                self.lobby.make_place();
                 connections.join_next().await;
             }
             match listener.accept().await {
@@ -111,17 +127,24 @@ impl AdminServer {
         surface: Surface,
     ) {
         let idle = Duration::from_millis(self.settings.idle_timeout_ms.into());
+        let stay = Arc::new(self.lobby.enter());
         let service = service_fn(|request| {
-            let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.answer(request, peer, surface).await) }
+            let (admin, stay) = (self.clone(), stay.clone());
+            async move {
+                let _serving = stay.serve();
+                Ok::<_, Infallible>(admin.answer(request, peer, surface, &stay).await)
+            }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = served.await {
-            tracing::debug!(%peer, %error, "an admin connection ended");
+            .serve_connection(TokioIo::new(stay.watch(stream)), service);
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%peer, %error, "an admin connection ended");
+            },
+            () = stay.is_over(idle) => tracing::debug!(%peer, "an admin client let the server wait"),
         }
     }
 
@@ -130,25 +153,30 @@ impl AdminServer {
         request: Request<Incoming>,
         peer: SocketAddr,
         surface: Surface,
+        stay: &Arc<Stay>,
     ) -> Answer {
-        let is_cross_site =
-            request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-        if is_cross_site {
-            return plain(StatusCode::FORBIDDEN, "requests of other sites are refused\n");
+        let path = request.uri().path().to_owned();
+        let name = path
+            .strip_prefix(self.settings.command_url.as_str())
+            .and_then(|rest| rest.strip_prefix('/'));
+        let changes = name.and_then(command::find).is_some_and(|(hit, _)| hit.changes_unasked());
+        if let Some(refusal) = self.names.refusal(request.headers(), changes) {
+            return plain(StatusCode::FORBIDDEN, &refusal);
         }
         if ![Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "use GET, or POST for restore\n");
         }
-        let path = request.uri().path().to_owned();
         if path == "/metrics" && request.method() != Method::POST {
-            return self.metrics().await;
+            return self.metrics(stay).await;
         }
         if surface == Surface::Metrics {
             return plain(StatusCode::NOT_FOUND, "only /metrics is here\n");
         }
         match path.strip_prefix(self.settings.command_url.as_str()) {
             Some("" | "/") => self.index(),
-            Some(rest) if rest.starts_with('/') => self.command(&rest[1..], request, peer).await,
+            Some(rest) if rest.starts_with('/') => {
+                self.command(&rest[1..], request, peer, stay).await
+            }
             _ => {
                 let url = &self.settings.command_url;
                 plain(StatusCode::NOT_FOUND, &format!("commands are at {url}\n"))
@@ -164,26 +192,34 @@ impl AdminServer {
         answer(StatusCode::OK, "text/html; charset=utf-8", Payload::text(page))
     }
 
-    async fn metrics(self: Arc<Self>) -> Answer {
-        let text = self.blocking(|admin| prometheus::text(&*admin.server)).await;
+    async fn metrics(self: &Arc<Self>, stay: &Arc<Stay>) -> Answer {
+        let text = self.blocking(&self.metrics, |admin| prometheus::text(&*admin.server)).await;
         match text {
-            Some(text) => answer(StatusCode::OK, prometheus::CONTENT_TYPE, Payload::text(text)),
+            Some(text) => {
+                let text = Payload::text(stay.hold(text.into()));
+                answer(StatusCode::OK, prometheus::CONTENT_TYPE, text)
+            }
             None => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be had\n"),
         }
     }
 
     async fn command(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         name: &str,
         request: Request<Incoming>,
         peer: SocketAddr,
+        stay: &Arc<Stay>,
     ) -> Answer {
+        let Ok(_place) = self.waiting.try_acquire() else {
+            let error = "too many commands wait for their turn; ask again later";
+            return json(StatusCode::SERVICE_UNAVAILABLE, name, Vec::new(), Some(error));
+        };
         let Some((command, primary)) = command::find(name) else {
             let error = format!("Unknown command: {name}");
             return json(StatusCode::OK, name, Vec::new(), Some(&error));
         };
         if command.needs_authorization()
-            && let Err((status, error)) = self.clone().authorize(&request, peer).await
+            && let Err((status, error)) = self.authorize(&request, peer).await
         {
             return json(status, name, Vec::new(), Some(error));
         }
@@ -196,13 +232,20 @@ impl AdminServer {
         }
         match command {
             Command::Snapshot => self.snapshot(&arguments).await,
-            Command::Restore => self.restore(request.into_body()).await,
+            Command::Restore => self.restore(request.into_body(), stay).await,
             command => {
-                let run =
-                    move |admin: &AdminServer| command::run(command, &arguments, &*admin.server);
-                match self.blocking(run).await {
-                    Some(Ok(fields)) => json(StatusCode::OK, primary, fields, None),
-                    Some(Err(error)) => json(StatusCode::OK, primary, Vec::new(), Some(&error)),
+                let run = move |admin: &AdminServer| {
+                    let ran = command::run(command, &arguments, &*admin.server);
+                    let (fields, error) = match ran {
+                        Ok(fields) => (fields, None),
+                        Err(error) => (Vec::new(), Some(error)),
+                    };
+                    command::body(fields, primary, error.as_deref())
+                };
+                match self.blocking(&self.commands, run).await {
+                    Some(text) => {
+                        answer(StatusCode::OK, JSON, Payload::text(stay.hold(text.into())))
+                    }
                     None => failed(primary, "the command could not be run"),
                 }
             }
@@ -211,7 +254,7 @@ impl AdminServer {
 
     /// Checks the header `Authorization: <scheme> [data]`.
     async fn authorize(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         request: &Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<(), (StatusCode, &'static str)> {
@@ -232,7 +275,7 @@ impl AdminServer {
         let check = move |admin: &AdminServer| {
             admin.server.authorize(&scheme, auth.as_ref().map(|auth| auth.as_bytes()), peer.ip())
         };
-        match self.blocking(check).await {
+        match self.blocking(&self.commands, check).await {
             Some(Authorization::Granted) => Ok(()),
             Some(Authorization::NotAuthenticated) => Err(NOT_AUTHENTICATED),
             Some(Authorization::NotAuthorized) => Err((StatusCode::FORBIDDEN, "Not authorized")),
@@ -258,7 +301,7 @@ impl AdminServer {
         None
     }
 
-    async fn snapshot(self: Arc<Self>, arguments: &[(String, String)]) -> Answer {
+    async fn snapshot(self: &Arc<Self>, arguments: &[(String, String)]) -> Answer {
         const NAME: &str = "snapshot";
         let enabled = self.settings.snapshot_enabled;
         if let Some(refusal) = self.refusal(NAME, enabled, &self.snapshots) {
@@ -269,7 +312,7 @@ impl AdminServer {
         }
         let streaming = arguments.iter().find(|(name, _)| name == "streaming");
         let streaming = streaming.is_none_or(|(_, value)| value.eq_ignore_ascii_case("true"));
-        let taken = match self.blocking(|admin| admin.server.snapshot()).await {
+        let taken = match self.blocking(&self.commands, |admin| admin.server.snapshot()).await {
             Some(Ok(taken)) if taken.len > 0 => taken,
             Some(Ok(_)) => return self.snapshot_failed("the snapshot is empty"),
             Some(Err(error)) => return self.snapshot_failed(&error.to_string()),
@@ -296,7 +339,7 @@ impl AdminServer {
         failed("snapshot", error)
     }
 
-    async fn restore(self: Arc<Self>, body: Incoming) -> Answer {
+    async fn restore(self: &Arc<Self>, body: Incoming, stay: &Arc<Stay>) -> Answer {
         const NAME: &str = "restore";
         let enabled = self.settings.restore_enabled;
         if let Some(refusal) = self.refusal(NAME, enabled, &self.restores) {
@@ -306,7 +349,11 @@ impl AdminServer {
             return refusal;
         }
         let (mut reader, pump) = payload::reader(body);
-        let run = self.blocking(move |admin: &AdminServer| {
+        let pump = async {
+            let _waiting = stay.wait();
+            pump.await;
+        };
+        let run = self.blocking(&self.commands, move |admin: &AdminServer| {
             let start = Instant::now();
             let result = admin.server.restore(&mut reader);
             admin.server.metrics().restore_time.record_time(start.elapsed());
@@ -325,15 +372,35 @@ impl AdminServer {
         failed(NAME, &error)
     }
 
-    /// Runs something on a thread for blocking work, few at once; `None` if it panicked.
+    /// Runs something on a thread for blocking work when it has a turn; `None` if it panicked.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
+        turns: &Semaphore,
         work: impl FnOnce(&AdminServer) -> T + Send + 'static,
     ) -> Option<T> {
-        let _permit = self.commands.acquire().await.ok()?;
+        let _turn = turns.acquire().await.ok()?;
         let admin = self.clone();
         tokio::task::spawn_blocking(move || work(&admin)).await.ok()
     }
+}
+
+/// By which names browsers may come: those that are in the configuration, and the machine's.
+fn names(settings: &AdminSettings, config: &ServerConfig) -> Names {
+    let members = config.quorum.ensemble.members.values();
+    let members = members.flat_map(|member| {
+        let of_quorum = member.addresses.iter().map(|address| address.host.as_str());
+        of_quorum.chain(member.client.iter().map(|client| client.host.as_str()))
+    });
+    let listeners = [&config.listeners.client, &config.listeners.secure].into_iter().flatten();
+    let machine = environment::host_name();
+    Names::new(
+        [settings.address.host.as_str()]
+            .into_iter()
+            .chain(settings.hosts.iter().map(String::as_str))
+            .chain(listeners.map(|address| address.host.as_str()))
+            .chain(members)
+            .chain(machine.as_deref()),
+    )
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: Payload) -> Answer {

@@ -17,6 +17,7 @@ mod facts;
 mod http;
 mod java;
 mod json;
+mod lobby;
 mod metrics;
 mod monitor;
 mod payload;
@@ -27,6 +28,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod visitor;
 mod word;
 
 pub use ensemble::{ObserverFacts, QuorumFacts, ReignFacts};

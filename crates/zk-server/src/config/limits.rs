@@ -27,6 +27,9 @@ pub struct LimitSettings {
     /// `maxUnsentBytes`, a key of ours: when more than this waits for a client that does not read
     /// its events and answers, its connection is closed; `None` is no limit.
     pub unsent_bytes: Option<usize>,
+    /// `maxUnsentBytesOfAll`, a key of ours: when more than this waits for all clients together,
+    /// connections are closed, first that for which most waits; `None` is no limit.
+    pub unsent_bytes_of_all: Option<usize>,
 }
 
 /// What requests that are larger than most may take together.
@@ -44,6 +47,9 @@ const DEFAULT_LARGE_BYTES: i32 = 100 << 20;
 /// Room for the events of a busy tree during a pause of the client, and for its largest answers.
 const DEFAULT_UNSENT_BYTES: u64 = 64 << 20;
 
+/// Eight clients that do not read at all, or some hundreds that read slowly.
+const DEFAULT_UNSENT_BYTES_OF_ALL: u64 = 512 << 20;
+
 impl LimitSettings {
     pub(super) fn read(keys: &mut Keys) -> LimitSettings {
         LimitSettings {
@@ -55,7 +61,12 @@ impl LimitSettings {
             sessions: limit(keys, "maxSessions", None),
             connect_throttle: connect_throttle(keys),
             large_requests: large_requests(keys),
-            unsent_bytes: unsent_bytes(keys),
+            unsent_bytes: unsent_bytes(keys, "maxUnsentBytes", DEFAULT_UNSENT_BYTES),
+            unsent_bytes_of_all: unsent_bytes(
+                keys,
+                "maxUnsentBytesOfAll",
+                DEFAULT_UNSENT_BYTES_OF_ALL,
+            ),
         }
     }
 }
@@ -119,13 +130,13 @@ fn share(keys: &mut Keys, key: &str, default: f64) -> f64 {
     number
 }
 
-fn unsent_bytes(keys: &mut Keys) -> Option<usize> {
-    let bytes = keys.num_or_off("maxUnsentBytes", Some(DEFAULT_UNSENT_BYTES))?;
+fn unsent_bytes(keys: &mut Keys, key: &str, default: u64) -> Option<usize> {
+    let bytes = keys.num_or_off(key, Some(default))?;
     let least = OUTPUT_HIGH_WATER as u64;
     if bytes < least {
         keys.warn(
-            "maxUnsentBytes",
-            format!("maxUnsentBytes = {bytes}: taken as {least}, the least: answers gather so far"),
+            key,
+            format!("{key} = {bytes}: taken as {least}, the least: answers gather so far"),
         );
     }
     usize::try_from(bytes.max(least)).ok()

@@ -305,10 +305,12 @@ pub const KEYS: &[Key] = &[
     ignored("pathStats.*", JAVA),
     ignored("jmx.*", "there is no JMX; metrics are at /metrics of the admin server"),
     // Ours.
+    f("admin.hosts"),
     f("sessionPassword"),
     f("sessionPasswordFile"),
     f("maxSessions"),
     f("maxUnsentBytes"),
+    f("maxUnsentBytesOfAll"),
 ];
 
 /// The entry of a key; an exact name wins over a pattern.

@@ -23,7 +23,10 @@ pub struct AdminSettings {
     /// `admin.serverAddress` and `admin.serverPort`. Loopback unless named otherwise: Apache's
     /// default, every address, shows all read commands to everybody (operations 4).
     pub address: HostPort,
-    /// `admin.idleTimeout`: a connection without requests is closed after this time.
+    /// `admin.hosts`, a key of ours: further names of the server by which browsers may come.
+    pub hosts: Vec<String>,
+    /// `admin.idleTimeout`: a connection whose client sends and takes nothing is closed after this
+    /// time.
     pub idle_timeout_ms: u32,
     /// `admin.commandURL`: path prefix of the commands.
     pub command_url: String,
@@ -91,6 +94,7 @@ impl Default for AdminSettings {
     fn default() -> AdminSettings {
         AdminSettings {
             address: HostPort { host: "127.0.0.1".to_owned(), port: 8080 },
+            hosts: Vec::new(),
             idle_timeout_ms: 30_000,
             command_url: "/commands".to_owned(),
             rate_interval_ms: 300_000,
@@ -108,6 +112,7 @@ impl AdminSettings {
         let port = keys.num("admin.serverPort", or.address.port, 0..=u16::MAX);
         let settings = AdminSettings {
             address: HostPort { host, port },
+            hosts: hosts(keys),
             idle_timeout_ms: idle_timeout_ms(keys, or.idle_timeout_ms),
             command_url: command_url(keys, or.command_url),
             rate_interval_ms: keys.num(
@@ -127,6 +132,11 @@ impl AdminSettings {
         }
         enabled.then_some(settings)
     }
+}
+
+fn hosts(keys: &mut Keys) -> Vec<String> {
+    let list = keys.non_empty("admin.hosts").unwrap_or_default();
+    list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 /// Jetty takes what is not positive as "never"; here nothing may hold a connection for ever.

@@ -23,6 +23,8 @@ struct Fake {
     mode: Mode,
     quorum: Option<QuorumFacts>,
     has_local_sessions: bool,
+    /// Paths with a watch, besides Apache's two.
+    watched: usize,
     config: ServerConfig,
     metrics: Metrics,
     mask: AtomicI64,
@@ -61,6 +63,7 @@ impl Fake {
             mode: Mode::Standalone,
             quorum: None,
             has_local_sessions: false,
+            watched: 0,
             config: loaded.config,
             metrics,
             mask: AtomicI64::new(306),
@@ -181,7 +184,8 @@ impl Inspect for Fake {
         vec![(B, vec!["/app".into()]), (A, vec!["/app".into(), "/app/e".into()])]
     }
     fn watches_by_path(&self) -> Vec<(String, Vec<SessionId>)> {
-        vec![("/app".into(), vec![A, B]), ("/app/e".into(), vec![A])]
+        let more = (0..self.watched).map(|n| (format!("/many/{n:020}"), vec![A]));
+        [("/app".into(), vec![A, B]), ("/app/e".into(), vec![A])].into_iter().chain(more).collect()
     }
     fn digests(&self) -> Vec<DigestFacts> {
         vec![DigestFacts { zxid: Zxid(0x80), digest: u64::MAX, version: 2 }]

@@ -20,6 +20,7 @@ impl Web {
     fn start(server: Fake, change: impl FnOnce(&mut AdminSettings)) -> Web {
         let mut settings = AdminSettings {
             address: HostPort { host: "127.0.0.1".into(), port: 0 },
+            hosts: vec!["ops.example.com".into()],
             idle_timeout_ms: 5000,
             command_url: "/commands".into(),
             rate_interval_ms: 300_000,
@@ -42,15 +43,22 @@ impl Web {
 
     /// Sends a request; the answer as status and headers, and body.
     fn ask(&self, request: &str, headers: &str, body: &[u8]) -> (String, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
+        let host = if headers.contains("Host: ") { "" } else { "Host: x\r\n" };
+        let head = format!("{request} HTTP/1.1\r\n{host}Connection: close\r\n{headers}\r\n");
+        let mut stream = self.send(&head);
         stream.write_all(body).unwrap();
         let mut all = Vec::new();
         stream.read_to_end(&mut all).unwrap();
         let end = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         (String::from_utf8(all[..end].to_vec()).unwrap(), all[end..].to_vec())
+    }
+
+    /// A connection on which so much of a request was sent.
+    fn send(&self, head: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
     }
 
     #[track_caller]
@@ -143,6 +151,50 @@ fn wrong_verbs_foreign_pages_and_secrets_are_refused() {
         assert!(!body.contains("canary"), "{body}");
     }
     assert!(web.get("/commands/icfg", 200).contains("ssl.keyStore.password=***\\n"));
+}
+
+#[test]
+fn a_name_that_a_page_made_its_own_is_no_way_in() {
+    let web = Web::start(Fake::new(), |_| {});
+    let status = |headers: &str| web.ask("GET /commands/wchp", headers, b"").0[9..12].to_owned();
+    let browser = "User-Agent: Mozilla/5.0\r\nAccept-Language: en\r\n";
+    assert_eq!(status(&format!("Host: evil.example\r\n{browser}")), "403");
+    for host in ["127.0.0.1:8080", "localhost", "ops.example.com:8080"] {
+        assert_eq!(status(&format!("Host: {host}\r\n{browser}")), "200", "{host}");
+    }
+    assert_eq!(status("Host: evil.example\r\nUser-Agent: curl/8.5.0\r\n"), "200");
+    let (_, body) = web.ask("GET /metrics", &format!("Host: evil.example\r\n{browser}"), b"");
+    assert!(String::from_utf8(body).unwrap().contains("admin.hosts"), "says what to do");
+}
+
+#[test]
+fn clients_that_let_the_server_wait_keep_nobody_out() {
+    let web = Web::start(Fake::new(), |_| {});
+    let half_sent = (0..70).map(|_| web.send("GET /metrics HTTP/1.1\r\nHost:")).collect::<Vec<_>>();
+    assert!(web.get("/metrics", 200).contains("znode_count"));
+    drop(half_sent);
+    // More than sockets take.
+    let big = Web::start(Fake { watched: 300_000, ..Fake::new() }, |_| {});
+    let mut unread = Vec::new();
+    for _ in 0..6 {
+        unread.push(big.send("GET /commands/wchp HTTP/1.1\r\nHost: x\r\n\r\n"));
+        // A head that has come says that its answer is there.
+        assert!(unread.last_mut().unwrap().read(&mut [0; 16]).unwrap() > 0);
+    }
+    assert!(big.get("/metrics", 200).contains("znode_count"));
+    let ends_early = |stream: &mut TcpStream| {
+        let mut chunk = vec![0; 1 << 20];
+        let mut last = Vec::new();
+        while let Ok(len @ 1..) = stream.read(&mut chunk) {
+            last = chunk[..len].to_vec();
+            if last.ends_with(b"null\n}") {
+                break;
+            }
+        }
+        !last.ends_with(b"null\n}")
+    };
+    let cut_off = unread.iter_mut().filter_map(|stream| ends_early(stream).then_some(())).count();
+    assert!((2..=3).contains(&cut_off), "{cut_off} of 6 answers that nobody read were let go");
 }
 
 #[test]
