@@ -415,6 +415,7 @@ fn engine_options(
         max_outstanding: config.limits.outstanding_requests.map_or(usize::MAX, |n| n as usize),
         large_requests: config.limits.large_requests,
         max_unsent_bytes: config.limits.unsent_bytes.unwrap_or(usize::MAX),
+        max_backlog_bytes: config.limits.unsent_bytes_of_all.unwrap_or(usize::MAX),
         handshake_deadline_ms: config.limits.sessionless_timeout_ms.min(HANDSHAKE_MS).into(),
     })
 }

@@ -45,7 +45,8 @@ impl Engine {
         let Gate { conns, fx, dirty, .. } = gate;
         self.count_applied(&mut fx.applied_ms);
         if fx.is_empty() {
-            return Left::default();
+            self.relieve(conns, dirty);
+            return Left { dirty: std::mem::take(dirty), ..Left::default() };
         }
         let mut lines = lines(&fx.news, conns);
         let now_ms = self.now_ms();
@@ -57,6 +58,7 @@ impl Engine {
             match effect {
                 &Effect::Append { zxid, txn } => self.append((zxid, txn), &mut effects, fx),
                 &Effect::Send { conn: to, frame, is_reply } => {
+                    self.relieve(conns, dirty);
                     let Some(conn) = conns.get(&to) else { continue };
                     let mut state = conn.state.lock();
                     self.send(&mut state, conn, fx.get(frame), is_reply, now_ms, &mut sent);
@@ -66,6 +68,7 @@ impl Engine {
                     {
                         self.send(&mut state, conn, fx.get(frame), is_reply, now_ms, &mut sent);
                     }
+                    conn.count_backlog(&mut state);
                     note(conn, &mut state, dirty);
                 }
                 &Effect::Established { conn, session, timeout_ms } => {
@@ -194,7 +197,7 @@ impl Engine {
             return;
         }
         if state.backlog() > self.options.max_unsent_bytes {
-            return self.give_up(conn, state);
+            return self.give_up(conn, state, "maxUnsentBytes");
         }
         state.output().extend_from_slice(frame);
         state.stats.sent += 1;
@@ -209,17 +212,36 @@ impl Engine {
         }
     }
 
+    /// Lets clients go for whom most waits, until all that waits is no more than may.
+    fn relieve(&self, conns: &Conns, dirty: &mut Vec<Arc<Conn>>) {
+        while self.backlog.is_over() {
+            let lives = |state: &ConnState| state.phase != Phase::Dead;
+            let waiting = |conn: &Arc<Conn>| {
+                let state = conn.state.lock();
+                if lives(&state) { state.counted() } else { 0 }
+            };
+            let most = conns.values().map(|conn| (waiting(conn), conn));
+            let Some((1.., conn)) = most.max_by_key(|(waiting, _)| *waiting) else { return };
+            let mut state = conn.state.lock();
+            if lives(&state) {
+                self.give_up(conn, &mut state, "maxUnsentBytesOfAll");
+                note(conn, &mut state, dirty);
+            }
+        }
+    }
+
     /// Lets a client go that does not take what is sent to it: its session lives on, and may be
     /// renewed.
     #[cold]
-    fn give_up(&self, conn: &Conn, state: &mut ConnState) {
-        let waiting = state.backlog();
+    fn give_up(&self, conn: &Conn, state: &mut ConnState, limit: &str) {
+        let waiting = state.counted().max(state.backlog());
         state.phase = Phase::Dead;
         state.drop_output();
+        conn.count_backlog(state);
         self.metrics.unsent_limit_exceeded.add(1);
         tracing::warn!(
             "the connection from {} with session 0x{:x} was closed: {waiting} bytes wait for a \
-             client that does not read, see maxUnsentBytes",
+             client that does not read, see {limit}",
             conn.line.peer,
             state.session.0
         );

@@ -38,8 +38,8 @@ use stall::Stall;
 
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
-use crate::net::Company;
 use crate::net::conn::{Conn, Line};
+use crate::net::{Backlog, Company};
 use crate::quorum::Quorum;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::HashMap;
@@ -47,6 +47,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
 use zk_store::group_commit::{AppendError, Loan};
@@ -82,6 +83,8 @@ pub(crate) struct EngineOptions {
     pub(crate) large_requests: Option<LargeRequestSettings>,
     /// When more bytes than this wait for a client, it is let go.
     pub(crate) max_unsent_bytes: usize,
+    /// When more bytes than this wait for all clients, those go for whom most of them do.
+    pub(crate) max_backlog_bytes: usize,
     /// How long a client may take to send its connect request, in ms.
     pub(crate) handshake_deadline_ms: i64,
     /// SASL.
@@ -104,6 +107,10 @@ pub(crate) struct Engine {
     /// With `audit.enable`.
     audit: Option<AuditLog>,
     large: LargeRequests,
+    /// Answers and events that wait for clients.
+    pub(crate) backlog: Arc<Backlog>,
+    /// Turns of four-letter words with long answers.
+    words: Arc<Semaphore>,
     pub(crate) pipe: Arc<Pipe>,
     /// The other members, if there are any.
     quorum: OnceLock<Arc<Quorum>>,
@@ -203,6 +210,8 @@ impl Engine {
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
             auth: options.core.prepare.auth.clone(),
             large: LargeRequests::new(options.large_requests),
+            backlog: Arc::new(Backlog::new(options.max_backlog_bytes)),
+            words: Arc::new(Semaphore::new(words::AT_ONCE)),
             audit: options.core.audit.then(AuditLog::new),
             options,
             metrics,

@@ -245,6 +245,7 @@ impl Engine {
         state.stats.last_zxid = tree.last_zxid().0;
         state.stats.last_response_ms = conn.heard_ms.load(Ordering::Relaxed);
         state.stats.latency.record(0, count);
+        conn.count_backlog(&mut state);
         drop(state);
         drop(tree);
         self.count_reads(count, began.elapsed(), at as u64, sent);

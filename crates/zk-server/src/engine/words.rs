@@ -5,6 +5,9 @@ use crate::admin::{FourLetterWord, Inspect, four_letter_answer};
 use crate::net::conn::{Conn, Phase};
 use std::sync::{Arc, Weak};
 
+/// Answers that are made at a time: some list all watches, or all connections.
+pub(super) const AT_ONCE: usize = 4;
+
 impl Engine {
     /// Says who knows the answers.
     pub(crate) fn answer_words_by(&self, inspect: Weak<dyn Inspect>) {
@@ -27,18 +30,31 @@ impl Engine {
         };
         conn.state.lock().phase = Phase::Connecting;
         let argument = input[4..].to_vec();
-        let conn = conn.clone();
-        tokio::task::spawn_blocking(move || {
-            let whitelist = inspect.config().service.four_letter_words;
-            let text = four_letter_answer(word, &argument, whitelist, inspect.as_ref());
-            {
-                let mut state = conn.state.lock();
-                state.output().extend_from_slice(text.as_bytes());
-                state.phase = Phase::Closing;
-            }
-            conn.flush();
-            conn.wake();
+        let (turns, conn) = (self.words.clone(), conn.clone());
+        tokio::spawn(async move {
+            let Ok(_turn) = turns.acquire().await else { return };
+            let answered = tokio::task::spawn_blocking(move || {
+                let whitelist = inspect.config().service.four_letter_words;
+                let text = four_letter_answer(word, &argument, whitelist, inspect.as_ref());
+                say(&conn, &text);
+            });
+            // A panic has been told, and ends the connection by its deadline.
+            let _ = answered.await;
         });
         true
     }
+}
+
+fn say(conn: &Conn, text: &str) {
+    {
+        let mut state = conn.state.lock();
+        if state.phase == Phase::Dead {
+            return;
+        }
+        state.output().extend_from_slice(text.as_bytes());
+        state.phase = Phase::Closing;
+        conn.count_backlog(&mut state);
+    }
+    conn.flush();
+    conn.wake();
 }

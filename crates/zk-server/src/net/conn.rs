@@ -96,6 +96,8 @@ pub(crate) struct ConnState {
     sent: usize,
     /// What the stream's task took out of `output` the last time and may still have.
     taken: usize,
+    /// How much of all this the sum of all connections knows.
+    counted: usize,
     /// Somebody is writing what was in `output`.
     is_writing: bool,
     /// Requests given to the pipeline and not answered yet. While there are any, reads go there
@@ -176,6 +178,7 @@ impl Conn {
                 output: Vec::new(),
                 sent: 0,
                 taken: 0,
+                counted: 0,
                 is_writing: false,
                 in_flight: 0,
                 in_flight_bytes: 0,
@@ -214,6 +217,15 @@ impl Conn {
         let state = self.state.lock();
         let is_our_fault = state.is_full() && state.may_answer();
         if is_our_fault { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
+    }
+
+    /// Tells the sum of all connections how much waits for this one.
+    pub(crate) fn count_backlog(&self, state: &mut ConnState) {
+        // Who writes has it all in hand, and counts afterwards.
+        if !state.is_writing {
+            let now = state.backlog();
+            self.line.home.backlog.tell(&mut state.counted, now);
+        }
     }
 
     /// Ends the connection at once, unsent output and all.
@@ -269,6 +281,7 @@ impl Conn {
             state.is_writing = false;
             match outcome {
                 Flush::Done if state.output.is_empty() => {
+                    self.count_backlog(&mut state);
                     let resume =
                         std::mem::take(&mut state.is_paused) || state.phase == Phase::Closing;
                     drop(state);
@@ -278,6 +291,12 @@ impl Conn {
                     return Flush::Done;
                 }
                 Flush::Done => {}
+                // It was let go meanwhile.
+                Flush::Blocked if state.phase == Phase::Dead => {
+                    state.drop_output();
+                    self.count_backlog(&mut state);
+                    return Flush::Blocked;
+                }
                 Flush::Blocked => {
                     // What came meanwhile goes behind what is left. What has gone out is cut off
                     // when it is the greater part: a client that is always a little late would
@@ -289,6 +308,7 @@ impl Conn {
                     let newer = std::mem::replace(&mut state.output, bytes);
                     state.output.extend_from_slice(&newer);
                     state.sent = from;
+                    self.count_backlog(&mut state);
                     drop(state);
                     self.wake();
                     return Flush::Blocked;
@@ -301,6 +321,12 @@ impl Conn {
                 }
             }
         }
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.line.home.backlog.tell(&mut self.state.get_mut().counted, 0);
     }
 }
 
@@ -361,9 +387,14 @@ impl ConnState {
         self.unsent() + self.taken
     }
 
+    /// What waits for the client, as the sum of all connections knows it.
+    pub(crate) fn counted(&self) -> usize {
+        self.counted
+    }
+
     /// Forgets what has not gone out.
     pub(crate) fn drop_output(&mut self) {
-        (self.output, self.sent) = (Vec::new(), 0);
+        (self.output, self.sent, self.taken) = (Vec::new(), 0, 0);
     }
 
     /// Whether there is something to write, and nobody at it.

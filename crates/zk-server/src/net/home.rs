@@ -1,7 +1,9 @@
 //! What a thread that serves connections shares with the others.
 
+use super::backlog::Backlog;
 use super::outbox::Outbox;
 use super::solo::Solo;
+use std::sync::Arc;
 
 /// The thread of a connection, as others see it.
 pub(crate) struct Home {
@@ -9,11 +11,13 @@ pub(crate) struct Home {
     pub(crate) outbox: Outbox,
     /// Whether it waits for the disk.
     pub(crate) solo: Solo,
+    /// What waits for the clients of all threads.
+    pub(crate) backlog: Arc<Backlog>,
 }
 
 impl Home {
     /// Without `others` a thread never waits.
-    pub(crate) fn new(others: bool) -> Home {
-        Home { outbox: Outbox::default(), solo: Solo::new(others) }
+    pub(crate) fn new(others: bool, backlog: Arc<Backlog>) -> Home {
+        Home { outbox: Outbox::default(), solo: Solo::new(others), backlog }
     }
 }

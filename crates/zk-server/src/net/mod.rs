@@ -1,6 +1,7 @@
 //! Sockets: listeners, connections, and the threads that serve them.
 
 mod address;
+mod backlog;
 pub(crate) mod conn;
 pub(crate) mod descriptors;
 mod door;
@@ -16,6 +17,7 @@ mod wire;
 mod workers;
 
 pub(crate) use address::{canonical, listen};
+pub(crate) use backlog::Backlog;
 pub(crate) use entrance::{ClientPorts, Entrance};
 #[cfg(test)]
 pub(crate) use home::Home;

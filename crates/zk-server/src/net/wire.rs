@@ -41,7 +41,10 @@ impl Tls {
             // As much as TLS takes is encrypted before it is written: that saves system calls.
             let is_full = self.encrypt().map_err(|_| Hangup)?;
             if !is_full {
-                (self.output, self.sent, self.frame_end) = (conn.state.lock().take_output(), 0, 0);
+                let mut state = conn.state.lock();
+                (self.output, self.sent, self.frame_end) = (state.take_output(), 0, 0);
+                conn.count_backlog(&mut state);
+                drop(state);
                 if !self.output.is_empty() {
                     continue;
                 }

@@ -209,12 +209,25 @@ fn a_deaf_client_with_a_watch_on_everything_is_let_go() {
     let mut deaf = member.client();
     let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
     assert_eq!(deaf.call(&Request::AddWatch(everything)).unwrap().err, 0);
-    deafness_is_bounded(deaf, &member);
+    deafness_is_bounded(vec![deaf], &member);
+}
+
+#[test]
+fn many_deaf_clients_cost_no_more_than_all_may() {
+    // Each of them might let more wait than all together may.
+    let member = Member::start("maxUnsentBytesOfAll=8388608\n");
+    let deaf = [(); 5].map(|()| {
+        let mut deaf = member.client();
+        let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
+        assert_eq!(deaf.call(&Request::AddWatch(everything)).unwrap().err, 0);
+        deaf
+    });
+    deafness_is_bounded(deaf.into(), &member);
 }
 
 /// Changes go on until what waits for `deaf` is too much; others never notice, nor does a client
 /// that reads the same events.
-pub(crate) fn deafness_is_bounded(deaf: Client, member: &Member) {
+pub(crate) fn deafness_is_bounded(deaf: Vec<Client>, member: &Member) {
     let mut writer = member.client();
     let path = format!("/{}", "p".repeat(8000));
     assert_eq!(writer.create(&path, b"").unwrap(), 0);
@@ -224,19 +237,21 @@ pub(crate) fn deafness_is_bounded(deaf: Client, member: &Member) {
     let count = |member: &Member| {
         let mntr = member.word("mntr");
         let line = mntr.lines().find_map(|line| line.strip_prefix("zk_unsent_limit_exceeded\t"));
-        line.unwrap().trim().parse::<u32>().unwrap()
+        line.unwrap().trim().parse::<usize>().unwrap()
     };
     // An event is as long as its path; the system's own buffers take some megabytes of them.
-    wait_until("the deaf client is let go", || {
+    wait_until("the deaf clients are let go", || {
         for _ in 0..100 {
             assert_eq!(writer.set(&path, b""), 0);
             assert_eq!(hearing.event(), (3, path.clone()));
         }
-        count(member) == 1
+        count(member) == deaf.len()
     });
     assert_eq!(member.connections(), 2);
-    let session = format!("0x{:x}", deaf.session.session_id.0);
-    assert!(member.word("dump").contains(&session), "its session lives on");
+    for deaf in &deaf {
+        let session = format!("0x{:x}", deaf.session.session_id.0);
+        assert!(member.word("dump").contains(&session), "its session lives on");
+    }
     drop(deaf);
 }
 

@@ -235,7 +235,7 @@ fn a_deaf_client_with_a_watch_on_everything_is_let_go() {
     let mut deaf = secure.connect(None).unwrap();
     let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
     assert_eq!(deaf.call(&Request::AddWatch(everything)).unwrap().err, 0);
-    crate::limits::deafness_is_bounded(deaf, &secure.member);
+    crate::limits::deafness_is_bounded(vec![deaf], &secure.member);
 }
 
 #[test]

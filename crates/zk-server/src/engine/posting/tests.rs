@@ -53,6 +53,7 @@ impl World {
             max_outstanding,
             large_requests: None,
             max_unsent_bytes: 64 << 20,
+            max_backlog_bytes: 100 << 20,
             handshake_deadline_ms: 5000,
             sasl: SaslOptions::default(),
         };
@@ -66,7 +67,7 @@ impl World {
     /// A connection with a session.
     fn client(&self) -> Arc<Conn> {
         let peer = "127.0.0.1:9".parse().unwrap();
-        let home = Arc::new(Home::new(true));
+        let home = Arc::new(Home::new(true, self.engine.backlog.clone()));
         let line = Line { peer, socket: None, _seat: None, home, is_secure: false };
         let conn = self.engine.connect(line, Vec::new(), i64::MAX);
         let connect = ConnectRequest::new_session(10_000);
