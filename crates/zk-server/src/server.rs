@@ -392,6 +392,7 @@ fn engine_options(
             close_session_txn: storage.close_session_paths,
             digest: storage.digest_enabled,
             max_multi_bytes: MAX_TXN_FACTOR * max_frame_bytes,
+            max_list_bytes: max_frame_bytes,
         },
         tick_ms: config.tick_time_ms,
         min_session_timeout_ms: config.sessions.min_timeout_ms as i32,

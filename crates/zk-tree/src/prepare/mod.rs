@@ -40,6 +40,9 @@ pub struct PrepareOptions {
     pub enforce_quota: bool,
     /// `closeSessionTxn.enabled`: closeSession lists the ephemerals that go.
     pub close_session_txn: bool,
+    /// The most bytes of such a list. Without it a closeSession is whole, and any member and any
+    /// later start can read it; a longer transaction nobody might.
+    pub max_list_bytes: usize,
     /// `digest.enabled`: transactions carry the digest of the tree.
     pub digest: bool,
     /// The most bytes that the transaction of a multi may have: what its `auth` entries stand for
@@ -53,6 +56,7 @@ impl Default for PrepareOptions {
             auth: AuthOptions::default(),
             enforce_quota: false,
             close_session_txn: true,
+            max_list_bytes: Limits::DEFAULT_MAX_BUFFER,
             digest: true,
             max_multi_bytes: 4 * Limits::DEFAULT_MAX_BUFFER,
         }
@@ -119,6 +123,7 @@ impl Preparer<'_> {
     ) -> Result<(), ErrorCode> {
         let start = out.len();
         self.header.write(out);
+        let mut has_digest = self.options.digest;
         let result = match proposal {
             Proposal::Request(request) => self.request(request, out),
             Proposal::Reconfig(config) => self.reconfig(config, out),
@@ -128,7 +133,8 @@ impl Preparer<'_> {
                 Ok(OpCode::CreateSession)
             }
             Proposal::CloseSession => {
-                self.close_session(out);
+                // A digest in the place of the list would be read as one.
+                has_digest &= self.close_session(out);
                 Ok(OpCode::CloseSession)
             }
             Proposal::Reap { path, max_never_used_ms } => self.reap(path, *max_never_used_ms, out),
@@ -144,7 +150,7 @@ impl Preparer<'_> {
         out[start + TxnHeader::OP_AT..start + TxnHeader::MIN_LEN]
             .copy_from_slice(&op.code().to_be_bytes());
         self.pending.quotas.settle();
-        if self.options.digest && outcome.is_ok() {
+        if has_digest && outcome.is_ok() {
             let tree_digest = self.pending.digest(self.tree) as i64;
             TxnDigest { version: DIGEST_VERSION, tree_digest }.write(out);
         }
@@ -345,7 +351,8 @@ impl Preparer<'_> {
         Ok(OpCode::Check)
     }
 
-    fn close_session(&mut self, out: &mut Vec<u8>) {
+    /// False if the list of what goes is too long to be written.
+    fn close_session(&mut self, out: &mut Vec<u8>) -> bool {
         let paths = self.pending.ephemerals_of(self.tree, self.session());
         for path in &paths {
             let Some((parent_path, _)) = path::split(path) else { continue };
@@ -353,12 +360,18 @@ impl Preparer<'_> {
                 self.put_deleted(path, parent_path, parent, node);
             }
         }
-        if self.options.close_session_txn {
-            (paths.len() as i32).write(out);
-            for path in &paths {
-                zk_proto::jute::put_text(out, path);
-            }
+        if !self.options.close_session_txn {
+            return true;
         }
+        let list_bytes = 4 + paths.iter().map(|path| 4 + path.len()).sum::<usize>();
+        if list_bytes > self.options.max_list_bytes {
+            return false;
+        }
+        (paths.len() as i32).write(out);
+        for path in &paths {
+            zk_proto::jute::put_text(out, path);
+        }
+        true
     }
 
     /// No session and no ACL stand behind the reaper; whatever changed since it looked is checked:

@@ -7,7 +7,7 @@ use crate::{Applied, TreeLoader, TreeOptions};
 use proptest::prelude::*;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest};
-use zk_proto::txn::TxnEntry;
+use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{Limits, Reader, Text};
 
 /// A standalone server's tree: transactions are applied at most `lag` behind.
@@ -202,6 +202,29 @@ fn closing_a_session_takes_pending_ephemerals_too() {
     w.finish();
     assert_eq!(w.tree.ephemeral_count(), 0);
     assert!(w.tree.get("/p").is_none());
+}
+
+#[test]
+fn a_list_that_nobody_could_read_is_left_out_with_its_digest() {
+    for (max_list_bytes, is_listed) in [(4 + 2 * 8, true), (4 + 2 * 8 - 1, false)] {
+        let mut w = World::new(10);
+        w.options.max_list_bytes = max_list_bytes;
+        for path in ["/e01", "/e02"] {
+            w.request(create(path, CreateMode::Ephemeral)).expect("create");
+        }
+        w.propose(7, &Proposal::CloseSession).expect("close");
+        let bytes = w.log.last().expect("logged").clone();
+        let entry = TxnEntry::read(&mut Reader::new(&bytes)).expect("one that can be read");
+        assert_eq!(entry.digest.is_some(), is_listed);
+        match entry.txn {
+            Txn::CloseSession(list) => {
+                assert_eq!(list.map(|list| list.len()), is_listed.then_some(2))
+            }
+            other => panic!("{other:?}"),
+        }
+        w.finish();
+        assert_eq!(w.tree.ephemeral_count(), 0);
+    }
 }
 
 #[test]

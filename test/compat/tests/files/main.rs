@@ -4,6 +4,7 @@
 mod crossing;
 mod digest;
 mod journey;
+mod long_close;
 mod picture;
 mod tools;
 mod workload;
