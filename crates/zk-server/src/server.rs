@@ -13,7 +13,7 @@ use crate::net::{
     self, ClientPorts, Gatekeeper, Listening, Seats, Seldom, Speaks, Workers, descriptors,
 };
 use crate::quorum::QuorumThread;
-use crate::storage::{MAX_TXN_FACTOR, Recovered, Storage, StorageError};
+use crate::storage::{Recovered, Storage, StorageError};
 use crate::tls::{SaslFileError, Secret, TlsContext, TlsError, load_jaas};
 use std::io;
 use std::path::PathBuf;
@@ -343,6 +343,10 @@ const DEFAULT_TRACE_MASK: i64 = 306;
 /// How long a client has for TLS and its connect request (RELIABILITY 5: an absolute bound).
 const HANDSHAKE_MS: u32 = 5_000;
 
+/// What a record has beside the body of its transaction: header, digest, and the packet around it
+/// when it goes to learners.
+const RECORD_OVERHEAD: usize = 1 << 10;
+
 /// An answer may be this many times as long as a request (RELIABILITY T11).
 const RESPONSE_FACTOR: usize = 4;
 
@@ -384,6 +388,7 @@ fn engine_options(
             .then(|| config.auth.ensemble_names.iter().map(text).collect()),
     };
     let max_frame_bytes = storage.max_request_bytes as usize;
+    let max_record_bytes = max_frame_bytes + storage.extra_record_bytes as usize;
     let enforced = &config.auth.required_schemes;
     let core = CoreOptions {
         prepare: PrepareOptions {
@@ -391,7 +396,7 @@ fn engine_options(
             enforce_quota: storage.enforce_quota,
             close_session_txn: storage.close_session_paths,
             digest: storage.digest_enabled,
-            max_multi_bytes: MAX_TXN_FACTOR * max_frame_bytes,
+            max_multi_bytes: max_record_bytes - RECORD_OVERHEAD.min(max_record_bytes),
             max_list_bytes: max_frame_bytes,
         },
         tick_ms: config.tick_time_ms,
@@ -403,7 +408,7 @@ fn engine_options(
         max_sessions: config.limits.sessions.map_or(usize::MAX, |n| n as usize),
         throttle: config.limits.connect_throttle.clone(),
         max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
-        limits: Limits { max_len: max_frame_bytes + storage.extra_record_bytes as usize },
+        limits: Limits { max_len: max_record_bytes },
         audit: config.service.audit,
         reconfig_enabled: config.quorum.reconfig_enabled,
         local_sessions: config.quorum.local_sessions.filter(|_| config.quorum.is_ensemble()),
