@@ -26,7 +26,7 @@ use super::json::Json;
 use super::lobby::{Lobby, MAX_CONNECTIONS, Stay};
 use super::payload::{self, Payload};
 use super::prometheus;
-use super::rate::RateLimiter;
+use super::rate::{RateLimiter, Turns};
 use super::visitor::Names;
 use crate::config::{AdminSettings, ServerConfig};
 use crate::net::canonical;
@@ -45,11 +45,11 @@ pub struct AdminServer {
     server: Arc<dyn Inspect>,
     snapshots: RateLimiter,
     restores: RateLimiter,
-    /// Turns of commands, and of those places to wait for one.
-    commands: Semaphore,
+    /// Turns of commands, and places to have one or wait for it.
+    commands: Turns,
     waiting: Semaphore,
     /// A turn of its own: collectors must not wait behind commands.
-    metrics: Semaphore,
+    metrics: Turns,
     names: Names,
     lobby: Arc<Lobby>,
 }
@@ -75,9 +75,9 @@ impl AdminServer {
             server,
             snapshots: RateLimiter::new(interval),
             restores: RateLimiter::new(interval),
-            commands: Semaphore::new(MAX_COMMANDS),
+            commands: Turns::new(MAX_COMMANDS),
             waiting: Semaphore::new(MAX_WAITING),
-            metrics: Semaphore::new(1),
+            metrics: Turns::new(1),
             names,
             lobby: Arc::new(Lobby::new()),
         })
@@ -372,15 +372,14 @@ impl AdminServer {
         failed(NAME, &error)
     }
 
-    /// Runs something on a thread for blocking work when it has a turn; `None` if it panicked.
+    /// Does something when there is a turn; `None` if it panicked.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        turns: &Semaphore,
+        turns: &Turns,
         work: impl FnOnce(&AdminServer) -> T + Send + 'static,
     ) -> Option<T> {
-        let _turn = turns.acquire().await.ok()?;
         let admin = self.clone();
-        tokio::task::spawn_blocking(move || work(&admin)).await.ok()
+        turns.run(move || work(&admin)).await
     }
 }
 

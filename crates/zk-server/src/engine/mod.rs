@@ -36,7 +36,7 @@ use large::LargeRequests;
 pub(crate) use pipe::{Diligence, Lesson, Pipe};
 use stall::Stall;
 
-use crate::admin::{Inspect, Metrics};
+use crate::admin::{Inspect, Metrics, Turns};
 use crate::config::LargeRequestSettings;
 use crate::net::conn::{Conn, Line};
 use crate::net::{Backlog, Company};
@@ -47,7 +47,6 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
 use zk_core::{Admission, Core, CoreCounters, CoreOptions, Effects, Times, WatchAccess};
 use zk_proto::{SessionId, Zxid};
 use zk_store::group_commit::{AppendError, Loan};
@@ -110,7 +109,7 @@ pub(crate) struct Engine {
     /// Answers and events that wait for clients.
     pub(crate) backlog: Arc<Backlog>,
     /// Turns of four-letter words with long answers.
-    words: Arc<Semaphore>,
+    words: Turns,
     pub(crate) pipe: Arc<Pipe>,
     /// The other members, if there are any.
     quorum: OnceLock<Arc<Quorum>>,
@@ -211,7 +210,7 @@ impl Engine {
             auth: options.core.prepare.auth.clone(),
             large: LargeRequests::new(options.large_requests),
             backlog: Arc::new(Backlog::new(options.max_backlog_bytes)),
-            words: Arc::new(Semaphore::new(words::AT_ONCE)),
+            words: Turns::new(words::AT_ONCE),
             audit: options.core.audit.then(AuditLog::new),
             options,
             metrics,

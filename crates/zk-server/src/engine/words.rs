@@ -6,7 +6,7 @@ use crate::net::conn::{Conn, Phase};
 use std::sync::{Arc, Weak};
 
 /// Answers that are made at a time: some list all watches, or all connections.
-pub(super) const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 2;
 
 impl Engine {
     /// Says who knows the answers.
@@ -30,17 +30,13 @@ impl Engine {
         };
         conn.state.lock().phase = Phase::Connecting;
         let argument = input[4..].to_vec();
-        let (turns, conn) = (self.words.clone(), conn.clone());
-        tokio::spawn(async move {
-            let Ok(_turn) = turns.acquire().await else { return };
-            let answered = tokio::task::spawn_blocking(move || {
-                let whitelist = inspect.config().service.four_letter_words;
-                let text = four_letter_answer(word, &argument, whitelist, inspect.as_ref());
-                say(&conn, &text);
-            });
-            // A panic has been told, and ends the connection by its deadline.
-            let _ = answered.await;
+        let conn = conn.clone();
+        let answer = self.words.run(move || {
+            let whitelist = inspect.config().service.four_letter_words;
+            say(&conn, &four_letter_answer(word, &argument, whitelist, inspect.as_ref()));
         });
+        // After a panic, which has been told, the connection ends by its deadline.
+        tokio::spawn(answer);
         true
     }
 }
