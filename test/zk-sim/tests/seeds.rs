@@ -57,6 +57,26 @@ fn regressions() {
     check_all(seeds);
 }
 
+/// The process dies before each effect of a run, one after the other.
+#[test]
+fn a_crash_at_every_effect() {
+    let count = from_environment("ZKFLEET_SIM_CRASHES").unwrap_or(50);
+    let from = from_environment("ZKFLEET_SIM_FROM").unwrap_or(1);
+    let run_to = |seed, at| run(seed, RunOptions { crash_at: Some(at), ..RunOptions::default() });
+    let mut tried = 0;
+    for seed in from..from + count {
+        let whole = run_to(seed, u64::MAX);
+        assert!(whole.violation.is_none(), "{}", whole.report().unwrap_or_default());
+        for at in 1..=whole.effects {
+            let outcome = run_to(seed, at);
+            assert!(outcome.violation.is_none(), "{}", outcome.report().unwrap_or_default());
+            assert_eq!(outcome.marks.get("crash between effects"), Some(&1), "{seed} at {at}");
+            tried += 1;
+        }
+    }
+    println!("{tried} crashes");
+}
+
 /// Whatever is rare in one run happens in many: a world in which nothing goes wrong proves nothing.
 const RARE: [&str; 15] = [
     "crash",
@@ -80,7 +100,8 @@ const RARE: [&str; 15] = [
 #[test]
 fn one() {
     let Some(seed) = from_environment("ZKFLEET_SIM_SEED") else { return };
-    let outcome = run(seed, RunOptions { print: true, ..RunOptions::default() });
+    let crash_at = from_environment("ZKFLEET_SIM_CRASH_AT");
+    let outcome = run(seed, RunOptions { print: true, crash_at, ..RunOptions::default() });
     println!("{:#?}\n{:#?}", outcome.settings, outcome.marks);
     assert!(outcome.violation.is_none(), "{}", outcome.report().unwrap_or_default());
 }

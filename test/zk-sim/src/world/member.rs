@@ -176,7 +176,8 @@ impl World {
             mutate::outs(mutant, member, &mut outs, &mut self.rng);
         }
         for out in outs {
-            if self.rng.chance(self.odds().crash) {
+            self.effects += 1;
+            if self.rng.chance(self.odds().crash) || self.crash_at == Some(self.effects) {
                 self.mark("crash between effects");
                 return self.crash();
             }

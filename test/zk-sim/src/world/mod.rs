@@ -47,6 +47,10 @@ pub struct Outcome {
     pub marks: BTreeMap<&'static str, u64>,
     /// How the world was made.
     pub settings: Settings,
+    /// How many effects of the pipeline were to be carried out.
+    pub effects: u64,
+    /// See [`RunOptions::crash_at`].
+    pub crash_at: Option<u64>,
 }
 
 impl Outcome {
@@ -59,8 +63,11 @@ impl Outcome {
         for (at, record) in self.history.iter().enumerate().skip(from) {
             text += &format!("{at:6} {record}\n");
         }
+        let crash_at = self.crash_at.map(|at| format!("ZKFLEET_SIM_CRASH_AT={at} "));
         text += &format!(
-            "replay it with: ZKFLEET_SIM_SEED={} cargo test -p zk-sim --test seeds one -- --nocapture",
+            "replay it with: {}ZKFLEET_SIM_SEED={} cargo test -p zk-sim --test seeds one -- \
+             --nocapture",
+            crash_at.unwrap_or_default(),
             self.seed
         );
         Some(text)
@@ -76,7 +83,13 @@ pub struct RunOptions {
     pub only: Option<&'static str>,
     /// Print each record as it happens.
     pub print: bool,
+    /// The run is short, disk and process do nothing wrong, and the process dies once, before this
+    /// effect of the pipeline, counted from 1: a test tries all of them.
+    pub crash_at: Option<u64>,
 }
+
+/// Steps of a run that is made once for each of its effects.
+const SHORT: usize = 150;
 
 /// Runs the world of a seed to its end, or until something does not hold.
 #[must_use]
@@ -92,6 +105,8 @@ pub fn run(seed: u64, options: RunOptions) -> Outcome {
         history: world.history,
         marks: world.marks,
         settings: world.settings,
+        effects: world.effects,
+        crash_at: world.crash_at,
     }
 }
 
@@ -101,6 +116,9 @@ struct World {
     settings: Settings,
     mutant: Option<Mutant>,
     print: bool,
+    crash_at: Option<u64>,
+    /// Effects so far.
+    effects: u64,
     now: Now,
     storage: Box<dyn Storage>,
     member: Option<Member>,
@@ -150,6 +168,10 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut settings = Settings::draw(&mut rng);
         settings.draw_more(&mut Rng::new(seed ^ MORE));
+        if options.crash_at.is_some() {
+            settings.steps = SHORT;
+            settings.odds = Odds { crash: 0, harm: 0, fill: 0, ..settings.odds };
+        }
         let storage: Box<dyn Storage> = match settings.has_files {
             true => {
                 let reserve_bytes = settings.reserve_bytes.unwrap_or(0);
@@ -179,6 +201,8 @@ impl World {
             undead: None,
             mutant: options.mutant,
             print: options.print,
+            crash_at: options.crash_at,
+            effects: 0,
             rng,
             settings,
         }
@@ -254,7 +278,8 @@ impl World {
 
     /// Starts the process; the disk may fail it on the way.
     fn start(&mut self) -> Result<(), Stop> {
-        if self.rng.chance(self.odds().harm) || (!self.is_calm && self.rng.chance(50)) {
+        let may_harm = !self.is_calm && self.crash_at.is_none();
+        if self.rng.chance(self.odds().harm) || (may_harm && self.rng.chance(50)) {
             self.harm()?;
         }
         let mut found = match self.storage.recover() {

@@ -200,11 +200,17 @@ impl World {
     fn expire_everybody(&mut self) -> Result<(), Stop> {
         let tick_ms = self.settings.terms.tick_ms;
         let most_ms = i64::from(self.settings.terms.max_timeout_ms) + 2 * tick_ms;
-        for _ in 0..=most_ms / tick_ms {
+        let mut ticks = 0..=most_ms / tick_ms;
+        while ticks.next().is_some() {
+            let starts = self.starts;
             self.now.monotonic_ms += tick_ms;
             self.now.wall_ms += tick_ms;
             self.tick()?;
             self.become_quiet()?;
+            if self.starts > starts {
+                // A new process gives all sessions their whole time.
+                ticks = 0..=most_ms / tick_ms;
+            }
         }
         let sessions = self.member.as_ref().map_or(0, |member| member.core.sessions().len());
         if sessions > 0 {
