@@ -138,8 +138,21 @@ impl Core {
         self.counters.renewals += 1;
         // Without a quorum nobody can be asked for one of the ensemble: its client looks elsewhere.
         let is_local = self.is_local(session);
+        let may_have =
+            self.conns.get(&conn).is_none_or(|it| self.holders.admit(session, &it.identities));
         let is_known = (is_local || self.admission != Admission::Alone)
             && self.options.passwords.accepts(session, request.password.unwrap_or_default());
+        let refusal = Refusal::OtherCertificate;
+        if is_known && !may_have {
+            return self.end_renewal(
+                conn,
+                session,
+                timeout_ms,
+                request.read_only,
+                Err(refusal),
+                fx,
+            );
+        }
         if is_known && !is_local && self.is_learning() {
             if let Some(connection) = self.conns.get_mut(&conn) {
                 connection.session = session;
@@ -149,7 +162,8 @@ impl Core {
         }
         let read_only = request.read_only;
         let is_renewed = is_known && self.renew(now, session, Owner::Conn(conn), timeout_ms, fx);
-        self.end_renewal(conn, session, timeout_ms, read_only, is_renewed, fx);
+        let result = if is_renewed { Ok(()) } else { Err(Refusal::UnknownSession) };
+        self.end_renewal(conn, session, timeout_ms, read_only, result, fx);
     }
 
     /// Gives a session to somebody, if it is alive; its old connection here is closed.
@@ -186,17 +200,17 @@ impl Core {
         session: SessionId,
         timeout_ms: i32,
         read_only: Option<bool>,
-        is_renewed: bool,
+        result: Result<(), Refusal>,
         fx: &mut Effects,
     ) {
-        if is_renewed {
+        let Err(why) = result else {
             return self.establish(conn, session, timeout_ms, read_only.is_some(), fx);
-        }
+        };
         // Only a serving member may say that a session is gone (DESIGN R1).
         if self.admission != Admission::Serving {
-            return self.refuse_connect(conn, session, Refusal::UnknownSession, fx);
+            return self.refuse_connect(conn, session, why, fx);
         }
-        fx.news.push(News::Refused { conn, session, why: Refusal::UnknownSession });
+        fx.news.push(News::Refused { conn, session, why });
         // In its turn: a session that is being closed is gone when that is on disk, not before.
         let mut frame = Vec::new();
         let response = ConnectResponse::expired(read_only);
@@ -216,6 +230,9 @@ impl Core {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         connection.session = session;
         connection.state = ConnState::Live;
+        let Core { holders, sessions, local, .. } = self;
+        let lives = |id| sessions.get(id).is_some() || local.get(id).is_some();
+        holders.note(session, &connection.identities, lives);
         let response = ConnectResponse {
             protocol_version: 0,
             timeout_ms,

@@ -132,6 +132,8 @@ pub enum Refusal {
     Ahead(i64),
     /// The session is gone, is being closed, or has another password.
     UnknownSession,
+    /// The session was opened with another certificate.
+    OtherCertificate,
 }
 
 /// Effects in order, with the bytes that they refer to.

@@ -6,7 +6,7 @@
 //! that was asked for is the next that comes; what its clients want to read waits in its place.
 
 use crate::audit::Asked;
-use crate::effects::{Effect, Effects};
+use crate::effects::{Effect, Effects, Refusal};
 use crate::options::Times;
 use crate::pipeline::{Answer, ConnState, Core, Owner, Part, Work};
 use crate::read::WatchAccess;
@@ -257,7 +257,8 @@ impl Core {
             self.sessions.open(session, timeout_ms, Some(owner), now.monotonic_ms);
             self.renew(now, session, owner, timeout_ms, fx)
         };
-        self.end_renewal(conn, session, timeout_ms, read_only, is_renewed, fx);
+        let result = if is_renewed { Ok(()) } else { Err(Refusal::UnknownSession) };
+        self.end_renewal(conn, session, timeout_ms, read_only, result, fx);
     }
 
     /// A session is about to move, to another connection or to a member that the leader reaches

@@ -22,6 +22,7 @@ mod audit;
 mod commit;
 mod connect;
 mod effects;
+mod holders;
 mod leader;
 mod learner;
 mod local;

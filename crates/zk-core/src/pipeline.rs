@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::effects::{Effects, News};
+use crate::holders::Holders;
 use crate::learner::{Forward, Learning};
 use crate::options::{Admission, CoreOptions, Membership, Times};
 use crate::throttle::{Throttle, Wanted};
@@ -34,6 +35,7 @@ pub struct Core {
     /// Sessions that nobody else knows.
     pub(crate) local: SessionTable<Owner>,
     pub(crate) ids: SessionIds,
+    pub(crate) holders: Holders,
     pub(crate) conns: HashMap<ConnId, Connection, foldhash::fast::FixedState>,
     pub(crate) pending: Pending,
     /// Everything that must happen in order behind the transactions under way.
@@ -188,6 +190,7 @@ impl Core {
         let mut table = SessionTable::new(options.tick_ms);
         table.restore(sessions, now.monotonic_ms);
         Core {
+            holders: Holders::new(options.hash_seed),
             ids: SessionIds::new(options.server_id, now.wall_ms.max(0) as u64, tree.last_zxid()),
             part: Part::Leading,
             admission: Admission::Serving,

@@ -27,6 +27,7 @@ static THROTTLED: Seldom = Seldom::new();
 static FULL: Seldom = Seldom::new();
 static AHEAD: Seldom = Seldom::new();
 static UNKNOWN: Seldom = Seldom::new();
+static FOREIGN: Seldom = Seldom::new();
 
 impl Line {
     /// Writes it, at `now_ms` of the monotonic clock.
@@ -66,6 +67,10 @@ fn refused(peer: SocketAddr, session: SessionId, why: Refusal, now_ms: i64) {
         Refusal::UnknownSession if UNKNOWN.allows(now_ms) => {
             tracing::info!("Invalid session 0x{:x} for client {peer}, probably expired", session.0)
         }
+        Refusal::OtherCertificate if FOREIGN.allows(now_ms) => tracing::warn!(
+            "session 0x{:x} was refused to {peer}: it was opened with another certificate",
+            session.0
+        ),
         Refusal::NotServing | Refusal::Form => {
             tracing::debug!(%peer, %session, ?why, "connect request refused");
         }

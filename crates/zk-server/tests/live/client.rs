@@ -89,7 +89,10 @@ impl Client {
     }
 
     /// The same on a connection that is there.
-    pub(crate) fn renew_on(stream: TcpStream, session: (SessionId, [u8; 16])) -> Client {
+    pub(crate) fn renew_on(
+        stream: impl Stream + 'static,
+        session: (SessionId, [u8; 16]),
+    ) -> Client {
         Client::ask(stream, 60_000, Some(session), false).unwrap()
     }
 

@@ -10,6 +10,7 @@ use crate::certificates::{Authority, Identity, dial, tls_lines};
 use crate::client::{Client, create, four_letter_word, get, is_closed_by_peer, open};
 use crate::member::Member;
 use crate::{PATIENCE, wait_until};
+use zk_proto::SessionId;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{AddWatchRequest, Request};
 
@@ -51,6 +52,25 @@ fn a_certificate_is_an_identity() {
     let mut root = secure.connect(Some(&root)).unwrap();
     assert_eq!(root.who(), ["super:", "x509:CN=root,O=Acme"]);
     assert!(root.get("/a").is_ok() && root.get("/b").is_ok());
+}
+
+#[test]
+fn a_session_is_for_the_certificate_that_it_was_opened_with() {
+    let secure = Secure::start("");
+    let [alice, bob] = ["alice", "bob"].map(|name| secure.authority.issue(name));
+    let mut client = secure.connect(Some(&alice)).unwrap();
+    let session = (client.session.session_id, client.session.password);
+    let address = secure.member.secure_addr();
+    let renew = |identity| Client::renew_on(secure.authority.dial(address, identity), session);
+    // Whoever reads an ephemeralOwner can compute such a password.
+    for mut thief in [renew(Some(&bob)), Client::renew(secure.member.addr(), session)] {
+        assert_eq!(thief.session.session_id, SessionId::NONE);
+        assert!(thief.frame().is_err(), "its connection ends");
+        assert!(client.get("/").is_ok(), "the holder's goes on");
+    }
+    let mut again = renew(Some(&alice));
+    assert_eq!(again.session.session_id, session.0);
+    assert!(again.get("/").is_ok() && client.ends());
 }
 
 #[test]
