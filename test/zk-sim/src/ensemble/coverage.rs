@@ -51,6 +51,7 @@ macro_rules! points {
                         | Point::LeftCannotTruncate
                         | Point::LeftOther
                         | Point::StepDownOther
+                        | Point::Helpless
                 )
             }
         }
@@ -100,6 +101,7 @@ points! {
     CloseClient = "client's connection closed",
     Looked = "part: looks",
     LookedEmpty = "part: looks with nothing",
+    Helpless = "part: nobody leads unless an operator helps",
     Joined = "part: joins a leader",
     JoinedAnybody = "part: asks everybody who leads",
     Reigned = "part: elected",

@@ -1,8 +1,10 @@
 //! The calm after the storm: everything works again, so all members must become one ensemble, and
 //! every client must get in.
 
-use super::World;
+use super::{World, at_of};
+use crate::ensemble::coverage::Point;
 use crate::ensemble::record::Record;
+use zk_proto::Sid;
 
 /// How often it is looked whether everything has come to rest.
 const LOOK_US: u64 = 100_000;
@@ -35,7 +37,28 @@ impl World {
                 break;
             }
         }
+        if leader_us.is_none() && self.is_helpless() {
+            // docs/operators/ensembles.md, "Too few members are whole".
+            self.hub.mark(Point::Helpless);
+            return;
+        }
         self.end(began_us, leader_us);
+    }
+
+    /// Whether a configuration that is to come has no quorum of members that are whole: its leader proposed it
+    /// before it could know that one of them had lost its disk, and who has it in the log asks for
+    /// its votes. [`World::can_spare`] keeps a quorum of all that are known when a disk is lost.
+    fn is_helpless(&self) -> bool {
+        let is_whole = |sid: &Sid| {
+            let store = &self.members[at_of(*sid)].store;
+            !store.is_damaged() && store.has_history()
+        };
+        // The first one counts already.
+        let mut to_come = self.members.iter().flat_map(|member| member.configs.all().skip(1));
+        to_come.any(|config| {
+            let whole = config.voters().filter(|sid| is_whole(sid)).count();
+            whole <= config.voters().count() / 2
+        })
     }
 
     fn is_quiet(&self) -> bool {
