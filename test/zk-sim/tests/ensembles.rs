@@ -137,21 +137,28 @@ fn measured() {
 }
 
 /// Seeds that found something once: `ensemble-regressions.txt`, one a line, with what it was; with
-/// `feeds` in front where followers feed observers.
+/// a word in front where the world is not the common one.
 #[test]
 fn regressions() {
-    let seeds = |feeds: bool| {
-        let seed = move |line: &str| {
-            let rest = line.strip_prefix("feeds ");
-            let is_of_these = rest.is_some() == feeds;
-            let word = rest.unwrap_or(line).split_whitespace().next()?;
-            is_of_these.then(|| word.parse().ok()).flatten()
+    let common = RunOptions::default;
+    let worlds = [
+        ("", common()),
+        ("feeds ", RunOptions { feeds: true, ..common() }),
+        ("changes ", RunOptions { reconfigures: true, ..common() }),
+    ];
+    let mut count = 0;
+    for (world, options) in worlds {
+        let seed = |line: &str| {
+            let number = line.strip_prefix(world)?.split_whitespace().next()?;
+            number.parse().ok()
         };
         let lines = include_str!("../ensemble-regressions.txt").lines();
-        lines.filter_map(seed).collect::<Vec<u64>>()
-    };
-    check_all(seeds(false), &RunOptions::default());
-    check_all(seeds(true), &RunOptions { feeds: true, ..RunOptions::default() });
+        let seeds: Vec<u64> = lines.filter_map(seed).collect();
+        count += seeds.len();
+        check_all(seeds, &options);
+    }
+    let lines = include_str!("../ensemble-regressions.txt").lines();
+    assert_eq!(count, lines.filter(|line| !line.starts_with('#')).count());
 }
 
 /// ZKFLEET_SIM_SEED=n prints the story of one seed.
