@@ -8,7 +8,7 @@
 use crate::commit::put_notification;
 use zk_proto::request::{
     AddWatchRequest, GetEphemeralsRequest, MultiHeader, MultiOp, MultiRequest, PathRequest, ReadOp,
-    ReadRequest, Request, RequestHeader, SetWatches2, WatchesRequest,
+    ReadRequest, Request, RequestHeader, SetWatches2, WatchPaths, WatchesRequest,
 };
 use zk_proto::response::{ClientInfo, MultiResult, ReplyHeader};
 use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
@@ -308,7 +308,7 @@ impl<W: WatchAccess> Reader<'_, W> {
     }
 
     /// Restores watches after a reconnect; what changed since `relative_zxid` is told at once. A
-    /// null path ends it.
+    /// null list ends it, and so does a null path in one of the first three.
     fn set_watches(
         &mut self,
         request: &SetWatches2<'_>,
@@ -321,7 +321,7 @@ impl<W: WatchAccess> Reader<'_, W> {
             zk_proto::jute::put_frame(out, |out| put_notification(out, -1, event, path));
         };
         self.watches.with(|watches| {
-            for path in &request.data {
+            for path in whole(&request.data)? {
                 let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => tell(EventType::NodeDeleted, path),
@@ -331,14 +331,14 @@ impl<W: WatchAccess> Reader<'_, W> {
                     Some(_) => watches.add_data(path, conn),
                 }
             }
-            for path in &request.exist {
+            for path in whole(&request.exist)? {
                 let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => watches.add_data(path, conn),
                     Some(_) => tell(EventType::NodeCreated, path),
                 }
             }
-            for path in &request.child {
+            for path in whole(&request.child)? {
                 let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => tell(EventType::NodeDeleted, path),
@@ -348,15 +348,20 @@ impl<W: WatchAccess> Reader<'_, W> {
                     Some(_) => watches.add_child(path, conn),
                 }
             }
-            for path in request.persistent.iter().flatten() {
+            for path in whole(&request.persistent)?.iter().flatten() {
                 watches.add_persistent(path, conn, AddWatchMode::Persistent);
             }
-            for path in request.persistent_recursive.iter().flatten() {
+            for path in whole(&request.persistent_recursive)?.iter().flatten() {
                 watches.add_persistent(path, conn, AddWatchMode::PersistentRecursive);
             }
             Ok(())
         })
     }
+}
+
+/// A list of setWatches that is there.
+fn whole<'l, 'a>(list: &'l WatchPaths<'a>) -> Result<&'l [Option<Text<'a>>], ErrorCode> {
+    list.as_deref().ok_or(ErrorCode::MarshallingError)
 }
 
 /// Count and names, without a list in between.

@@ -103,6 +103,12 @@ impl<'a> AclBytes<'a> {
         AclBytes::read(&mut Reader::with_limits(bytes, Limits::NONE))
     }
 
+    /// Whether the list is null, which is not the same as empty.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.0 == (-1i32).to_be_bytes()
+    }
+
     /// Whether there is no entry: null, empty or a negative count.
     #[must_use]
     pub fn is_empty(self) -> bool {

@@ -4,6 +4,9 @@ use crate::acl::AclBytes;
 use crate::record::record;
 use crate::{DecodeError, Jute, OpCode, Reader, Text};
 
+/// A list of setWatches as it came: it may be null, and so may its paths.
+pub type WatchPaths<'a> = Option<Vec<Option<Text<'a>>>>;
+
 record! {
     /// In front of every request.
     #[derive(Copy)]
@@ -118,16 +121,16 @@ record! {
         pub mode: i32,
     }
 
-    /// setWatches; a null in a list ends the work on it with an error.
+    /// setWatches; a null list, or a null in a list, ends the work on it with an error.
     pub struct SetWatches<'a> {
         /// The newest zxid the client has seen.
         pub relative_zxid: i64,
         /// One-shot data watches on znodes that existed.
-        pub data: Vec<Option<Text<'a>>>,
+        pub data: WatchPaths<'a>,
         /// One-shot watches on znodes that did not exist.
-        pub exist: Vec<Option<Text<'a>>>,
+        pub exist: WatchPaths<'a>,
         /// One-shot child watches.
-        pub child: Vec<Option<Text<'a>>>,
+        pub child: WatchPaths<'a>,
     }
 
     /// setWatches2; as [`SetWatches`].
@@ -135,15 +138,15 @@ record! {
         /// The newest zxid the client has seen.
         pub relative_zxid: i64,
         /// One-shot data watches on znodes that existed.
-        pub data: Vec<Option<Text<'a>>>,
+        pub data: WatchPaths<'a>,
         /// One-shot watches on znodes that did not exist.
-        pub exist: Vec<Option<Text<'a>>>,
+        pub exist: WatchPaths<'a>,
         /// One-shot child watches.
-        pub child: Vec<Option<Text<'a>>>,
+        pub child: WatchPaths<'a>,
         /// Persistent watches.
-        pub persistent: Vec<Option<Text<'a>>>,
+        pub persistent: WatchPaths<'a>,
         /// Persistent recursive watches.
-        pub persistent_recursive: Vec<Option<Text<'a>>>,
+        pub persistent_recursive: WatchPaths<'a>,
     }
 
     /// auth.
@@ -446,8 +449,8 @@ impl<'a> Request<'a> {
                     data,
                     exist,
                     child,
-                    persistent: Vec::new(),
-                    persistent_recursive: Vec::new(),
+                    persistent: Some(Vec::new()),
+                    persistent_recursive: Some(Vec::new()),
                 })
             }
             OpCode::SetWatches2 => Request::SetWatches2(Jute::read(r)?),
@@ -559,11 +562,11 @@ mod tests {
         let set = SetDataRequest { path: path.clone(), data: None, version: -1 };
         let set_watches = SetWatches2 {
             relative_zxid: 9,
-            data: vec![Some(path.clone()), None],
-            exist: vec![],
-            child: vec![Some(path.clone())],
-            persistent: vec![],
-            persistent_recursive: vec![],
+            data: Some(vec![Some(path.clone()), None]),
+            exist: Some(vec![]),
+            child: Some(vec![Some(path.clone())]),
+            persistent: Some(vec![]),
+            persistent_recursive: Some(vec![]),
         };
         for request in [
             Request::Create(create(OpCode::Create, 0)),
@@ -595,7 +598,8 @@ mod tests {
             Request::RemoveWatches(watches),
             Request::SetWatches(set_watches.clone()),
             Request::SetWatches2(SetWatches2 {
-                persistent: vec![Some(path.clone())],
+                persistent: Some(vec![Some(path.clone())]),
+                persistent_recursive: None,
                 ..set_watches
             }),
             Request::AddWatch(AddWatchRequest { path: None, mode: 1 }),

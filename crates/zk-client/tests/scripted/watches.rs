@@ -70,7 +70,7 @@ async fn watches_outlive_a_connection_and_requests_in_flight_do_not() {
     let Request::SetWatches2(set) = asked.request() else { panic!("{asked:?}") };
     assert_eq!(
         (set.relative_zxid, set.exist, set.persistent_recursive),
-        (9, vec![Some("/missing".into())], vec![Some("/r".into())])
+        (9, Some(vec![Some("/missing".into())]), Some(vec![Some("/r".into())]))
     );
     peer.notify(EventType::NodeCreated, "/missing", -1).await;
     peer.notify(EventType::NodeCreated, "/r/x/y", 12).await;

@@ -143,11 +143,11 @@ impl WatchSets {
             let is_old = persistent.is_empty() && persistent_recursive.is_empty();
             let batch = SetWatches2 {
                 relative_zxid: seen.0,
-                data,
-                exist,
-                child,
-                persistent,
-                persistent_recursive,
+                data: Some(data),
+                exist: Some(exist),
+                child: Some(child),
+                persistent: Some(persistent),
+                persistent_recursive: Some(persistent_recursive),
             };
             send(&if is_old { Request::SetWatches(batch) } else { Request::SetWatches2(batch) });
         }
@@ -165,7 +165,7 @@ mod tests {
             let (Request::SetWatches(w) | Request::SetWatches2(w)) = request else { panic!() };
             assert_eq!(w.relative_zxid, 5);
             let lists = [&w.data, &w.exist, &w.child, &w.persistent, &w.persistent_recursive];
-            out.push((request.opcode(), lists.map(Vec::len)));
+            out.push((request.opcode(), lists.map(|list| list.as_ref().unwrap().len())));
         });
         out
     }

@@ -62,13 +62,17 @@ impl Preparer<'_> {
     }
 }
 
-/// Whether a multi can be prepared at all: only writes, only flags that exist (3.9 answers the
-/// whole request with a marshalling error otherwise).
+/// Whether a multi can be prepared at all: only writes, only flags that exist, no ACL that is null
+/// (3.9 answers the whole request with a marshalling error otherwise). createTTL is looked at
+/// later, in its turn: its flags that do not exist, and its ACL, are errors of that part.
 #[must_use]
 pub fn is_well_formed(request: &MultiRequest<'_>) -> bool {
     request.ops.iter().all(|op| match op {
-        MultiOp::Create(create) => CreateMode::from_flags(create.flags)
-            .is_some_and(|mode| !mode.is_ttl() || create.op == OpCode::CreateTtl),
+        MultiOp::Create(create) if create.op == OpCode::CreateTtl => true,
+        MultiOp::Create(create) => {
+            let mode = CreateMode::from_flags(create.flags);
+            mode.is_some_and(|mode| !mode.is_ttl()) && !create.acl.is_null()
+        }
         other => !other.is_read(),
     })
 }

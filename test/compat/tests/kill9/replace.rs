@@ -60,11 +60,11 @@ impl Holder {
         self.at = sid;
         let watches = SetWatches2 {
             relative_zxid: self.seen.0,
-            data: vec![Some(WATCHED.into())],
-            exist: Vec::new(),
-            child: Vec::new(),
-            persistent: Vec::new(),
-            persistent_recursive: Vec::new(),
+            data: Some(vec![Some(WATCHED.into())]),
+            exist: Some(Vec::new()),
+            child: Some(Vec::new()),
+            persistent: Some(Vec::new()),
+            persistent_recursive: Some(Vec::new()),
         };
         self.client.call(&Request::SetWatches(watches)).map(|_| ())
     }

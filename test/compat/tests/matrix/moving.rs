@@ -45,11 +45,11 @@ impl Moving {
         self.client = ensemble.resume(sid, &self.client.session().clone(), seen)?;
         self.client.call(&Request::SetWatches(SetWatches2 {
             relative_zxid: seen.0,
-            data: vec![Some(WATCHED.into())],
-            exist: Vec::new(),
-            child: Vec::new(),
-            persistent: Vec::new(),
-            persistent_recursive: Vec::new(),
+            data: Some(vec![Some(WATCHED.into())]),
+            exist: Some(Vec::new()),
+            child: Some(Vec::new()),
+            persistent: Some(Vec::new()),
+            persistent_recursive: Some(Vec::new()),
         }))?;
         if !changes_before {
             change(ensemble, sid)?;

@@ -152,7 +152,8 @@ impl Registry {
         fired
     }
 
-    /// setWatches: what was missed is told, the rest is set again (10.7). A null path ends it.
+    /// setWatches: what was missed is told, the rest is set again (10.7). A null list, or a null
+    /// path in one of the first three, ends it.
     pub fn restore(
         &mut self,
         state: &State,
@@ -161,7 +162,7 @@ impl Registry {
     ) -> Result<(), i32> {
         let since = request.relative_zxid;
         let mut tell = |kind, path: &str| missed.push(Event { zxid: -1, kind, path: path.into() });
-        for path in &request.data {
+        for path in request.data.as_ref().ok_or(code::MARSHALLING)? {
             let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => tell(2, path),
@@ -169,14 +170,14 @@ impl Registry {
                 Some(_) => self.add(path, Table::Data),
             }
         }
-        for path in &request.exist {
+        for path in request.exist.as_ref().ok_or(code::MARSHALLING)? {
             let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => self.add(path, Table::Data),
                 Some(_) => tell(1, path),
             }
         }
-        for path in &request.child {
+        for path in request.child.as_ref().ok_or(code::MARSHALLING)? {
             let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => tell(2, path),
@@ -184,9 +185,12 @@ impl Registry {
                 Some(_) => self.add(path, Table::Child),
             }
         }
-        request.persistent.iter().flatten().for_each(|path| self.add_persistent(path, false));
-        let recursive = request.persistent_recursive.iter().flatten();
-        recursive.for_each(|path| self.add_persistent(path, true));
+        let persistent = [(&request.persistent, false), (&request.persistent_recursive, true)];
+        for (list, recursive) in persistent {
+            let paths = list.iter().flatten().flatten();
+            paths.for_each(|path| self.add_persistent(path, recursive));
+            list.as_ref().ok_or(code::MARSHALLING)?;
+        }
         Ok(())
     }
 }

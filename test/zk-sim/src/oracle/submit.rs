@@ -235,11 +235,10 @@ impl Oracle {
 /// Only writes, and creates with flags that fit (client-protocol 6.1).
 fn may_be_in_a_multi(op: &MultiOp<'_>) -> bool {
     match op {
-        MultiOp::Create(create) => match create.flags {
-            0..=4 => true,
-            5 | 6 => create.op == OpCode::CreateTtl,
-            _ => false,
-        },
+        // Apache reads a createTTL without looking at it, and a null ACL of the others not at all.
+        MultiOp::Create(create) if create.op == OpCode::CreateTtl => true,
+        MultiOp::Create(create) if create.acl.as_bytes() == [0xff; 4] => false,
+        MultiOp::Create(create) => (0..=4).contains(&create.flags),
         MultiOp::Delete(_) | MultiOp::SetData(_) | MultiOp::Check(_) => true,
         MultiOp::GetData(_) | MultiOp::GetChildren(_) => false,
     }

@@ -66,7 +66,7 @@ impl Armed {
     /// The request that restores them.
     pub(crate) fn restore(&self, relative_zxid: i64) -> Request<'static> {
         let list =
-            |set: &BTreeSet<String>| set.iter().cloned().map(Text::Owned).map(Some).collect();
+            |set: &BTreeSet<String>| Some(set.iter().cloned().map(Text::Owned).map(Some).collect());
         let body = SetWatches2 {
             relative_zxid,
             data: list(&self.data),

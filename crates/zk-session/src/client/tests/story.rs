@@ -261,7 +261,7 @@ fn summary(request: &Request<'_>) -> String {
         Request::SetWatches(w) | Request::SetWatches2(w) => {
             let lists = [&w.data, &w.exist, &w.child, &w.persistent, &w.persistent_recursive];
             let [data, exist, child, persistent, recursive] =
-                lists.map(|list| list.iter().flatten().collect::<Vec<_>>());
+                lists.map(|list| list.iter().flatten().flatten().collect::<Vec<_>>());
             format!(
                 " seen={:#x} data={data:?} exist={exist:?} child={child:?} \
                  persistent={persistent:?} recursive={recursive:?}",
