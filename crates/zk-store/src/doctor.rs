@@ -15,7 +15,9 @@ use crate::error::{Doing, FileError};
 use crate::incomplete::{self, Word};
 use crate::log::{LogReader, OpenLog, Step, scan_beyond};
 use crate::names::Compression;
-use crate::recover::{Inventory, Note, RecoverError, RecoverOptions, Why, recover};
+use crate::recover::{
+    Escape, Inventory, Note, RecoverError, RecoverOptions, Why, find_escape, recover,
+};
 use crate::restore::{Discard, Restore};
 use crate::snapshot::{SnapshotError, SnapshotInfo, read_snapshot};
 pub use apache::Apache;
@@ -33,6 +35,8 @@ pub struct Report {
     pub logs: Vec<LogReport>,
     /// Up to where recovery comes, and what it found odd; or why it refuses.
     pub state: Result<State, RecoverError>,
+    /// How a server would start once in spite of the refusal.
+    pub escape: Escape,
     /// What an Apache server would do with it.
     pub apache: Apache,
     /// What a member of an ensemble may do with it.
@@ -122,13 +126,16 @@ pub fn examine<R: Restore>(
         });
     }
     let apache = apache::predict(disk, &inventory, &snapshots)?;
-    let state = match recover(disk, dirs, options, restore) {
-        Ok(recovered) => Ok(State { last: recovered.last, notes: recovered.notes }),
+    let (state, escape) = match recover(disk, dirs, options, restore) {
+        Ok(recovered) => (Ok(State { last: recovered.last, notes: recovered.notes }), Escape::None),
         Err(RecoverError::File(error)) => return Err(error),
-        Err(error) => Err(error),
+        Err(error) => {
+            let escape = find_escape(&error, disk, dirs, options, restore);
+            (Err(error), escape)
+        }
     };
     let word = incomplete::word(disk, dirs)?;
-    Ok(Report { snapshots, logs, state, apache, word })
+    Ok(Report { snapshots, logs, state, escape, apache, word })
 }
 
 fn examine_log(reader: &mut LogReader, path: PathBuf) -> std::io::Result<LogReport> {
@@ -231,7 +238,7 @@ impl fmt::Display for Report {
                     writeln!(f, "note: {note}")?;
                 }
             }
-            Err(error) => writeln!(f, "state: REFUSED: {error}")?,
+            Err(error) => writeln!(f, "state: REFUSED: {error}{}", self.escape)?,
         }
         if self.word != Word::Whole {
             writeln!(f, "member: {}", self.word)?;

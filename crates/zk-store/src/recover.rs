@@ -9,6 +9,7 @@
 mod accept;
 mod digest;
 mod error;
+mod escape;
 mod file;
 mod inventory;
 mod replay;
@@ -21,6 +22,7 @@ use crate::restore::Restore;
 use crate::snapshot::{ReadOptions, SnapshotError, SnapshotInfo, read_snapshot};
 pub use accept::{Accept, UnknownAccept};
 pub use error::{LogFault, Loss, Mismatch, Note, RecoverError, Why};
+pub use escape::{Behind, Escape, find_escape};
 pub use inventory::Void;
 pub(crate) use inventory::{Inventory, LogEntry};
 use replay::Replay;

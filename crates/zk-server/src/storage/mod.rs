@@ -30,7 +30,7 @@ use zk_store::group_commit::{AppendError, CommitOptions, Completion, GroupCommit
 use zk_store::incomplete;
 use zk_store::log::{LogError, LogOptions, LogWriter};
 use zk_store::manifest::Manifest;
-use zk_store::recover::{Accept, Note, RecoverError, RecoverOptions, recover};
+use zk_store::recover::{Accept, Escape, Note, RecoverError, RecoverOptions, find_escape, recover};
 use zk_store::replacement::end_replacement;
 use zk_store::session_rule;
 use zk_store::snapshot::SnapshotOptions;
@@ -44,8 +44,8 @@ pub enum StorageError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// What is in them cannot be trusted.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
+    #[error("{0}{1}")]
+    Recover(#[source] RecoverError, Escape),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -83,7 +83,7 @@ impl StorageError {
             StorageError::NothingToAccept | StorageError::Password(_) => 2,
             StorageError::Layout(_) | StorageError::Incomplete(_) => 3,
             StorageError::File(_) | StorageError::Log(_) => 10,
-            StorageError::Recover(_) | StorageError::Thread(_) => 1,
+            StorageError::Recover(..) | StorageError::Thread(_) => 1,
         }
     }
 }
@@ -204,7 +204,10 @@ fn recover_or_join(
             incomplete::note_incomplete(disk, dirs)?;
             Ok(Err(Damaged))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let escape = find_escape(&error, disk, dirs, options, loading);
+            Err(StorageError::Recover(error, escape))
+        }
     }
 }
 

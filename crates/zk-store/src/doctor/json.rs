@@ -1,6 +1,7 @@
 //! A report as JSON. The one place that needs it, so it is written out rather than derived.
 
 use crate::incomplete::Word;
+use crate::recover::Escape;
 
 use super::{Apache, LogReport, Report, SnapshotReport};
 use std::fmt::Write;
@@ -19,7 +20,12 @@ pub(super) fn report(report: &Report) -> String {
         }
         Err(error) => {
             out.push_str("{\"ok\":false,\"error\":");
-            text(&mut out, &error.to_string());
+            text(&mut out, &format!("{error}{}", report.escape));
+            if let Escape::Accepting { all, .. } = &report.escape {
+                out.push_str(",\"accept\":[");
+                join(&mut out, all, |out, accept| text(out, accept.name()));
+                out.push(']');
+            }
             out.push('}');
         }
     }

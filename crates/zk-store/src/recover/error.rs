@@ -21,10 +21,7 @@ pub enum RecoverError {
     #[error(transparent)]
     Log(Box<LogFault>),
     /// The tree digest of a snapshot is not the recorded one.
-    #[error(
-        "{}: {mismatch}; {ADVICE}, `zkfleet server --accept digest` starts once all the same",
-        .file.display()
-    )]
+    #[error("{}: {mismatch}; {ADVICE}", .file.display())]
     SnapshotDigest {
         /// The snapshot.
         file: PathBuf,
@@ -57,8 +54,8 @@ pub enum RecoverError {
     },
     /// A log that must be there is not (case F).
     #[error(
-        "{}: the log is missing; {loss}; put it back; if you know that nothing is in it, or if you \
-         restore a snapshot alone, start once with `zkfleet server --accept missing-log`",
+        "{}: the log is missing; {loss}; put it back, unless you know that nothing is in it or \
+         restore a snapshot alone",
         .file.display()
     )]
     MissingLog {
@@ -71,8 +68,8 @@ pub enum RecoverError {
     #[error(
         "the logs in {} end {}before the snapshot of {snapshot}: logs are missing, or they are those \
          of another server; safe: up to {snapshot}; lost: what came after, if anything did; put them \
-         back; if nothing was written after the snapshot (a member that has just taken it from its \
-         leader), start once with `zkfleet server --accept missing-log`",
+         back, unless nothing was written after the snapshot (a member that has just taken it from \
+         its leader)",
         .dir.display(),
         .reached.map(|zxid| format!("at {zxid}, ")).unwrap_or_default()
     )]
@@ -87,8 +84,7 @@ pub enum RecoverError {
     /// A snapshot holds traces of transactions that no log has.
     #[error(
         "{} holds transactions up to {needs}, but the logs end at {reached}: those between are \
-         lost, or only partly in the tree; {ADVICE}, `zkfleet server --accept missing-log` starts \
-         once without them",
+         lost, or only partly in the tree; {ADVICE}",
         .file.display()
     )]
     SnapshotAhead {
@@ -101,11 +97,28 @@ pub enum RecoverError {
     },
 }
 
+impl RecoverError {
+    /// What lets it pass, if anything can.
+    #[must_use]
+    pub fn accept(&self) -> Option<Accept> {
+        match self {
+            RecoverError::Log(fault) => fault.accept,
+            RecoverError::SnapshotDigest { .. } => Some(Accept::Digest),
+            RecoverError::MissingLog { .. }
+            | RecoverError::LogsBehind { .. }
+            | RecoverError::SnapshotAhead { .. } => Some(Accept::MissingLog),
+            RecoverError::File(_)
+            | RecoverError::NoSnapshot { .. }
+            | RecoverError::NoValidSnapshot { .. } => None,
+        }
+    }
+}
+
 const ADVICE: &str = "`zkfleet doctor DIR --repair-to NEW` writes what can be saved to a copy";
 
 /// Where a log fails, why, and what that costs.
 #[derive(Debug, thiserror::Error)]
-#[error("{} at byte {offset}: {why}; {loss}; {ADVICE}{}", .file.display(), Once(*.accept))]
+#[error("{} at byte {offset}: {why}; {loss}; {ADVICE}", .file.display())]
 pub struct LogFault {
     /// The log.
     pub file: PathBuf,
@@ -117,20 +130,6 @@ pub struct LogFault {
     pub loss: Loss,
     /// What lets it pass, if anything can.
     pub accept: Option<Accept>,
-}
-
-/// How to start all the same.
-struct Once(Option<Accept>);
-
-impl fmt::Display for Once {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(accept) => {
-                write!(f, ", `zkfleet server --accept {accept}` starts once without what is lost")
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 /// What a damage costs.

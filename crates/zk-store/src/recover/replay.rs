@@ -167,12 +167,12 @@ impl<'a, R: Restore> Replay<'a, R> {
         accept: Option<Accept>,
         mut error: RecoverError,
     ) -> Result<(), RecoverError> {
+        if let RecoverError::Log(fault) = &mut error {
+            fault.accept = accept;
+        }
         if accept.is_some_and(|accept| self.options.overrides.accepts(accept)) {
             self.notes.push(Note::Overridden(error));
             return Ok(());
-        }
-        if let RecoverError::Log(fault) = &mut error {
-            fault.accept = accept;
         }
         Err(error)
     }

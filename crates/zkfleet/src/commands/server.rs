@@ -38,8 +38,9 @@ pub(crate) struct Args {
     #[arg(short = 'D', value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Start once although recovery refuses: missing-log (as when a snapshot alone is restored),
-    /// cut-newest-log, gaps or digest. What is lost then stays lost. Refused when nothing is.
-    #[arg(long, value_name = "LOSS")]
+    /// cut-newest-log, gaps or digest, several with commas between them; the refusal names all that
+    /// it takes. What is lost then stays lost. Refused when nothing is.
+    #[arg(long, value_name = "LOSS", value_delimiter = ',')]
     accept: Vec<Accept>,
     /// How the lines of the log look: text, or json with a field for each value.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]

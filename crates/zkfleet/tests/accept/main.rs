@@ -198,8 +198,33 @@ fn gaps() {
         records.remove(at);
     });
     // What was missing changed the tree, and the log is shorter than its mark.
-    let all = ["gaps", "digest", "cut-newest-log"];
-    check(&place, "gaps", &all, &["/n0", "/n1", "/n3", "/n4"], &["/n2"]);
+    // The first refusal names all of it, and each part alone is not enough.
+    let all = "gaps,digest,cut-newest-log";
+    for part in ["gaps", "digest", "gaps,cut-newest-log"] {
+        assert_eq!(place.start(&[part]).err().and_then(|status| status.code()), Some(1));
+        assert!(place.told().contains(&format!("--accept {all}`")), "{part}: {}", place.told());
+    }
+    check(&place, all, &[all], &["/n0", "/n1", "/n3", "/n4"], &["/n2"]);
+}
+
+#[test]
+fn nothing_is_advised_that_does_not_help() {
+    let place = Place::new();
+    place.fill();
+    place.change_log(|records| {
+        let at = records.iter().position(|r| r.windows(3).any(|w| w == b"/n2")).unwrap();
+        // The next one twice, with other content: nothing lets that pass.
+        let mut again = records[at + 1][12..records[at + 1].len() - 1].to_vec();
+        let len = again.len();
+        again[len - 1] ^= 1;
+        let mut record = Vec::new();
+        put_frame(&mut record, &again);
+        records.insert(at + 2, record);
+        records.remove(at);
+    });
+    assert_eq!(place.start(&[]).err().and_then(|status| status.code()), Some(1));
+    let told = place.told();
+    assert!(told.contains("no --accept helps") && told.contains("is no copy"), "{told}");
 }
 
 #[test]
