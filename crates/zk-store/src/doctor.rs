@@ -178,6 +178,17 @@ fn examine_log(reader: &mut LogReader, path: PathBuf) -> std::io::Result<LogRepo
 }
 
 impl Report {
+    /// Whether something is lost or damaged, be it in a file that no start needs: an older snapshot
+    /// is what is left when the newest one is damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        let notes = self.state.as_ref().map(|state| &state.notes[..]);
+        notes.is_err()
+            || self.snapshots.iter().any(|snapshot| snapshot.content.is_err())
+            || self.logs.iter().zip(self.logs.iter().skip(1)).any(|(log, next)| log.has_hole(next))
+            || notes.is_ok_and(|notes| notes.iter().any(|n| matches!(n, Note::DamagedManifest(_))))
+    }
+
     /// The report as one JSON object; zxids are strings as they are printed everywhere.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -196,6 +207,17 @@ impl Report {
         let named = self.snapshots.iter().map(|snapshot| snapshot.zxid);
         let known = logged.flatten().chain(named).max()?;
         (known > *last).then_some((last.next(), known))
+    }
+}
+
+impl LogReport {
+    /// Whether records stand behind what cannot be read, and the next log does not go on in front
+    /// of it. Recovery judges what it reads; this is for logs from before the snapshot.
+    fn has_hole(&self, next: &LogReport) -> bool {
+        let last = self.zxids.map(|(_, last)| last);
+        let goes_on =
+            next.zxids.is_some_and(|(first, _)| last.is_some_and(|last| first == last.next()));
+        self.problem.is_some() && self.behind.is_some() && !goes_on
     }
 }
 

@@ -14,12 +14,13 @@ use zk_store::recover::RecoverOptions;
 use zk_tree::TreeOptions;
 
 const EXIT_CODES: &str = "\
-Changes nothing. Says too what Apache ZooKeeper would do with the directory.
+Changes nothing in DIR. Says too what Apache ZooKeeper would do with the directory.
 
 Exit codes:
-  0  a server starts from it and nothing is lost (with --repair-to: nothing is lost in the copy)
-  1  something is lost or damaged
-  2  it cannot be looked at, or there is no copy";
+  0  a server starts from it, nothing is lost, and every file is whole
+  1  something is lost or a file is damaged, also one that a server can start without
+  2  it cannot be looked at, or there is no copy
+With --repair-to it is about the copy: 0 when nothing is lost in it, 1 when something is.";
 
 /// Arguments of `zkfleet doctor`.
 #[derive(clap::Args)]
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if let Err(code) = told(io::stdout().write_all(text.as_bytes())) {
         return code;
     }
-    let verdict = if report.state.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) };
+    let verdict = if report.is_damaged() { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS };
     let Some(to) = &args.repair_to else { return verdict };
     let to = DataDirs::new(to, None);
     match repair_copy(&disk, &dirs, &to, &options, &mut Loading::new(tree)) {
