@@ -149,20 +149,22 @@ impl Server {
             log_audit(line);
             Ok(())
         });
-        Server::start_accepting(config, disk, &[], audit)
+        Server::start_accepting(config, disk, &[], audit, || {})
     }
 
     /// The same, letting losses pass that recovery refuses otherwise. It is for one start: when
     /// there is nothing to let pass, the member does not start. Lines of the audit log go to
-    /// `audit`.
+    /// `audit`. `loaded` is called when the data is read: until then nothing depends on this
+    /// process.
     pub fn start_accepting(
         config: ServerConfig,
         disk: Arc<dyn Disk>,
         accept: &[Accept],
         audit: AuditSink,
+        loaded: impl FnOnce(),
     ) -> Result<Server, StartError> {
         let is_audited = config.service.audit;
-        let started = Server::start_all(config, disk, accept, audit.clone());
+        let started = Server::start_all(config, disk, accept, audit.clone(), loaded);
         if is_audited && started.is_err() {
             tell_failed_start(audit);
         }
@@ -174,6 +176,7 @@ impl Server {
         disk: Arc<dyn Disk>,
         accept: &[Accept],
         audit: AuditSink,
+        loaded: impl FnOnce(),
     ) -> Result<Server, StartError> {
         let started = Instant::now();
         descriptors::raise();
@@ -192,6 +195,7 @@ impl Server {
             listen(config.listeners.secure.as_ref(), &config, Speaks::Tls, &mut listeners)?,
         ]);
         let (mut storage, recovered) = Storage::open(&config, disk, accept, tree, &metrics)?;
+        loaded();
         let Recovered { tree, sessions, log } = recovered;
         options.core.passwords = storage.settle_passwords(passwords, &sessions)?;
         let engine = Engine::new(options, tree, sessions, metrics, storage.appender());

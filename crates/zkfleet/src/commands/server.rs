@@ -1,6 +1,7 @@
-//! `zkfleet server FILE`: one member, in the foreground, until SIGTERM or SIGINT.
+//! `zkfleet server FILE`: one member, in the foreground, until a signal ends it.
 
 mod lines;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,8 +17,12 @@ use zk_store::disk::RealDisk;
 use zk_store::recover::Accept;
 
 use lines::Lines;
+use signals::{Signals, Starting};
 
 const EXIT_CODES: &str = "\
+SIGTERM, SIGINT and SIGHUP stop the server, also while it starts; SIGHUP does not under nohup.
+To have the configuration read again, restart it.
+
 Exit codes, Apache ZooKeeper's:
    0  stopped as told, and everything is on disk
    1  the data is damaged or incomplete, or a port cannot be used
@@ -61,12 +66,19 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &Args) -> ExitCode {
     let lines = Lines::start();
     log_to(&lines, args.log_format);
-    let code = load_and_serve(args, &lines);
+    let starting = Signals::new().and_then(|signals| signals.while_starting(lines.clone()));
+    let code = match starting {
+        Ok(starting) => load_and_serve(args, &lines, starting),
+        Err(error) => {
+            tracing::error!("cannot wait for signals: {error}");
+            ExitCode::FAILURE
+        }
+    };
     lines.flush(LAST_LINES);
     code
 }
 
-fn load_and_serve(args: &Args, lines: &Lines) -> ExitCode {
+fn load_and_serve(args: &Args, lines: &Lines, mut starting: Starting) -> ExitCode {
     let options = Options { unsafe_allowed: args.allow_unsafe, ..Options::default() };
     let mut set: Vec<Override> =
         args.set.iter().map(|text| Override::from_argument(text)).collect();
@@ -87,8 +99,10 @@ fn load_and_serve(args: &Args, lines: &Lines) -> ExitCode {
         let lines = lines.clone();
         Arc::new(move |line: &str| lines.audit(line))
     };
-    match Server::start_accepting(loaded.config, Arc::new(RealDisk), &args.accept, audit) {
-        Ok(server) => serve(server),
+    let is_loaded = || starting.loaded();
+    let disk = Arc::new(RealDisk);
+    match Server::start_accepting(loaded.config, disk, &args.accept, audit, is_loaded) {
+        Ok(server) => serve(server, starting),
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(error.exit_code())
@@ -122,20 +136,15 @@ fn log_to(lines: &Lines, format: LogFormat) {
 /// How often a failed log is looked for.
 const WATCH: Duration = Duration::from_millis(100);
 
-fn serve(server: Server) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("cannot wait for signals: {error}");
-            return ExitCode::FAILURE;
+fn serve(server: Server, starting: Starting) -> ExitCode {
+    let Some(mut signals) = starting.end() else { return ExitCode::FAILURE };
+    let has_failed = match signals.wait(failure(&server)) {
+        Ok(()) => true,
+        Err(name) => {
+            tracing::info!("stopping because of {name}");
+            false
         }
     };
-    let has_failed = runtime.block_on(async {
-        tokio::select! {
-            () = stop_signal() => false,
-            () = failure(&server) => true,
-        }
-    });
     let stopped = server.stop();
     if has_failed {
         return ExitCode::from(LOG_FAILED);
@@ -153,18 +162,4 @@ async fn failure(server: &Server) {
     while !server.has_failed() {
         tokio::time::sleep(WATCH).await;
     }
-}
-
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    tracing::info!("stopping");
 }

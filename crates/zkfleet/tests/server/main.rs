@@ -94,6 +94,15 @@ impl Place {
         }
     }
 
+    /// The same by a program that becomes the server.
+    fn spawn_by(&self, words: &[&str], config: &Path) -> Running {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(&self.binary).arg("server").arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::create(self.path("log")).unwrap());
+        Running(command.spawn().unwrap())
+    }
+
     fn said(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -375,8 +384,72 @@ fn told_to_stop() {
             }
             assert!(Instant::now() < deadline, "SIG{signal}: {}", server.log_tail(20));
         };
-        assert_eq!(status.code(), Some(0), "SIG{signal}: {}", server.log_tail(20));
+        let said = server.log_tail(20);
+        assert_eq!(status.code(), Some(0), "SIG{signal}: {said}");
+        assert!(said.contains(&format!("stopping because of SIG{signal}")), "{said}");
     }
+}
+
+fn send(signal: &str, running: &Running) {
+    let pid = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+}
+
+/// Waits until a process has a handler for SIGTERM: signal 15 of the mask.
+fn await_handlers(running: &Running) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        if u64::from_str_radix(mask.trim(), 16).unwrap() >> 14 & 1 == 1 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// A pipe that nobody writes to stands for what takes minutes to read.
+#[test]
+fn told_to_stop_while_it_starts() {
+    for (name, signal) in [("zoo.cfg", "TERM"), ("data/version-2/snapshot.0", "INT")] {
+        let place = Place::new();
+        let config = place.config("");
+        fs::create_dir_all(place.path("data/version-2")).unwrap();
+        let _ = fs::remove_file(place.path(name));
+        assert!(Command::new("mkfifo").arg(place.path(name)).status().unwrap().success());
+        let mut running = place.spawn(&[config.to_str().unwrap()]);
+        await_handlers(&running);
+        send(signal, &running);
+        assert_eq!(place.ended(&mut running), Some(0), "{name}: {}", place.said());
+        let wanted = format!("stopping because of SIG{signal}, before anybody was served");
+        assert!(place.said().contains(&wanted), "{name}: {}", place.said());
+    }
+}
+
+/// As the end of its terminal does, whatever this test was started with.
+#[test]
+fn told_to_hang_up() {
+    let place = Place::new();
+    let config = place.config("");
+    let mut running = place.spawn_by(&["env", "--default-signal=HUP"], &config);
+    place.addr();
+    send("HUP", &running);
+    assert_eq!(place.ended(&mut running), Some(0));
+    assert!(place.said().contains("stopping because of SIGHUP"), "{}", place.said());
+}
+
+#[test]
+fn who_starts_it_under_nohup_may_leave() {
+    let place = Place::new();
+    let config = place.config("");
+    let mut running = place.spawn_by(&["nohup"], &config);
+    let addr = place.addr();
+    send("HUP", &running);
+    assert!(four_letter_word(addr, b"srvr", PATIENCE).unwrap().starts_with(b"Zookeeper"));
+    send("TERM", &running);
+    assert_eq!(place.ended(&mut running), Some(0));
+    assert!(place.said().contains("stopping because of SIGTERM"), "{}", place.said());
 }
 
 #[test]
