@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", .path.display())]
+#[error("cannot {action} {}: {source}{}", .path.display(), advice(source))]
 pub struct FileError {
     /// What was tried, as a verb.
     pub action: &'static str,
@@ -13,6 +13,16 @@ pub struct FileError {
     pub path: PathBuf,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// What to do, where the system's own words do not say it.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            "; files may be no larger here: raise the limit (ulimit -f, LimitFSIZE= of systemd)"
+        }
+        _ => "",
+    }
 }
 
 impl FileError {

@@ -452,6 +452,25 @@ fn who_starts_it_under_nohup_may_leave() {
     assert!(place.said().contains("stopping because of SIGTERM"), "{}", place.said());
 }
 
+/// The limit would end the process without a word: at the start, or with the first log. A block
+/// has 512 bytes in some shells and 1024 in others.
+#[test]
+fn files_that_may_not_grow() {
+    for (blocks, serves) in [("64", false), ("16384", true)] {
+        let place = Place::new();
+        let config = place.config("preAllocSize=32768\n");
+        let limited = format!("ulimit -f {blocks}; exec \"$@\"");
+        let mut running = place.spawn_by(&["sh", "-c", &limited, "sh"], &config);
+        if serves {
+            let session = Client::connect(place.addr(), 10_000);
+            assert!(matches!(session, Err(Error::Closed)), "{session:?}");
+        }
+        assert_eq!(place.ended(&mut running), Some(10), "{}", place.said());
+        let said = place.said();
+        assert!(said.contains("ERROR") && said.contains("ulimit -f"), "{said}");
+    }
+}
+
 #[test]
 fn every_exit_code_is_told() {
     let output =

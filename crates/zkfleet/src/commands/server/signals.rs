@@ -16,6 +16,11 @@ use tokio::sync::oneshot;
 use super::LAST_LINES;
 use super::lines::Lines;
 
+/// A write that the limit of file sizes (`ulimit -f`) forbids: the number on Linux and macOS. Where
+/// it has a handler the write fails (EFBIG), and is told as any other; without one the process
+/// ends.
+const SIGXFSZ: i32 = 25;
+
 /// The signals that stop the server.
 pub(super) struct Signals {
     runtime: Runtime,
@@ -40,6 +45,8 @@ impl Signals {
         if !is_ignored(SignalKind::hangup()) {
             awaited.push(("SIGHUP", signal(SignalKind::hangup())?));
         }
+        // Its handler stays when nobody listens.
+        drop(signal(SignalKind::from_raw(SIGXFSZ))?);
         drop(entered);
         Ok(Signals { runtime, awaited })
     }
