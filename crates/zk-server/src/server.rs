@@ -16,7 +16,8 @@ use crate::quorum::QuorumThread;
 use crate::storage::{Recovered, Storage, StorageError};
 use crate::tls::{SaslFileError, Secret, TlsContext, TlsError, load_jaas};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::thread::JoinHandle;
@@ -367,8 +368,22 @@ fn passwords(config: &ServerConfig) -> Result<Passwords, StartError> {
         SessionPassword::Hmac { secret_file } => {
             let secret = std::fs::read(secret_file)
                 .map_err(|source| StartError::Secret { path: secret_file.clone(), source })?;
+            warn_of_readers(secret_file);
             Ok(Passwords::hmac(secret.trim_ascii(), [])?)
         }
+    }
+}
+
+/// A secret that others on this machine can read is none. No reason not to start: a mounted secret
+/// may have a mode that nobody can change.
+fn warn_of_readers(secret_file: &Path) {
+    let mode = std::fs::metadata(secret_file).map_or(0, |about| about.permissions().mode() & 0o777);
+    if mode & 0o077 != 0 {
+        let file = secret_file.display();
+        tracing::warn!(
+            "the session secret {file} has mode {mode:03o}: others than the server may read it, and \
+             take any session over; chmod 600 {file}"
+        );
     }
 }
 

@@ -21,8 +21,9 @@ pub const MIN_SECRET_LEN: usize = PASSWORD_LEN;
 pub enum PasswordRuleError {
     /// The secret is too short to be one.
     #[error(
-        "the session secret has {len} bytes, {MIN_SECRET_LEN} are needed: write a longer random \
-         one to the secret file of every member"
+        "the session secret has {len} bytes without the blanks around it, {MIN_SECRET_LEN} are needed: \
+         write a longer random one (head -c 32 /dev/urandom | base64) to the secret file of every \
+         member"
     )]
     ShortSecret {
         /// Its length in bytes.
@@ -30,8 +31,10 @@ pub enum PasswordRuleError {
     },
     /// Sessions with keyed passwords could not be renewed by Apache's rule.
     #[error(
-        "{sessions} live sessions have keyed passwords that Apache's rule would refuse: close \
-         them before sessionPassword is set to apache"
+        "{sessions} live {} keyed passwords that Apache's rule would refuse: close {} before \
+         sessionPassword is set to apache",
+        if *.sessions == 1 { "session has" } else { "sessions have" },
+        if *.sessions == 1 { "it" } else { "them" }
     )]
     KeyedSessions {
         /// How many.

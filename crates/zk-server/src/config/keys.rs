@@ -229,10 +229,11 @@ fn parse_number(text: &str) -> Option<i64> {
     }
 }
 
-/// Whether the value of a key must not be printed.
+/// Whether the value of a key must not be printed. That of `sessionPassword` is the name of a rule.
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let names_a_file = key.ends_with("path") || key.ends_with("file");
     !names_a_file
+        && key != "sessionpassword"
         && (key.contains("password") || key.ends_with("superdigest") || key == "ensembleauthname")
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::keys::Keys;
+use zk_session::password::MIN_SECRET_LEN;
 
 /// How long sessions live and how their passwords are made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,14 +58,21 @@ fn bound(keys: &mut Keys, key: &str, default_ms: u32) -> u32 {
 fn password(keys: &mut Keys) -> SessionPassword {
     let rules = [("apache", Rule::Apache), ("hmac", Rule::Hmac)];
     let rule = keys.choice("sessionPassword", &rules);
+    let word = keys.non_empty("sessionPassword");
+    let is_rule = |word: String| rules.iter().any(|(name, _)| name.eq_ignore_ascii_case(&word));
     let secret_file = keys.path("sessionPasswordFile");
     match (rule, secret_file) {
+        // It is an error already, and says nothing about what was meant.
+        _ if !word.is_none_or(is_rule) => {}
         (Rule::Hmac, Some(secret_file)) => return SessionPassword::Hmac { secret_file },
-        (Rule::Hmac, None) => keys.error(
-            "sessionPassword",
-            "sessionPassword = hmac: sessionPasswordFile is not set; make a secret of at least 32 \
-             random bytes, the same on all members, and name its file",
-        ),
+        (Rule::Hmac, None) => {
+            let text = format!(
+                "sessionPassword = hmac: sessionPasswordFile is not set; make a secret of at least \
+                 {MIN_SECRET_LEN} random bytes (head -c 32 /dev/urandom | base64), the same on all \
+                 members, in a file that only the server may read, and name it"
+            );
+            keys.error("sessionPassword", text);
+        }
         (Rule::Apache, Some(_)) => keys.error(
             "sessionPasswordFile",
             "sessionPasswordFile is set, but sessionPassword is not hmac; set it, or remove the \

@@ -306,8 +306,8 @@ impl Storage {
         session_rule::store(&*self.disk, &self.dirs, passwords.legacy())?;
         if let Some(legacy) = passwords.legacy().filter(|legacy| !legacy.is_empty()) {
             tracing::warn!(
-                "{} sessions from before sessionPassword=hmac keep passwords that anybody can \
-                 compute, until they close",
+                "sessions from before sessionPassword=hmac keep passwords that anybody can compute, \
+                 until they close: {}",
                 legacy.len()
             );
         }

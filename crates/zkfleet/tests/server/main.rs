@@ -212,6 +212,36 @@ fn a_configuration_with_mistakes_is_told_all_of_them() {
         2,
         &["cannot read the session secret", &secret, "see sessionPasswordFile"],
     );
+    // Neither hidden as if it were the secret, nor followed by errors about what it is not.
+    place.refuses(
+        &format!("sessionPassword=hmca\nsessionPasswordFile={secret}\n"),
+        2,
+        &["zoo.cfg:6: error: sessionPassword = hmca: it must be one of: apache, hmac"],
+    );
+    assert!(!place.said().contains("sessionPasswordFile is set"), "{}", place.said());
+    let wanted = "a secret of at least 16 random bytes";
+    place.refuses("sessionPassword=hmac\n", 2, &[wanted, "sessionPasswordFile is not set"]);
+    fs::write(&secret, "fifteen bytes..\n").unwrap();
+    let lines = format!("sessionPassword=hmac\nsessionPasswordFile={secret}\n");
+    place.refuses(&lines, 2, &["has 15 bytes", "16 are needed"]);
+}
+
+#[test]
+fn a_secret_that_others_can_read() {
+    let place = Place::new();
+    let secret = place.path("secret");
+    fs::write(&secret, "sixteen bytes...\n").unwrap();
+    let secret_at = secret.display();
+    let config = place.config(&format!("sessionPassword=hmac\nsessionPasswordFile={secret_at}\n"));
+    for (mode, is_told) in [(0o644, true), (0o640, true), (0o600, false), (0o400, false)] {
+        fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
+        let running = place.spawn(&[config.to_str().unwrap()]);
+        place.addr();
+        let said = place.said();
+        let warned = format!("the session secret {secret_at} has mode {mode:03o}");
+        assert_eq!(said.contains(&warned) && said.contains("chmod 600"), is_told, "{said}");
+        drop(running);
+    }
 }
 
 #[test]
