@@ -2,9 +2,10 @@
 //!
 //! Mirrors `org.apache.zookeeper.ZooKeeperMain` of 3.9; differs in: one command with an exit code
 //! prints its result and nothing else (no "Connecting to", no watch events), `--json`, errors that
-//! say what to do, failures that Apache hides behind exit code 0 (deleteall, setAcl -R), and a
-//! znode that cannot be read, which ends Apache's `ls -R` and `setAcl -R` where it stands and here
-//! hides only what is below.
+//! say what to do, failures that Apache hides behind exit code 0 (deleteall, setAcl -R; any command
+//! of a pipe but the last), control characters, which a terminal is shown escaped, and a znode that
+//! cannot be read, which ends Apache's `ls -R` and `setAcl -R` where it stands and here hides only
+//! what is below.
 
 mod complete;
 mod flags;
@@ -19,7 +20,9 @@ mod tls;
 mod trouble;
 mod words;
 
-use std::io::{self, Write as _};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use super::told;
@@ -49,7 +52,8 @@ const FAILED: u8 = 1;
 /// Exit code of a command that cannot be understood.
 const BAD_USAGE: u8 = 2;
 
-/// Runs one command, or many from a person or a pipe. The exit code is that of the last command.
+/// Runs one command, or many from a person or a pipe. The exit code is that of the last command of
+/// a person, and of the first one of a pipe that failed.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let flags = match Flags::parse(&args.words) {
         Ok(Some(flags)) => flags,
@@ -78,11 +82,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn one_command(reactor: &Reactor, flags: Flags) -> ExitCode {
     let (command, is_json) = (flags.command.clone(), flags.is_json);
     let done = reactor.runtime.block_on(async {
-        let mut session = Session::new(flags, Show::nothing());
+        let mut session = Session::new(flags, Show::nothing(), false);
         // A command line that cannot be understood needs no server.
         let parsed = spec::parse(&command)?;
         if parsed.spec.needs_session {
-            session.connect_and_wait().await?;
+            session.connect_and_wait(None).await?;
         }
         let report = session.execute(&parsed).await;
         session.close().await;
@@ -100,8 +104,34 @@ fn one_command(reactor: &Reactor, flags: Flags) -> ExitCode {
 /// Text for standard output, which is there when this returns.
 fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    let is_terminal = out.is_terminal();
+    out.write_all(if is_terminal { shown(text) } else { text.into() }.as_bytes())?;
     out.flush()
+}
+
+/// Text for standard error; there is nobody to tell that it cannot be written.
+fn warn(text: &str) {
+    let mut err = io::stderr().lock();
+    let is_terminal = err.is_terminal();
+    let _ = err.write_all(if is_terminal { shown(text) } else { text.into() }.as_bytes());
+}
+
+/// Text as a terminal may have it: what others have written into znodes must not command it.
+fn shown(text: &str) -> Cow<'_, str> {
+    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_command) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_command(c) {
+            true => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            false => out.push(c),
+        }
+    }
+    out.into()
 }
 
 fn fail(trouble: &Trouble, is_json: bool) -> ExitCode {
@@ -124,5 +154,17 @@ impl Reactor {
     fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_terminal_is_not_commanded_by_data() {
+        assert_eq!(
+            super::shown("a\u{1b}[2J\r\u{9b}\u{7f}\tä\n"),
+            "a\\u001b[2J\\u000d\\u009b\\u007f\tä\n"
+        );
+        assert_eq!(super::shown("plain\n"), "plain\n");
     }
 }

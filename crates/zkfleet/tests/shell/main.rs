@@ -9,9 +9,10 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use expect_test::expect_file;
-use zk_testkit::{Engine, Server, ServerConfig, apache_or_skip};
+use zk_testkit::{Client, Engine, Server, ServerConfig, apache_or_skip};
 
 /// A server of this make, if there is one here. TTL znodes are on.
 fn serve(engine: Engine) -> Option<Server> {
@@ -153,7 +154,7 @@ fn session(engine: Engine) {
         assert!(err.contains(want), "{engine}: {want:?} is missing in\n{err}");
     }
     assert!(!err.contains("never"), "{err}");
-    assert_eq!(output.status.code(), Some(0), "the last command was good");
+    assert_eq!(output.status.code(), Some(2), "what cannot be understood was the first to fail");
 }
 
 macro_rules! on_engines {
@@ -176,6 +177,79 @@ on_engines! {
     ours = zk_testkit::Engine::Ours;
     apache_3_8_0 = zk_testkit::Engine::Apache38;
     apache_3_9_4 = zk_testkit::Engine::Apache39;
+}
+
+/// All of a script is carried out, and it has failed if one command has.
+#[test]
+fn a_failure_in_a_pipe_is_told() {
+    let server = serve(Engine::Ours).unwrap();
+    let code = |lines: &[&str]| pipe(&server, lines).status.code();
+    assert_eq!(code(&["ls /"]), Some(0));
+    assert_eq!(code(&["ls /none", "create /behind"]), Some(1));
+    assert_eq!(code(&["ls /behind", "nonsense", "ls /none", "ls /"]), Some(2));
+    assert_eq!(code(&["connect 127.0.0.1:1"]), Some(1));
+    let output = shell(&server, &["connect", "127.0.0.1:1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(shell(&server, &["connect"]).status().unwrap().code(), Some(0));
+}
+
+#[test]
+fn events_are_shown_before_the_end() {
+    let server = serve(Engine::Ours).unwrap();
+    for n in 0..20 {
+        let path = format!("/w{n}");
+        let [create, watch, set] =
+            ["create", "get -w", "set"].map(|command| format!("{command} {path} x"));
+        let watch = watch.trim_end_matches(" x");
+        let out = text(&pipe(&server, &[&create, watch, &set]).stdout);
+        assert!(out.contains(&format!("NodeDataChanged path:{path}")), "{out}");
+    }
+}
+
+/// Who does not read what the shell says does not end its session.
+#[test]
+fn a_session_outlives_a_full_pipe() {
+    let server = serve(Engine::Ours).unwrap();
+    let (mut out, stdout) = std::io::pipe().unwrap();
+    let mut child = shell(&server, &["-timeout", "4000"])
+        .stdin(Stdio::piped())
+        .stdout(stdout)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"create -e /mine\ncreate /w\naddWatch -m PERSISTENT /w\nstat /w\n").unwrap();
+    let mut said = Vec::new();
+    while !text(&said).contains("numChildren") {
+        let mut byte = [0];
+        out.read_exact(&mut byte).unwrap();
+        said.extend(byte);
+    }
+    // From here on nobody reads: more events than the pipe takes.
+    let mut client = Client::connect(server.addr(), 10_000).unwrap();
+    for _ in 0..1500 {
+        client.set_data("/w", b"x", -1).unwrap();
+    }
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until {
+        client.exists("/mine").unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_chroot_that_is_missing_is_named() {
+    let server = serve(Engine::Ours).unwrap();
+    let at = format!("{}/none", server.addr());
+    for words in [&["create", "/a"][..], &["ls", "/"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zkfleet"));
+        let output = command.args(["shell", "-server", &at]).args(words).output().unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("(-server HOST:PORT/PATH) does not exist"), "{err}");
+    }
 }
 
 /// Results that are lost are a failure, of one command and of many; a reader that leaves is none.

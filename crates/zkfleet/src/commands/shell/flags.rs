@@ -23,7 +23,8 @@ Options:
   -h, --help              this text
 
 Without a command the shell is interactive; \"help\" lists the commands. With one, the exit code
-is 0, 1 if it failed, 2 if it could not be understood or its output could not be written.
+is 0, 1 if it failed, 2 if it could not be understood or its output could not be written. Of many
+commands through a pipe all are carried out, and the exit code is that of the first that failed.
 
 Examples:
   zkfleet shell ls /

@@ -17,7 +17,7 @@ use zk_client::Client;
 
 use super::flags::Flags;
 use super::session::{Session, Show};
-use super::{BAD_USAGE, FAILED, Reactor, Report, Trouble, complete, say, spec, told, words};
+use super::{BAD_USAGE, FAILED, Reactor, Report, Trouble, complete, say, shown, spec, told, words};
 
 /// How many commands `history` shows besides itself.
 const HISTORY_SHOWN: usize = 10;
@@ -31,7 +31,8 @@ struct Shell {
     written: Written,
 }
 
-/// Runs until the end of input or `quit`; the exit code is that of the last command.
+/// Runs until the end of input or `quit`; the exit code is that of the last command of a person,
+/// and of the first one of a pipe that failed.
 pub(super) fn run(reactor: &Reactor, flags: Flags) -> ExitCode {
     let runtime = reactor.runtime.clone();
     let is_terminal = io::stdin().is_terminal();
@@ -83,7 +84,7 @@ impl Shell {
         is_person: bool,
         written: &Written,
     ) -> Result<Shell, u8> {
-        let mut session = Session::new(flags, show);
+        let mut session = Session::new(flags, show, is_person);
         if let Err(trouble) = runtime.block_on(session.connect(None)) {
             trouble.print(false);
             return Err(trouble.exit_code());
@@ -105,15 +106,22 @@ impl Shell {
         match self.command(line) {
             Ok(Some(report)) => {
                 self.written.note(report.print(false));
-                self.code = if report.has_failed { FAILED } else { 0 };
+                self.ended(if report.has_failed { FAILED } else { 0 });
             }
             Ok(None) => return false,
             Err(trouble) => {
                 trouble.print(false);
-                self.code = trouble.exit_code();
+                self.ended(trouble.exit_code());
             }
         }
         true
+    }
+
+    /// A person has seen what failed before; who reads a script's exit code has not.
+    fn ended(&mut self, code: u8) {
+        if self.is_person || self.code == 0 {
+            self.code = code;
+        }
     }
 
     /// `None`: quit.
@@ -179,7 +187,7 @@ fn pipe(runtime: Handle, flags: Flags, written: &Written) -> u8 {
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else {
             eprintln!("standard input is not text");
-            shell.code = BAD_USAGE;
+            shell.ended(BAD_USAGE);
             break;
         };
         if !shell.line(&line) {
@@ -204,7 +212,7 @@ fn person(runtime: Handle, flags: Flags, written: &Written) -> u8 {
             let printer = Mutex::new(printer);
             Show::with(move |text| {
                 // Nowhere to show it: the terminal has gone.
-                let _ = printer.lock().print(text);
+                let _ = printer.lock().print(shown(&text).into_owned());
             })
         }
         Err(_) => written.shown(),

@@ -51,7 +51,7 @@ impl Report {
             false => super::say(&self.out),
         };
         if !is_json || self.has_failed {
-            eprint!("{}", self.notes);
+            super::warn(&self.notes);
         }
         printed
     }

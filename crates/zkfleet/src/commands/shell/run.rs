@@ -25,7 +25,7 @@ pub(super) async fn execute(session: &mut Session, parsed: &Parsed) -> Result<Re
         }
         "config" => ensemble::config(session.client()?, parsed).await,
         "connect" => {
-            session.connect(parsed.args.first().map(String::as_str)).await?;
+            session.reconnect(parsed.args.first().map(String::as_str)).await?;
             Ok(Report::new())
         }
         "create" => write::create(session.client()?, parsed).await,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use zk_client::{Client, Options, Sasl, SessionState};
 
 use super::flags::Flags;
@@ -31,13 +33,21 @@ pub(super) struct Session {
     client: Option<Client>,
     show: Show,
     prints_watches: Arc<AtomicBool>,
+    /// Who shows what comes from the client.
+    shows: Option<JoinHandle<()>>,
+    /// Somebody looks at the prompt, which says whether there is a connection.
+    is_person: bool,
 }
 
+/// How long events that came before the end of a session may take until they are shown: whoever
+/// does not read them must not hold up the end for ever.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
+
 impl Session {
-    pub(super) fn new(flags: Flags, show: Show) -> Session {
+    pub(super) fn new(flags: Flags, show: Show, is_person: bool) -> Session {
         let target = flags.server.clone();
         let prints_watches = Arc::new(AtomicBool::new(true));
-        Session { flags, target, client: None, show, prints_watches }
+        Session { flags, target, client: None, show, prints_watches, shows: None, is_person }
     }
 
     /// Opens a session with the servers in use, or others. Requests wait until it is served.
@@ -56,16 +66,26 @@ impl Session {
         self.close().await;
         let client = Client::start(options);
         if let Some(print) = self.show.0.clone() {
-            tokio::spawn(show_events(client.clone(), print, Arc::clone(&self.prints_watches)));
+            let shows = show_events(client.clone(), print, Arc::clone(&self.prints_watches));
+            self.shows = Some(tokio::spawn(shows));
         }
         self.target = target;
         self.client = Some(client);
         Ok(())
     }
 
-    pub(super) async fn connect_and_wait(&mut self) -> Result<(), Trouble> {
-        self.connect(None).await?;
+    pub(super) async fn connect_and_wait(&mut self, target: Option<&str>) -> Result<(), Trouble> {
+        self.connect(target).await?;
         Ok(self.client()?.connected().await?)
+    }
+
+    /// The command `connect`. As in zkCli a person has the prompt at once; a script must hear
+    /// whether there is a connection.
+    pub(super) async fn reconnect(&mut self, target: Option<&str>) -> Result<(), Trouble> {
+        match self.is_person {
+            true => self.connect(target).await,
+            false => self.connect_and_wait(target).await,
+        }
     }
 
     /// The client, if a session is open.
@@ -80,6 +100,9 @@ impl Session {
     pub(super) async fn close(&mut self) {
         if let Some(client) = &self.client {
             let _ = client.close().await;
+        }
+        if let Some(shows) = self.shows.take() {
+            let _ = tokio::time::timeout(LAST_EVENTS, shows).await;
         }
     }
 
@@ -147,8 +170,9 @@ async fn show_events(
                 }
                 None => {
                     // The session is over; its last state is told.
+                    let last = state_text(*states.borrow());
                     if is_on.load(Ordering::Relaxed) {
-                        print(state_text(*states.borrow()));
+                        shown(&print, last).await;
                     }
                     return;
                 }
@@ -160,9 +184,15 @@ async fn show_events(
             },
         };
         if is_on.load(Ordering::Relaxed) {
-            print(text);
+            shown(&print, text).await;
         }
     }
+}
+
+/// Shows a text on a thread that may wait: the session's goes on to answer for it meanwhile.
+async fn shown(print: &Arc<dyn Fn(String) + Send + Sync>, text: String) {
+    let print = Arc::clone(print);
+    let _ = tokio::task::spawn_blocking(move || print(text)).await;
 }
 
 fn event_text(kind: &str, path: &str, zxid: i64) -> String {
@@ -203,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_prompt_begins_with_the_servers() {
-        let session = Session::new(Flags::default(), Show::nothing());
+        let session = Session::new(Flags::default(), Show::nothing(), true);
         assert_eq!(session.prompt(), "[zk: localhost:2181(CLOSED)");
     }
 }

@@ -4,6 +4,9 @@ use serde_json::json;
 use zk_client::{Error, QuotaError};
 use zk_proto::{ErrorCode, path};
 
+/// The root is always there.
+pub(super) const NO_CHROOT: &str = "the path behind the servers (-server HOST:PORT/PATH) does not exist: create it from a shell without it";
+
 /// A command that failed, or that cannot be understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Trouble {
@@ -47,9 +50,9 @@ impl Trouble {
                 "name": self.code.map(ErrorCode::name),
                 "hint": (!self.hint.is_empty()).then_some(&self.hint),
             });
-            eprintln!("{value}");
+            super::warn(&format!("{value}\n"));
         } else {
-            eprintln!("{}", self.text());
+            super::warn(&format!("{}\n", self.text()));
         }
     }
 
@@ -140,6 +143,7 @@ fn hint(code: ErrorCode, path: &str) -> String {
         Some((parent, _)) => parent,
     };
     match code {
+        ErrorCode::NoNode if path == "/" => NO_CHROOT.to_owned(),
         ErrorCode::NoNode => format!("see what is there: ls {parent}"),
         ErrorCode::NoChildrenForEphemerals => format!("{parent} is ephemeral: stat {parent}"),
         ErrorCode::NodeExists => format!("change its data: set {path} DATA"),

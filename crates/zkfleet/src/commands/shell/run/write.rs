@@ -9,6 +9,7 @@ use zk_proto::request::CreateMode;
 use zk_proto::{EphemeralOwner, ErrorCode, path};
 
 use super::super::spec::Parsed;
+use super::super::trouble::NO_CHROOT;
 use super::super::{Report, Trouble, format, paths};
 
 /// How many deletes go into one multi (`DeleteAllCommand`).
@@ -31,6 +32,9 @@ pub(super) async fn create(client: &Client, parsed: &Parsed) -> Result<Report, T
     let (path, stat) =
         created.map_err(|error| match (Trouble::from(error), path::split(path)) {
             // What does not exist is the parent.
+            (trouble, Some(("", _))) if trouble.code() == Some(ErrorCode::NoNode) => {
+                trouble.hint(NO_CHROOT)
+            }
             (trouble, Some((parent, _))) if trouble.code() == Some(ErrorCode::NoNode) => {
                 trouble.hint(format!("its parent must exist: create {parent}"))
             }
