@@ -43,7 +43,18 @@ pub(super) fn hex(number: i64) -> Value {
     json!(format!("0x{number:x}"))
 }
 
-/// ms since the Unix epoch as a time in UTC.
+/// ms since the Unix epoch as a time in UTC, always as wide: what follows stands in columns.
 pub(super) fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
+    let time = jiff::Timestamp::from_millisecond(ms);
+    time.map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_are_as_wide_as_each_other() {
+        assert_eq!(super::time(1_795_367_742_120), "2026-11-22T17:15:42.120Z");
+        assert_eq!(super::time(1_795_367_742_000), "2026-11-22T17:15:42.000Z");
+        assert_eq!(super::time(i64::MAX), i64::MAX.to_string());
+    }
 }
