@@ -48,10 +48,10 @@ pub use word::{FourLetterWord, UnknownWord, Whitelist};
 /// compare it, then ours.
 pub const VERSION: &str = concat!("3.9.4-zkfleet-", env!("CARGO_PKG_VERSION"));
 
-/// When the binary was built, as the build says in `ZKFLEET_BUILD_DATE`.
-const BUILD_DATE: Option<&str> = option_env!("ZKFLEET_BUILD_DATE");
+/// When this crate was built, in Apache's form (see `build.rs`).
+const BUILD_DATE: &str = env!("ZKFLEET_BUILD_DATE");
 
 /// `<version>, built on <date>`, the form of all Apache versions.
 fn full_version() -> String {
-    format!("{VERSION}, built on {}", BUILD_DATE.unwrap_or("unknown date"))
+    format!("{VERSION}, built on {}", BUILD_DATE)
 }

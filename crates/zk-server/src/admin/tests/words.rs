@@ -40,7 +40,11 @@ fn stat_and_srvr_have_apaches_lines() {
     let stat = word("stat", &server);
     let (version, rest) = stat.split_once('\n').unwrap();
     assert!(version.starts_with("Zookeeper version: 3.9.4-zkfleet-"), "{version}");
-    assert!(version.contains(", built on "), "{version}");
+    let (_, date) = version.split_once(", built on ").unwrap();
+    let date = date.lines().next().unwrap();
+    let is_form = |(c, form): (char, char)| c == form || form == '0' && c.is_ascii_digit();
+    let mut pairs = date.chars().zip("0000-00-00 00:00 UTC".chars());
+    assert!(date.len() == 20 && pairs.all(is_form) && date > "2025", "{version}");
     expect![[r#"
         Clients:
          /127.0.0.1:35446[1](queued=0,recved=7,sent=7)
