@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{CertificateError, ClientConfig, OtherError};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -71,8 +71,33 @@ impl ClientTls {
     ) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        self.0.connect(name, stream).await
+        self.0.connect(name, stream).await.map_err(explained)
     }
+}
+
+/// A handshake that failed, in words where the certificate of the server is why.
+fn explained(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(why)) = cause else { return error };
+    let text = match why {
+        // A bad signature is one of another authority with the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate is of an authority that is not trusted here: is the list of \
+             authorities the right one?"
+                .to_owned()
+        }
+        // The verifier's own errors cannot be told apart but by their names.
+        CertificateError::Other(OtherError(other)) => match format!("{other:?}").as_str() {
+            "CaUsedAsEndEntity" => {
+                "the server's certificate is one of an authority (CA:TRUE), which is nobody's own: \
+                 the server needs one with basicConstraints=CA:FALSE"
+                    .to_owned()
+            }
+            name => format!("the server's certificate cannot be used: {name}"),
+        },
+        other => format!("the server's certificate is refused: {other}"),
+    };
+    io::Error::new(error.kind(), text)
 }
 
 /// The one place where the cryptography of TLS is chosen.

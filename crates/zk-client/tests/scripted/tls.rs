@@ -104,8 +104,38 @@ async fn a_server_with_another_name_or_authority_is_refused() {
         let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
         accept.abort();
         let Error::NoServer { cause, .. } = refused else { panic!("{refused}") };
-        assert!(cause.contains("certificate"), "{cause}");
+        let wanted = if trusts_other { "not trusted here" } else { "certificate is refused: " };
+        assert!(cause.contains("the server's certificate") && cause.contains(wanted), "{cause}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_shows_an_authority_is_told_what_it_needs() {
+    let authority = Authority::new();
+    let server = Script::listen().await;
+    let tls = ClientTls::from_pem(authority.pem().as_bytes(), None).unwrap();
+    let rounds = Some(2);
+    let tls = Some(Arc::new(tls));
+    let options = Options { tls, connect_rounds_max: rounds, ..server.options() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()];
+    let key = authority.0.key().serialize_pem();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let accept = tokio::spawn(async move {
+        loop {
+            let _ = acceptor.accept(server.accept().await.0).await;
+        }
+    });
+    let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
+    accept.abort();
+    let Error::NoServer { cause, .. } = refused else { panic!("{refused}") };
+    assert!(cause.contains("basicConstraints=CA:FALSE"), "{cause}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::seldom::Seldom;
 use super::serve::Serving;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
-use crate::tls::{Detected, Fault, TlsContext, detect, fault_of, subject_dn};
+use crate::tls::{Detected, Fault, TlsContext, detect, refused_certificate, subject_dn};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -180,8 +180,8 @@ enum Refusal {
 impl Refusal {
     /// A handshake that failed, in our own words if there are any.
     fn of(error: io::Error) -> Refusal {
-        match fault_of(&error) {
-            Some(fault) => Refusal::Unusable(fault.to_string()),
+        match refused_certificate(&error, "ssl.trustStore.location") {
+            Some(why) => Refusal::Unusable(why),
             None => Refusal::Failed(error),
         }
     }

@@ -21,7 +21,7 @@ use zk_quorum::{Guard, Guarding, Wire};
 use super::detect::{Detected, detect};
 use super::server::{TlsContext, TlsError, authorities, provider, store_error, versions};
 use super::store::{load_identity, load_trusted};
-use super::verify::{check_certificate, check_trusted};
+use super::verify::{check_certificate, check_trusted, refused_certificate};
 use crate::config::QuorumTlsSettings;
 
 /// The hosts of all members, as the configuration has them now.
@@ -71,7 +71,8 @@ impl Guard for MemberTls {
             let peer = prepare(&stream)?;
             // Only for SNI: the certificate is looked at below.
             let name = server_name(&names[0]).unwrap_or_else(|| peer.ip().to_canonical().into());
-            let stream = TlsConnector::from(config).connect(name, stream).await?;
+            let stream =
+                TlsConnector::from(config).connect(name, stream).await.map_err(explained)?;
             if checks {
                 check_host(stream.get_ref().1.peer_certificates(), &names, peer.ip())?;
             }
@@ -93,12 +94,20 @@ impl Guard for MemberTls {
                 }
                 return Err(io::Error::other("it speaks without TLS, which sslQuorum demands"));
             }
-            let stream = TlsAcceptor::from(config).accept(stream).await?;
+            let stream = TlsAcceptor::from(config).accept(stream).await.map_err(explained)?;
             if checks && let Some(shown) = stream.get_ref().1.peer_certificates() {
                 check_host(Some(shown), &names, peer.ip())?;
             }
             Ok(Wire::guarded(stream, peer))
         })
+    }
+}
+
+/// A handshake that failed, in words where they are known.
+fn explained(error: io::Error) -> io::Error {
+    match refused_certificate(&error, "ssl.quorum.trustStore.location") {
+        Some(why) => io::Error::new(error.kind(), why),
+        None => error,
     }
 }
 

@@ -31,5 +31,5 @@ pub(crate) use member::MemberTls;
 pub use sasl::{SaslFileError, load_jaas, random_nonce};
 pub use server::{TlsContext, TlsError};
 pub use store::{Fault, StoreError};
-pub(crate) use verify::fault_of;
+pub(crate) use verify::refused_certificate;
 pub use zk_sasl::Secret;

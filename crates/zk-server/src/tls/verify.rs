@@ -99,14 +99,45 @@ pub(super) fn check_trusted(
     })
 }
 
-/// What a failed handshake says of the client's certificate in our own words.
-pub(crate) fn fault_of(error: &io::Error) -> Option<&Fault> {
-    match error.get_ref()?.downcast_ref::<Error>()? {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
-            other.downcast_ref::<Fault>()
+/// What is wrong with the certificate of the other end and what to do, where that is why a
+/// handshake failed. `trust` is the key of the trust store.
+pub(crate) fn refused_certificate(error: &io::Error, trust: &str) -> Option<String> {
+    let Error::InvalidCertificate(why) = error.get_ref()?.downcast_ref::<Error>()? else {
+        return None;
+    };
+    Some(match why {
+        // A bad signature is one of another authority with the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+            "its certificate is of an authority that is not trusted here: put the certificate of \
+             the authority into {trust}, or give it a certificate of one that is there"
+        ),
+        CertificateError::Other(OtherError(other)) => match other.downcast_ref::<Fault>() {
+            Some(fault) => fault.to_string(),
+            // The verifier's own errors cannot be told apart but by their names.
+            None => match format!("{other:?}").as_str() {
+                "CaUsedAsEndEntity" => format!(
+                    "its certificate is one of an authority (CA:TRUE), which is nobody's own: issue \
+                     one with basicConstraints=CA:FALSE, or put this very one into {trust}"
+                ),
+                name => format!("its certificate cannot be used: {}", in_words(name)),
+            },
+        },
+        other => format!("its certificate is refused: {}", in_words(&other.to_string())),
+    })
+}
+
+/// `UnsupportedCertVersion` as "unsupported cert version"; what has blanks is text already.
+fn in_words(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 8);
+    for c in name.chars() {
+        if name.contains(' ') || !c.is_ascii_uppercase() {
+            out.push(c);
+        } else {
+            out.extend((!out.is_empty()).then_some(' '));
+            out.push(c.to_ascii_lowercase());
         }
-        _ => None,
     }
+    out
 }
 
 /// Start and end of a certificate, in seconds since 1970.
@@ -121,4 +152,45 @@ fn seconds(time: &[u8]) -> Result<u64, Fault> {
         _ => GeneralizedTime::from_der(time)?.to_unix_duration(),
     };
     Ok(since_1970.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the verifier calls its error.
+    #[derive(Debug)]
+    struct CaUsedAsEndEntity;
+    /// One of its others.
+    #[derive(Debug)]
+    struct UnsupportedCertVersion;
+
+    macro_rules! errors {
+        ($($name:ident)*) => {$(
+            impl std::fmt::Display for $name {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    write!(f, "{self:?}")
+                }
+            }
+            impl std::error::Error for $name {}
+        )*};
+    }
+    errors! { CaUsedAsEndEntity UnsupportedCertVersion }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        let said = |why| {
+            let error = io::Error::other(Error::InvalidCertificate(why));
+            refused_certificate(&error, "the.store").unwrap()
+        };
+        let other = |error| said(CertificateError::Other(error));
+        let text = other(OtherError(Arc::new(CaUsedAsEndEntity)));
+        assert!(text.contains("basicConstraints=CA:FALSE") && text.contains("the.store"), "{text}");
+        let text = other(OtherError(Arc::new(UnsupportedCertVersion)));
+        assert_eq!(text, "its certificate cannot be used: unsupported cert version");
+        assert!(said(CertificateError::UnknownIssuer).contains("not trusted here"));
+        let text = said(CertificateError::BadEncoding);
+        assert_eq!(text, "its certificate is refused: bad encoding");
+        assert_eq!(refused_certificate(&io::Error::other("broken"), "the.store"), None);
+    }
 }
