@@ -47,8 +47,8 @@ impl World {
 
     /// Whether a configuration that is to come has no quorum of members that are whole: its leader
     /// proposed it before it could know that one of them had lost its disk, and who has it in the
-    /// log asks for its votes. [`World::can_spare`] keeps a quorum of all that are known when a disk
-    /// is lost.
+    /// log asks for its votes. [`World::can_spare`] keeps a quorum of all configurations that are
+    /// known when a disk is lost.
     fn is_helpless(&self) -> bool {
         let is_whole = |sid: &Sid| {
             let store = &self.members[at_of(*sid)].store;
