@@ -125,7 +125,9 @@ impl<'a, R: Restore> Replay<'a, R> {
 
     /// Reads all logs that can hold something behind the snapshot.
     pub(super) fn run(&mut self) -> Result<(), RecoverError> {
-        self.check_snapshot_digest()?;
+        // A snapshot that is exact has the digest that it says, or a doubt is noted.
+        let of_snapshot = self.digest.reached(self.base, None, self.restore.digest());
+        debug_assert!(of_snapshot.is_ok(), "no transaction's digest was given");
         let logs = &self.inventory.logs;
         // The newest log that begins at or before the first transaction wanted, and all later.
         let begun = logs.partition_point(|log| log.name <= self.base.next());
@@ -155,7 +157,10 @@ impl<'a, R: Restore> Replay<'a, R> {
         {
             self.allow(Some(Accept::MissingLog), ahead(&newest.path, newest.zxid))?;
         }
-        if self.digest.mismatches > 0 {
+        if let (Some((path, _)), Some(mismatch)) = (self.snapshot, self.digest.doubt) {
+            let error = RecoverError::SnapshotDigest { file: path.clone(), mismatch };
+            self.allow(Some(Accept::Digest), error)?;
+        } else if self.digest.mismatches > 0 {
             self.notes.push(Note::Unverified { mismatches: self.digest.mismatches });
         }
         Ok((reached, self.txns, self.notes, self.ends))
@@ -284,18 +289,6 @@ impl<'a, R: Restore> Replay<'a, R> {
             Ok(()) => Ok(()),
             Err(mismatch) => {
                 let error = self.fault(entry, offset, Why::Digest(mismatch), None);
-                self.allow(Some(Accept::Digest), error)
-            }
-        }
-    }
-
-    /// A snapshot that is exact must have the digest that it says.
-    fn check_snapshot_digest(&mut self) -> Result<(), RecoverError> {
-        let Some((path, _)) = self.snapshot else { return Ok(()) };
-        match self.digest.reached(self.base, None, self.restore.digest()) {
-            Ok(()) => Ok(()),
-            Err(mismatch) => {
-                let error = RecoverError::SnapshotDigest { file: path.clone(), mismatch };
                 self.allow(Some(Accept::Digest), error)
             }
         }
