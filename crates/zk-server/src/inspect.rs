@@ -119,7 +119,7 @@ fn facts(conn: &Conn) -> ConnectionFacts {
     });
     ConnectionFacts {
         peer: conn.line.peer,
-        interest_ops: u8::from(state.phase != Phase::Connecting),
+        interest_ops: u8::from(!matches!(state.phase, Phase::Connecting | Phase::Asking)),
         outstanding: state.in_flight.into(),
         received,
         sent,

@@ -104,9 +104,10 @@ impl Engine {
         let mut gate = self.gate.lock();
         self.is_paused.store(true, Ordering::Relaxed);
         gate.core.set_admission(Admission::Closed);
-        // Who is let go already may read the last answers.
-        let stays = |conn: &&Arc<Conn>| conn.state.lock().phase != Phase::Closing;
-        gate.conns.values().filter(stays).for_each(|conn| conn.kill());
+        // Who is let go already may read the last answers; operators ask whatever the part.
+        let is_client =
+            |conn: &&Arc<Conn>| !matches!(conn.state.lock().phase, Phase::Closing | Phase::Asking);
+        gate.conns.values().filter(is_client).for_each(|conn| conn.kill());
     }
 
     /// Everything that is logged is in the tree afterwards, committed or not: it is what this

@@ -106,7 +106,7 @@ impl Engine {
                     0
                 }
             },
-            Phase::Connecting => return Ok(Handled { bytes: 0, next: Next::Turn }),
+            Phase::Connecting | Phase::Asking => return Ok(Handled { bytes: 0, next: Next::Turn }),
             // A closing connection has said its last word.
             Phase::Closing | Phase::Dead => input.len(),
         };

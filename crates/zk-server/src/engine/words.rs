@@ -28,7 +28,7 @@ impl Engine {
             conn.kill();
             return true;
         };
-        conn.state.lock().phase = Phase::Connecting;
+        conn.state.lock().phase = Phase::Asking;
         let argument = input[4..].to_vec();
         let conn = conn.clone();
         let answer = self.words.run(move || {

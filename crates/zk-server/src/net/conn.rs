@@ -142,6 +142,8 @@ pub(crate) enum Phase {
     Fresh,
     /// The connect request is under way; what follows waits.
     Connecting,
+    /// A four-letter word is being answered; then it ends.
+    Asking,
     /// Requests are served.
     Live,
     /// What is in the output still goes out, then it ends.
