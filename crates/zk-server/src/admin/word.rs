@@ -76,6 +76,13 @@ impl FourLetterWord {
             _ => 0,
         }
     }
+
+    /// Whether its answer grows with connections, sessions or watches.
+    #[must_use]
+    pub const fn is_list(self) -> bool {
+        use FourLetterWord::{Cons, Dump, Stat, Wchc, Wchp};
+        matches!(self, Cons | Dump | Stat | Wchc | Wchp)
+    }
 }
 
 impl fmt::Display for FourLetterWord {

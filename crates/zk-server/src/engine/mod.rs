@@ -35,8 +35,9 @@ use audit::{AuditError, AuditLog};
 use large::LargeRequests;
 pub(crate) use pipe::{Diligence, Lesson, Pipe};
 use stall::Stall;
+use words::Words;
 
-use crate::admin::{Inspect, Metrics, Turns};
+use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
 use crate::net::conn::{Conn, Line};
 use crate::net::{Backlog, Company};
@@ -108,8 +109,8 @@ pub(crate) struct Engine {
     large: LargeRequests,
     /// Answers and events that wait for clients.
     pub(crate) backlog: Arc<Backlog>,
-    /// Turns of four-letter words with long answers.
-    words: Turns,
+    /// Turns of four-letter words.
+    words: Words,
     pub(crate) pipe: Arc<Pipe>,
     /// The other members, if there are any.
     quorum: OnceLock<Arc<Quorum>>,
@@ -210,7 +211,7 @@ impl Engine {
             auth: options.core.prepare.auth.clone(),
             large: LargeRequests::new(options.large_requests),
             backlog: Arc::new(Backlog::new(options.max_backlog_bytes)),
-            words: Turns::new(words::AT_ONCE),
+            words: Words::new(),
             audit: options.core.audit.then(AuditLog::new),
             options,
             metrics,

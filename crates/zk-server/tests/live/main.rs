@@ -25,6 +25,7 @@ mod slow_disk;
 mod solo;
 mod throttles;
 mod tls;
+mod words;
 
 use std::time::{Duration, Instant};
 
