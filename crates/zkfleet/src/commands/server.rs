@@ -1,6 +1,7 @@
 //! `zkfleet server FILE`: one member, in the foreground, until a signal ends it.
 
 mod lines;
+mod memory;
 mod signals;
 
 use std::path::PathBuf;
@@ -64,6 +65,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop. The exit code tells the truth: 0 only after a complete stop.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    memory::bound_heaps();
     let lines = Lines::start();
     log_to(&lines, args.log_format);
     let starting = Signals::new().and_then(|signals| signals.while_starting(lines.clone()));

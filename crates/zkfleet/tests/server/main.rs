@@ -2,6 +2,8 @@
 //! last words say what failed, where, and what to do.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod memory;
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
