@@ -63,6 +63,14 @@ pub struct Created {
     pub stat: Stat,
 }
 
+/// Appends the frame of a request.
+pub(crate) fn put_request(out: &mut Vec<u8>, xid: i32, request: &Request<'_>) {
+    put_frame(out, |out| {
+        RequestHeader { xid, op: request.opcode().code() }.write(out);
+        request.write(out);
+    });
+}
+
 /// A session on a connection.
 #[derive(Debug)]
 pub struct Client {
@@ -146,10 +154,7 @@ impl Client {
             }
         };
         let mut bytes = Vec::new();
-        put_frame(&mut bytes, |out| {
-            RequestHeader { xid, op: request.opcode().code() }.write(out);
-            request.write(out);
-        });
+        put_request(&mut bytes, xid, request);
         self.connection.send(&bytes)?;
         loop {
             let reply = match self.connection.read(self.patience)? {

@@ -16,6 +16,7 @@ mod engine;
 mod ensemble;
 mod error;
 pub mod history;
+pub mod hostile;
 mod http;
 mod network;
 mod server;
