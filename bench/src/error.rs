@@ -72,6 +72,9 @@ pub enum Error {
         /// What it printed.
         log: PathBuf,
     },
+    /// Attackers found no server to attack.
+    #[error("cannot prepare an attack: {0}")]
+    Attack(#[from] zk_testkit::Error),
     /// A comparison is not whole.
     #[error("{count} measurements failed; the report lists them")]
     Failed {

@@ -113,6 +113,28 @@ metrics! {
     Snapshots "snapshots seen" Higher,
     /// How long one took.
     SnapshotMs "one snapshot ms" Lower,
+    /// Reads while the server is attacked.
+    AttackedReadP50Us "read p50 us, under attack" Lower,
+    /// Reads while the server is attacked.
+    AttackedReadP99Us "read p99 us, under attack" Lower,
+    /// With attackers over without.
+    AttackedReadP99Ratio "read p99, under attack : alone" Lower,
+    /// Writes while the server is attacked.
+    AttackedWriteP50Us "write p50 us, under attack" Lower,
+    /// Writes while the server is attacked.
+    AttackedWriteP99Us "write p99 us, under attack" Lower,
+    /// With attackers over without.
+    AttackedWriteP99Ratio "write p99, under attack : alone" Lower,
+    /// What attackers did a second: fewer strikes than planned, if the server let them wait.
+    StrikesPerS "strikes/s" Higher,
+    /// The most that resident memory grew while attackers were there.
+    PeakGrowthMib "RSS growth MiB, at most" Lower,
+    /// How much it has grown when they are gone.
+    GrowthMib "RSS growth MiB, afterwards" Lower,
+    /// Good clients got an error or lost their connection: 1, or 0.
+    GoodClientsFailed "good clients failed" Lower,
+    /// The server's process ended: 1, or 0.
+    ServersEnded "server ended" Lower,
 }
 
 /// The figures of one load in one round.

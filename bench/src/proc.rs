@@ -61,6 +61,17 @@ fn rss_bytes_of(pid: Pid) -> Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
+/// The most that these processes have ever had, added up, in bytes.
+pub fn peak_rss_bytes(members: &[Pid]) -> Result<u64> {
+    let peak = |pid: &Pid| {
+        let status = read(&format!("/proc/{}/status", pid.0))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kib.unwrap_or(0) << 10)
+    };
+    members.iter().map(peak).sum()
+}
+
 /// The load averages, as the kernel prints them.
 pub fn load_average() -> Result<String> {
     let text = read("/proc/loadavg")?;
@@ -148,6 +159,7 @@ mod tests {
         let block = black_box(vec![1u8; 64 << 20]);
         assert!(rss_bytes(&me).unwrap() >= before + (60 << 20));
         drop(block);
+        assert!(peak_rss_bytes(&me).unwrap() >= before + (60 << 20));
     }
 
     #[test]

@@ -45,8 +45,9 @@ const fn goal(load: &'static str, metric: Metric, bound: Bound) -> Goal {
 
 use Bound::{Absolute, Apache, Floor};
 use Metric::{
-    BootLogMs, BootSnapshotMs, CpuUsPerOp, FirstAnswerMs, FirstWriteMs, LoadedRssMb, OpsPerS,
-    OutageMs, P50Us, RejoinMs, RssBytesPerSession, RssMb, SessionsPerS, SnapshotP99Ratio,
+    AttackedReadP99Ratio, AttackedWriteP99Ratio, BootLogMs, BootSnapshotMs, CpuUsPerOp,
+    FirstAnswerMs, FirstWriteMs, GoodClientsFailed, GrowthMib, LoadedRssMb, OpsPerS, OutageMs,
+    P50Us, RejoinMs, RssBytesPerSession, RssMb, ServersEnded, SessionsPerS, SnapshotP99Ratio,
     TailRatio, WriteGapMs,
 };
 
@@ -104,6 +105,11 @@ const STANDALONE: &[Goal] = &[
     bar("znodes-1000000", BootSnapshotMs, Absolute(600.0)),
     goal("znodes-1000000", BootSnapshotMs, Absolute(300.0)),
     bar("znodes-1000000", SnapshotP99Ratio, Absolute(1.3)),
+    goal("hostile", AttackedReadP99Ratio, Absolute(2.0)),
+    goal("hostile", AttackedWriteP99Ratio, Absolute(2.0)),
+    goal("hostile", GrowthMib, Absolute(64.0)),
+    goal("hostile", GoodClientsFailed, Absolute(0.0)),
+    goal("hostile", ServersEnded, Absolute(0.0)),
 ];
 
 /// Those of three members on one machine. Processor time is that of all of them.

@@ -31,6 +31,8 @@ pub enum Job {
         /// How many, of 100 bytes each.
         count: usize,
     },
+    /// Hostile clients beside good ones: what these feel, and what memory it takes.
+    Hostile,
     /// Many znodes: creating them, memory, starts from log and snapshot, writes during snapshots.
     Znodes {
         /// How many, of 100 bytes each.
@@ -39,7 +41,7 @@ pub enum Job {
 }
 
 /// What `--loads all` means: the standalone rows of the performance goals.
-pub const ALL: [&str; 27] = [
+pub const ALL: [&str; 28] = [
     "get-1x1",
     "get-64x1",
     "get-16x32",
@@ -67,6 +69,7 @@ pub const ALL: [&str; 27] = [
     "sessions-10000",
     "preload-100000",
     "znodes-1000000",
+    "hostile",
 ];
 
 /// What `--loads bar` means: what issue 2 asks for.
@@ -103,7 +106,7 @@ impl Job {
     #[must_use]
     pub fn needs_own_server(&self) -> bool {
         match self {
-            Job::Empty | Job::Znodes { .. } | Job::Rejoin { .. } => true,
+            Job::Empty | Job::Hostile | Job::Znodes { .. } | Job::Rejoin { .. } => true,
             Job::At { .. } | Job::Lose(_) => false,
             // A heap that other loads have grown hides what a session or a znode takes.
             Job::Load(spec) => matches!(spec.kind, Kind::Sessions { .. } | Kind::Preload { .. }),
@@ -119,6 +122,23 @@ impl Job {
             Job::Lose(Loss::Killed) => &[WriteGapMs, TypicalWriteGapMs, OutageMs],
             Job::Lose(Loss::Unreachable) => &[WriteGapMs, OutageMs],
             Job::Rejoin { .. } => &[OpsPerS, CpuUsPerOp, RejoinMs],
+            Job::Hostile => &[
+                ReadP50Us,
+                ReadP99Us,
+                AttackedReadP50Us,
+                AttackedReadP99Us,
+                AttackedReadP99Ratio,
+                WriteP50Us,
+                WriteP99Us,
+                AttackedWriteP50Us,
+                AttackedWriteP99Us,
+                AttackedWriteP99Ratio,
+                StrikesPerS,
+                PeakGrowthMib,
+                GrowthMib,
+                GoodClientsFailed,
+                ServersEnded,
+            ],
             Job::Znodes { .. } => &[
                 OpsPerS,
                 CpuUsPerOp,
@@ -152,7 +172,9 @@ impl Job {
     /// Refuses what so many members cannot do.
     fn check(&self, members: usize) -> Result<(), Error> {
         let why = match self {
-            Job::Znodes { .. } if members > 1 => "it is for a standalone server (--members 1)",
+            Job::Hostile | Job::Znodes { .. } if members > 1 => {
+                "it is for a standalone server (--members 1)"
+            }
             Job::At { .. } | Job::Lose(_) | Job::Rejoin { .. } if members < 3 => {
                 "it needs an ensemble (--members 3)"
             }
@@ -190,6 +212,7 @@ impl fmt::Display for Job {
             Job::At { role: Role::Leader, spec } => write!(f, "{spec}@leader"),
             Job::At { role: Role::Follower, spec } => write!(f, "{spec}@follower"),
             Job::Empty => f.write_str("empty"),
+            Job::Hostile => f.write_str("hostile"),
             Job::Lose(Loss::Killed) => f.write_str("leader-killed"),
             Job::Lose(Loss::Unreachable) => f.write_str("leader-unreachable"),
             Job::Rejoin { count } => write!(f, "rejoin-{count}"),
@@ -209,6 +232,7 @@ impl FromStr for Job {
         };
         match name {
             "empty" => return Ok(Job::Empty),
+            "hostile" => return Ok(Job::Hostile),
             "leader-killed" => return Ok(Job::Lose(Loss::Killed)),
             "leader-unreachable" => return Ok(Job::Lose(Loss::Unreachable)),
             _ => {}

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod ensemble;
 pub mod failover;
 pub mod goals;
+pub mod hostile;
 pub mod jobs;
 pub mod rejoin;
 pub mod report;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::loads::Check;
 use crate::metric::{Metric, Values, megabytes, milliseconds};
+use crate::net;
 use crate::proc::rss_bytes;
 use crate::run::{self, Timing};
 use crate::spec::{Pace, Spec};
@@ -124,7 +126,7 @@ impl<'a> Turn<'a> {
                 run::run(spec, &running.target_at(*role)?, &of_pace(spec, timing))?
             }
             Job::Lose(loss) => failover::run(running, *loss, &run::fresh_root(job))?,
-            Job::Empty | Job::Znodes { .. } | Job::Rejoin { .. } => {
+            Job::Empty | Job::Hostile | Job::Znodes { .. } | Job::Rejoin { .. } => {
                 return Err(Error::BadLoad {
                     name: job.to_string(),
                     why: "it needs its own server",
@@ -139,6 +141,7 @@ impl<'a> Turn<'a> {
         let Options { host, members, timing, .. } = self.options;
         match job {
             Job::Empty => self.empty(),
+            Job::Hostile => self.hostile(),
             Job::Znodes { count } => znodes::run_all(host, self.server, *count),
             Job::Rejoin { count } => rejoin::run_all(host, self.server, *members, *count),
             Job::Load(spec) | Job::At { spec, .. } => {
@@ -168,10 +171,25 @@ impl<'a> Turn<'a> {
         Ok(values)
     }
 
+    fn hostile(&self) -> Result<Values> {
+        let admin = net::free_ports(1)?[0];
+        let mut running = self.start_with(&hostile::lines(admin))?;
+        self.warm_up(&running)?;
+        let timing = &self.options.timing;
+        let timing = Timing { measured: timing.measured * OPEN_LOOPS, ..*timing };
+        let values = hostile::run(&mut running, admin, &timing)?;
+        running.stop();
+        Ok(values)
+    }
+
     /// A new server whose members all serve.
     fn start(&self) -> Result<Ensemble<'a>> {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, further: &[String]) -> Result<Ensemble<'a>> {
         let Options { host, members, .. } = self.options;
-        let mut running = Ensemble::start(host, self.server, *members, &[])?;
+        let mut running = Ensemble::start(host, self.server, *members, further)?;
         running.first_answer("/")?;
         Ok(running)
     }
@@ -209,10 +227,12 @@ impl<'a> Turn<'a> {
 }
 
 /// The tail of an open loop needs samples: at 500 a second three seconds would say nothing of
-/// p99.9.
+/// p99.9. So it takes so many times longer than others.
+const OPEN_LOOPS: u32 = 3;
+
 fn of_pace(spec: &Spec, timing: &Timing) -> Timing {
     match spec.kind.pace() {
-        Some(Pace::Open { .. }) => Timing { measured: timing.measured * 3, ..*timing },
+        Some(Pace::Open { .. }) => Timing { measured: timing.measured * OPEN_LOOPS, ..*timing },
         _ => *timing,
     }
 }
