@@ -525,7 +525,7 @@ fn r3_a_foreign_file_makes_the_marks_void() {
 #[test]
 fn a_fuzzy_snapshot_is_exact_from_where_it_says_and_is_checked_there() {
     // Begun at 5, ended at 9, as Apache writes them: what came between is in it and comes again.
-    let fuzzy = |is_whole: bool, digest_of: usize| {
+    let fuzzy = |content: usize, is_whole: bool, digest_of: usize| {
         let disk = SimDisk::new(512);
         let mut server = Server::simulated(&disk).unwrap();
         let mut trees = vec![server.tree.clone()];
@@ -533,7 +533,7 @@ fn a_fuzzy_snapshot_is_exact_from_where_it_says_and_is_checked_there() {
             server.create().unwrap();
             trees.push(server.tree.clone());
         }
-        let mut image = trees[9].clone();
+        let mut image = trees[content].clone();
         if !is_whole {
             // What came before the snapshot does not come again.
             let lost = entry(4, set("/n000001", b"else", 1), None);
@@ -552,13 +552,17 @@ fn a_fuzzy_snapshot_is_exact_from_where_it_says_and_is_checked_there() {
         (disk.fork(), trees)
     };
     // Apache may note the digest a txn too early: the log's own digests prove the tree.
-    for digest_of in [9, 8] {
-        let (disk, trees) = fuzzy(true, digest_of);
+    for (content, digest_of) in [(9, 9), (9, 8), (10, 9)] {
+        let (disk, trees) = fuzzy(content, true, digest_of);
         let (recovered, tree) = accepted(&disk);
         assert_eq!((recovered.last, recovered.txns, &tree), (Zxid(12), 7, &trees[12]));
-        assert!(recovered.notes.is_empty());
+        let is_early = |note: &Note| matches!(note, Note::EarlyDigest { .. });
+        assert_eq!(recovered.notes.len(), usize::from(content != digest_of));
+        assert!(recovered.notes.iter().all(is_early));
     }
-    let wrong = open(&fuzzy(false, 9).0).map(|(recovered, _)| recovered.last);
-    let Err(RecoverError::SnapshotDigest { mismatch, .. }) = wrong else { panic!("{wrong:?}") };
-    assert_eq!(mismatch.zxid, Zxid(9));
+    for content in [9, 10] {
+        let wrong = open(&fuzzy(content, false, 9).0).map(|(recovered, _)| recovered.last);
+        let Err(RecoverError::SnapshotDigest { mismatch, .. }) = wrong else { panic!("{wrong:?}") };
+        assert_eq!(mismatch.zxid, Zxid(9));
+    }
 }

@@ -27,9 +27,11 @@ pub(super) struct DigestCheck {
     pub(super) mismatches: u64,
     /// The digest of the snapshot is not that of the tree, and none of a later transaction has
     /// matched. One that does proves the tree: digests are sums, and replaying mends only what was
-    /// fuzzy. Apache's snapshot may hold a part of the transaction behind the one whose digest it
-    /// has, without a trace that [`SnapshotInfo::content_zxid`] would show.
+    /// fuzzy. Apache notes the digest of a txn when its znodes are changed, and a snapshot may end
+    /// between the two: then it has the digest of the txn before.
     pub(super) doubt: Option<Mismatch>,
+    /// A doubt that was removed so.
+    pub(super) removed: Option<Mismatch>,
 }
 
 impl DigestCheck {
@@ -39,12 +41,10 @@ impl DigestCheck {
             None => Window::Exact,
             Some(info) => match info.digest {
                 // A digest from before the snapshot began says nothing about it, and one of zxid 0
-                // is a blank: Apache had applied nothing yet. Nor does one from before something
-                // that the snapshot holds: Apache notes the digest of a txn when its znodes are
-                // changed, and a snapshot may end between the two.
+                // is a blank: Apache had applied nothing yet.
                 Some(digest)
                     if digest.version == DIGEST_VERSION
-                        && digest.zxid >= info.zxid.0.max(info.content_zxid.0)
+                        && digest.zxid >= info.zxid.0
                         && digest.zxid > 0 =>
                 {
                     Window::Until(Zxid(digest.zxid), digest.digest as u64)
@@ -52,12 +52,12 @@ impl DigestCheck {
                 _ => Window::Unknown,
             },
         };
-        DigestCheck { window, mismatches: 0, doubt: None }
+        DigestCheck { window, mismatches: 0, doubt: None, removed: None }
     }
 
     /// The check of a tree whose beginning is not known.
     pub(super) fn unknown() -> DigestCheck {
-        DigestCheck { window: Window::Unknown, mismatches: 0, doubt: None }
+        DigestCheck { window: Window::Unknown, mismatches: 0, doubt: None, removed: None }
     }
 
     /// To be called when the state after `zxid` is reached, with what was recorded for it.
@@ -90,7 +90,8 @@ impl DigestCheck {
         if matches!(self.window, Window::Unknown) {
             match result {
                 Ok(()) => {
-                    (self.window, self.mismatches, self.doubt) = (Window::Exact, 0, None);
+                    (self.window, self.mismatches) = (Window::Exact, 0);
+                    self.removed = self.doubt.take();
                 }
                 Err(_) => self.mismatches += 1,
             }
@@ -106,16 +107,11 @@ mod tests {
     use zk_proto::snapshot::ZxidDigest;
 
     fn check(digest: Option<(i64, i64)>) -> DigestCheck {
-        holding(0, digest)
-    }
-
-    /// Behind a snapshot that holds traces of txns up to `content`.
-    fn holding(content: i64, digest: Option<(i64, i64)>) -> DigestCheck {
         DigestCheck::new(Some(&SnapshotInfo {
             zxid: Zxid(10),
             digest: digest.map(|(zxid, digest)| ZxidDigest { zxid, version: 2, digest }),
             last_zxid: None,
-            content_zxid: Zxid(content),
+            content_zxid: Zxid(0),
             sessions: 0,
             acls: 0,
             nodes: 1,
@@ -146,15 +142,6 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_from_before_what_the_snapshot_holds_says_nothing() {
-        let mut check = holding(11, Some((10, 7)));
-        assert!(check.reached(Zxid(10), None, Some(8)).is_ok());
-        assert_eq!(check.doubt, None);
-        assert!(at(&mut check, 11, 9, 9), "the log's own digests count from the first match on");
-        assert!(!at(&mut check, 12, 9, 8));
-    }
-
-    #[test]
     fn a_wrong_digest_of_a_snapshot_counts_unless_a_later_one_matches() {
         for (recorded, computed) in [(9, 9), (9, 8)] {
             let mut check = check(Some((10, 7)));
@@ -163,6 +150,7 @@ mod tests {
             let doubt = Mismatch { zxid: Zxid(10), recorded: 7, computed: 8 };
             let is_proven = recorded == computed as i64;
             assert_eq!(check.doubt, (!is_proven).then_some(doubt));
+            assert_eq!(check.removed, is_proven.then_some(doubt));
             assert_eq!(at(&mut check, 12, 1, 2), !is_proven, "from then on each must match");
         }
     }

@@ -255,6 +255,14 @@ pub enum Note {
     Stray(PathBuf),
     /// A snapshot was damaged; an older one and its logs were used (case D).
     DamagedSnapshot(Box<SnapshotError>),
+    /// A snapshot's digest is not that of its tree, which a later one in the log proves: Apache may
+    /// note the digest of a txn before the last one that a snapshot holds.
+    EarlyDigest {
+        /// The snapshot.
+        file: PathBuf,
+        /// The two digests.
+        mismatch: Mismatch,
+    },
     /// The durable marks say nothing.
     Void(Void),
     /// A manifest cannot be read.
@@ -372,6 +380,11 @@ impl fmt::Display for Note {
             Note::CoveredGap { file, after, found } => write!(
                 f,
                 "{}: {found} follows {after}; the snapshot covers what is missing",
+                file.display()
+            ),
+            Note::EarlyDigest { file, mismatch } => write!(
+                f,
+                "{}: {mismatch}; a later digest in the log proves the tree",
                 file.display()
             ),
             Note::Unverified { mismatches } => write!(

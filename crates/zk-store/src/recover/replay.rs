@@ -157,9 +157,12 @@ impl<'a, R: Restore> Replay<'a, R> {
         {
             self.allow(Some(Accept::MissingLog), ahead(&newest.path, newest.zxid))?;
         }
-        if let (Some((path, _)), Some(mismatch)) = (self.snapshot, self.digest.doubt) {
-            let error = RecoverError::SnapshotDigest { file: path.clone(), mismatch };
-            self.allow(Some(Accept::Digest), error)?;
+        let file = self.snapshot.map(|(path, _)| path.clone());
+        if let (Some(file), Some(mismatch)) = (file.clone(), self.digest.removed) {
+            self.notes.push(Note::EarlyDigest { file, mismatch });
+        }
+        if let (Some(file), Some(mismatch)) = (file, self.digest.doubt) {
+            self.allow(Some(Accept::Digest), RecoverError::SnapshotDigest { file, mismatch })?;
         } else if self.digest.mismatches > 0 {
             self.notes.push(Note::Unverified { mismatches: self.digest.mismatches });
         }
