@@ -101,6 +101,22 @@ impl Command {
         matches!(self, Command::Snapshot | Command::Restore)
     }
 
+    /// Whether its answer grows with znodes, sessions, connections or watches, or takes the disk's
+    /// time.
+    pub(super) fn is_list(self) -> bool {
+        matches!(
+            self,
+            Command::Connections
+                | Command::Dirs
+                | Command::Dump
+                | Command::Restore
+                | Command::Snapshot
+                | Command::Stats
+                | Command::Watches
+                | Command::WatchesByPath
+        )
+    }
+
     /// Whether it changes something although nobody has to prove who he is.
     pub(super) fn changes_unasked(self) -> bool {
         matches!(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -45,13 +45,14 @@ pub struct AdminServer {
     server: Arc<dyn Inspect>,
     snapshots: RateLimiter,
     restores: RateLimiter,
-    /// Turns of commands, and places to have one or wait for it.
-    commands: Turns,
+    /// Turns of commands that list something, and places to have one or wait for it.
+    lists: Turns,
     waiting: Semaphore,
-    /// A turn of its own: collectors must not wait behind commands.
+    /// Turns of their own: who asks whether the server is well, and collectors, must not wait
+    /// behind those who list it.
+    commands: Turns,
     metrics: Turns,
     names: Names,
-    lobby: Arc<Lobby>,
 }
 
 /// What a listener shows.
@@ -75,11 +76,11 @@ impl AdminServer {
             server,
             snapshots: RateLimiter::new(interval),
             restores: RateLimiter::new(interval),
+            lists: Turns::new(MAX_COMMANDS),
             commands: Turns::new(MAX_COMMANDS),
             waiting: Semaphore::new(MAX_WAITING),
             metrics: Turns::new(1),
             names,
-            lobby: Arc::new(Lobby::new()),
         })
     }
 
@@ -94,30 +95,35 @@ impl AdminServer {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, surface: Surface) {
-        let mut connections = JoinSet::new();
+        // Those of another listener must not make room for these.
+        let (lobby, mut connections) = (Arc::new(Lobby::new()), JoinSet::new());
         loop {
-            while connections.try_join_next().is_some() {}
-            if connections.len() >= MAX_CONNECTIONS {
-                self.lobby.make_place();
-                connections.join_next().await;
-            }
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let peer = canonical(peer);
-                    connections.spawn(self.clone().connection(stream, peer, surface));
-                }
+            let (stream, peer) = match listener.accept().await {
+                Ok((stream, peer)) => (stream, canonical(peer)),
                 Err(error) => {
                     tracing::warn!(%error, "the admin server cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            while connections.try_join_next().is_some() {}
+            while connections.len() >= MAX_CONNECTIONS {
+                lobby.set_full(true);
+                tokio::select! {
+                    _ = connections.join_next() => {}
+                    () = lobby.make_place() => {}
                 }
             }
+            lobby.set_full(false);
+            connections.spawn(self.clone().connection(stream, peer, surface, lobby.clone()));
         }
     }
 
     /// Serves one connection of a fuzz target.
     #[cfg(fuzzing)]
     pub async fn serve_one(self: Arc<Self>, stream: tokio::io::DuplexStream, peer: SocketAddr) {
-        self.connection(stream, peer, Surface::Everything).await;
+        let lobby = Arc::new(Lobby::new());
+        self.connection(stream, peer, Surface::Everything, lobby).await;
     }
 
     async fn connection(
@@ -125,14 +131,19 @@ impl AdminServer {
         stream: impl AsyncRead + AsyncWrite + Unpin,
         peer: SocketAddr,
         surface: Surface,
+        lobby: Arc<Lobby>,
     ) {
         let idle = Duration::from_millis(self.settings.idle_timeout_ms.into());
-        let stay = Arc::new(self.lobby.enter());
+        let stay = Arc::new(lobby.enter());
         let service = service_fn(|request| {
             let (admin, stay) = (self.clone(), stay.clone());
             async move {
                 let _serving = stay.serve();
-                Ok::<_, Infallible>(admin.answer(request, peer, surface, &stay).await)
+                let mut answer = admin.answer(request, peer, surface, &stay).await;
+                if stay.is_last() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
             }
         });
         let served = hyper::server::conn::http1::Builder::new()
@@ -210,14 +221,16 @@ impl AdminServer {
         peer: SocketAddr,
         stay: &Arc<Stay>,
     ) -> Answer {
-        let Ok(_place) = self.waiting.try_acquire() else {
-            let error = "too many commands wait for their turn; ask again later";
-            return json(StatusCode::SERVICE_UNAVAILABLE, name, Vec::new(), Some(error));
-        };
         let Some((command, primary)) = command::find(name) else {
             let error = format!("Unknown command: {name}");
             return json(StatusCode::OK, name, Vec::new(), Some(&error));
         };
+        let place = command.is_list().then(|| self.waiting.try_acquire());
+        if let Some(Err(_)) = place {
+            let error = "too many commands wait for their turn; ask again later";
+            return json(StatusCode::SERVICE_UNAVAILABLE, primary, Vec::new(), Some(error));
+        }
+        let turns = if place.is_some() { &self.lists } else { &self.commands };
         if command.needs_authorization()
             && let Err((status, error)) = self.authorize(&request, peer).await
         {
@@ -242,7 +255,7 @@ impl AdminServer {
                     };
                     command::body(fields, primary, error.as_deref())
                 };
-                match self.blocking(&self.commands, run).await {
+                match self.blocking(turns, run).await {
                     Some(text) => {
                         answer(StatusCode::OK, JSON, Payload::text(stay.hold(text.into())))
                     }
@@ -312,7 +325,7 @@ impl AdminServer {
         }
         let streaming = arguments.iter().find(|(name, _)| name == "streaming");
         let streaming = streaming.is_none_or(|(_, value)| value.eq_ignore_ascii_case("true"));
-        let taken = match self.blocking(&self.commands, |admin| admin.server.snapshot()).await {
+        let taken = match self.blocking(&self.lists, |admin| admin.server.snapshot()).await {
             Some(Ok(taken)) if taken.len > 0 => taken,
             Some(Ok(_)) => return self.snapshot_failed("the snapshot is empty"),
             Some(Err(error)) => return self.snapshot_failed(&error.to_string()),
@@ -348,15 +361,16 @@ impl AdminServer {
             }
             return refusal;
         }
-        let (mut reader, pump) = payload::reader(body);
-        let pump = async {
-            let _waiting = stay.wait();
-            pump.await;
-        };
-        let run = self.blocking(&self.commands, move |admin: &AdminServer| {
+        let (mut reader, pump) = payload::reader(body, stay.clone());
+        let run = self.blocking(&self.lists, move |admin: &AdminServer| {
             let start = Instant::now();
             let result = admin.server.restore(&mut reader);
             admin.server.metrics().restore_time.record_time(start.elapsed());
+            if let Err(error) = &result {
+                // Here, since its client may have been let go.
+                admin.server.metrics().restore_error_count.add(1);
+                tracing::warn!(%error, "an operator's restore failed");
+            }
             result
         });
         let error = match tokio::join!(run, pump).0 {
@@ -367,8 +381,6 @@ impl AdminServer {
             Some(Err(error)) => error.to_string(),
             None => "the snapshot could not be restored".to_owned(),
         };
-        self.server.metrics().restore_error_count.add(1);
-        tracing::warn!(error, "an operator's restore failed");
         failed(NAME, &error)
     }
 

@@ -24,6 +24,10 @@ const MAX_HELD: usize = 64 << 20;
 pub(super) struct Lobby {
     guests: Mutex<Vec<Arc<Guest>>>,
     start: Instant,
+    /// Somebody waits for a place.
+    is_full: AtomicBool,
+    /// The server has done its work for one of them.
+    is_done: Notify,
 }
 
 /// One connection.
@@ -41,7 +45,12 @@ pub(super) struct Guest {
 
 impl Lobby {
     pub(super) fn new() -> Lobby {
-        Lobby { guests: Mutex::default(), start: Instant::now() }
+        Lobby {
+            guests: Mutex::default(),
+            start: Instant::now(),
+            is_full: AtomicBool::new(false),
+            is_done: Notify::new(),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -61,10 +70,24 @@ impl Lobby {
         Stay { guest, lobby: self.clone() }
     }
 
-    /// Asks the guest to leave that has let the server wait longest.
-    pub(super) fn make_place(&self) {
+    /// Whether somebody waits for a place.
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// Asks the guest to leave that has let the server wait longest, unless one is leaving. If the
+    /// server works for all of them, there may be one when this has waited for the first to be
+    /// done; it waits in any case.
+    pub(super) async fn make_place(&self) {
+        self.ask_slowest();
+        self.is_done.notified().await;
+    }
+
+    fn ask_slowest(&self) {
         let guests = self.guests.lock();
-        if let Some(guest) = slowest(&guests, |_| true) {
+        if !guests.iter().any(|guest| guest.is_leaving())
+            && let Some(guest) = slowest(&guests, |_| true)
+        {
             guest.ask_to_leave();
         }
     }
@@ -133,6 +156,12 @@ impl Stay {
         }
     }
 
+    /// Whether an answer must be the guest's last: somebody waits, and a guest that asks on and on
+    /// never lets the server wait.
+    pub(super) fn is_last(&self) -> bool {
+        self.lobby.is_full.load(Ordering::Relaxed)
+    }
+
     /// The server is at work for the guest until this is dropped.
     pub(super) fn serve(self: &Arc<Self>) -> Serving {
         self.guest.is_served.store(true, Ordering::Relaxed);
@@ -172,6 +201,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.0.moved();
         self.0.guest.is_served.store(false, Ordering::Relaxed);
+        self.0.lobby.is_done.notify_one();
     }
 }
 
@@ -276,20 +306,27 @@ mod tests {
     #[test]
     fn who_lets_the_server_wait_longest_makes_place() {
         let start = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-        let lobby = Arc::new(Lobby { guests: Mutex::default(), start });
+        let lobby = Arc::new(Lobby { start, ..Lobby::new() });
         let guests = [7, 3, 1, 5].map(|moved_ms| at(&lobby, moved_ms));
         let serving = guests[2].serve();
         let leaving = || guests.each_ref().map(|stay| stay.guest.is_leaving());
-        lobby.make_place();
+        lobby.ask_slowest();
         assert_eq!(leaving(), [false, true, false, false], "not who is served");
-        lobby.make_place();
-        assert_eq!(leaving(), [false, true, false, true], "another one each time");
+        lobby.ask_slowest();
+        assert_eq!(leaving(), [false, true, false, false], "one at a time");
+        let mut guests = Vec::from(guests);
+        drop(guests.remove(1));
+        let leaving = || guests.iter().map(|it| it.guest.is_leaving()).collect::<Vec<_>>();
+        lobby.ask_slowest();
+        assert_eq!(leaving(), [false, false, true]);
+        drop(guests.remove(2));
         drop(serving);
-        lobby.make_place();
-        assert_eq!(leaving(), [true, true, false, true], "who was served has just been at work");
+        let leaving = || guests.iter().map(|it| it.guest.is_leaving()).collect::<Vec<_>>();
+        lobby.ask_slowest();
+        assert_eq!(leaving(), [true, false], "who was served has just been at work");
         drop(guests);
         assert!(lobby.guests.lock().is_empty());
-        lobby.make_place();
+        lobby.ask_slowest();
     }
 
     #[test]

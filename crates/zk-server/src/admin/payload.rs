@@ -2,8 +2,10 @@
 
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::lobby::Stay;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 
@@ -80,12 +82,19 @@ impl Body for Payload {
 }
 
 /// The body of a request as a blocking [`Read`]; the future moves the bytes and must run beside it.
-pub(super) fn reader(mut body: Incoming) -> (impl Read + Send, impl Future<Output = ()> + Send) {
+/// Its client lets the server wait while none come; while nobody wants them it does not.
+pub(super) fn reader(
+    mut body: Incoming,
+    stay: Arc<Stay>,
+) -> (impl Read + Send, impl Future<Output = ()> + Send) {
     let (send, receive) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_IN_FLIGHT);
     let pump = async move {
         loop {
             let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-            let part = match frame.await {
+            let waiting = stay.wait();
+            let frame = frame.await;
+            drop(waiting);
+            let part = match frame {
                 None => return,
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => Ok(bytes),

@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT_LANGUAGE, HOST, ORIGIN, REFERER, USER_AGENT};
+use hyper::header::{ACCEPT_LANGUAGE, HOST, ORIGIN, REFERER};
 
 const SITE: &str = "sec-fetch-site";
+const MODE: &str = "sec-fetch-mode";
+const DESTINATION: &str = "sec-fetch-dest";
 
 /// The names under which browsers may come.
 #[derive(Debug)]
@@ -27,13 +29,18 @@ impl Names {
     /// taken from a browser only if it says which page asks.
     pub(super) fn refusal(&self, headers: &HeaderMap, changes: bool) -> Option<String> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        let site = headers.get(SITE).map(|site| site.to_str().unwrap_or_default());
-        if site.is_some_and(|site| !["none", "same-origin"].contains(&site)) {
+        let named = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let site = named(SITE);
+        // Who follows a link sees the answer; the page with the link does not.
+        let is_link = named(MODE) == Some("navigate") && named(DESTINATION) == Some("document");
+        if site.is_some_and(|site| !["none", "same-origin"].contains(&site))
+            && (changes || !is_link)
+        {
             return Some("requests of other sites are refused\n".to_owned());
         }
+        // Pages cannot make a browser leave out the language.
         let is_browser = site.is_some()
-            || [ACCEPT_LANGUAGE, ORIGIN, REFERER].iter().any(|name| headers.contains_key(name))
-            || text(USER_AGENT).is_some_and(|agent| agent.starts_with("Mozilla/"));
+            || [ACCEPT_LANGUAGE, ORIGIN, REFERER].iter().any(|name| headers.contains_key(name));
         if !is_browser {
             return None;
         }
@@ -93,7 +100,9 @@ mod tests {
 
     #[test]
     fn programs_may_use_any_name() {
-        for lines in ["", "host: evil.example:8080", "host: x\nuser-agent: curl/8.5.0"] {
+        let of_windows = "host: x\nuser-agent: Mozilla/5.0 (Windows NT) WindowsPowerShell/5.1";
+        for lines in ["", "host: evil.example:8080", "host: x\nuser-agent: curl/8.5.0", of_windows]
+        {
             assert_eq!(answered(lines), [true, true], "{lines}");
         }
     }
@@ -107,7 +116,6 @@ mod tests {
         }
         let marks = [
             "accept-language: ",
-            "user-agent: Mozilla/5.0",
             "sec-fetch-site: same-origin",
             "origin: http://evil.example",
             "referer: http://evil.example/page",
@@ -117,7 +125,7 @@ mod tests {
         for (mark, host) in marks.iter().flat_map(|mark| foreign.map(|host| (mark, host))) {
             assert_eq!(answered(&format!("host: {host}\n{mark}")), [false, false], "{host} {mark}");
         }
-        assert_eq!(answered("user-agent: Mozilla/5.0"), [false, false], "no host at all");
+        assert_eq!(answered("accept-language: de"), [false, false], "no host at all");
     }
 
     #[test]
@@ -126,6 +134,10 @@ mod tests {
             assert_eq!(answered(&format!("host: ops\nsec-fetch-site: {site}")), [false, false]);
         }
         assert_eq!(answered("host: ops\nsec-fetch-site: none"), [true, true]);
+        let link = "sec-fetch-site: cross-site\nsec-fetch-mode: navigate\nsec-fetch-dest: ";
+        assert_eq!(answered(&format!("host: ops\n{link}document")), [true, false], "a link");
+        assert_eq!(answered(&format!("host: ops\n{link}iframe")), [false, false]);
+        assert_eq!(answered(&format!("host: evil\n{link}document")), [false, false]);
         for origin in ["http://evil.example", "null", "http://ops:81", "https://ops"] {
             assert_eq!(
                 answered(&format!("host: ops\norigin: {origin}")),
@@ -135,6 +147,6 @@ mod tests {
         }
         assert_eq!(answered("host: ops:80\norigin: http://ops:80"), [true, false]);
         // An image of a page, over plain HTTP: nothing tells it from an operator at the browser.
-        assert_eq!(answered("host: 10.0.0.5:8080\nuser-agent: Mozilla/5.0"), [true, false]);
+        assert_eq!(answered("host: 10.0.0.5:8080\naccept-language: de"), [true, false]);
     }
 }

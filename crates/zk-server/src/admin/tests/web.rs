@@ -198,6 +198,39 @@ fn clients_that_let_the_server_wait_keep_nobody_out() {
 }
 
 #[test]
+fn a_full_house_makes_one_place_for_one_that_comes() {
+    let web = Web::start(Fake::new(), |_| {});
+    let ask = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut chunk = vec![0; 1 << 16];
+    let mut idle = (0..64).map(|_| web.send(ask)).collect::<Vec<_>>();
+    for stream in &mut idle {
+        assert!(stream.read(&mut chunk).unwrap() > 0);
+    }
+    let open = |idle: &mut [TcpStream]| {
+        let is_open = |stream: &mut TcpStream| {
+            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            let mut sink = vec![0; 1 << 16];
+            loop {
+                match stream.read(&mut sink) {
+                    Ok(0) => return false,
+                    Ok(_) => {}
+                    Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+                }
+            }
+        };
+        idle.iter_mut().map(is_open).filter(|is_open| *is_open).count()
+    };
+    assert_eq!(open(&mut idle), 64);
+    assert!(web.get("/metrics", 200).contains("znode_count"));
+    assert_eq!(open(&mut idle), 63);
+    // Whom the server works for all the time, one after the other.
+    let busy = web.send(&ask.repeat(2000));
+    let crowd = (0..63).map(|_| web.send(&ask.repeat(2000))).collect::<Vec<_>>();
+    assert!(web.get("/commands/ruok", 200).contains("ruok"));
+    drop((busy, crowd));
+}
+
+#[test]
 fn commands_need_a_serving_server_except_a_few() {
     let web = Web::start(Fake::new(), |_| {});
     web.server.serving.store(false, Relaxed);
