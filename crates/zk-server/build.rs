@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
-    // Whenever a file of this crate changes, it is built anew.
-    println!("cargo::rerun-if-changed=.");
+    // Whenever this crate is built anew, for one below it as well.
+    for name in ["core", "proto", "quorum", "sasl", "server", "session", "store", "tree", "zab"] {
+        println!("cargo::rerun-if-changed=../zk-{name}");
+    }
     let fixed = env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.trim().parse().ok());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     println!("cargo::rustc-env=ZKFLEET_BUILD_DATE={}", date(fixed.unwrap_or_else(now)));

@@ -133,6 +133,7 @@ impl Core {
                 // Nobody may be there any more; then the session lives its time and expires.
                 let owner = self.conns.contains_key(&conn).then_some(Owner::Conn(conn));
                 self.sessions.open(session, *timeout_ms, owner, now_ms);
+                self.note_holder(session, conn);
                 self.establish(conn, session, *timeout_ms, read_only_byte, fx);
             }
             (Txn::CreateSession(timeout_ms), _) => {

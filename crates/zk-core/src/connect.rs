@@ -98,6 +98,7 @@ impl Core {
         let session = ids.next(|id| sessions.get(id).is_some() || local.get(id).is_some());
         if self.opens_locally() {
             self.local.open(session, timeout_ms, Some(Owner::Conn(conn)), now.monotonic_ms);
+            self.note_holder(session, conn);
             return self.establish(conn, session, timeout_ms, read_only_byte, fx);
         }
         self.opening += 1;
@@ -218,6 +219,15 @@ impl Core {
         self.answer_frame(conn, &frame, true, fx);
     }
 
+    /// A session was opened here.
+    pub(crate) fn note_holder(&mut self, session: SessionId, conn: ConnId) {
+        let Core { holders, sessions, local, conns, .. } = self;
+        if let Some(connection) = conns.get(&conn) {
+            let lives = |id| sessions.get(id).is_some() || local.get(id).is_some();
+            holders.note(session, &connection.identities, lives);
+        }
+    }
+
     /// Tells a client that it has its session.
     pub(crate) fn establish(
         &mut self,
@@ -230,9 +240,6 @@ impl Core {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         connection.session = session;
         connection.state = ConnState::Live;
-        let Core { holders, sessions, local, .. } = self;
-        let lives = |id| sessions.get(id).is_some() || local.get(id).is_some();
-        holders.note(session, &connection.identities, lives);
         let response = ConnectResponse {
             protocol_version: 0,
             timeout_ms,

@@ -29,7 +29,7 @@ impl Member {
     /// A member with one live connection.
     fn new(max_len: usize) -> Member {
         let options = CoreOptions {
-            prepare: PrepareOptions { max_multi_bytes: 4 * max_len, ..PrepareOptions::default() },
+            prepare: PrepareOptions { max_txn_bytes: 4 * max_len, ..PrepareOptions::default() },
             max_response_bytes: max_len,
             limits: Limits { max_len },
             ..CoreOptions::default()

@@ -415,7 +415,7 @@ fn engine_options(
             enforce_quota: storage.enforce_quota,
             close_session_txn: storage.close_session_paths,
             digest: storage.digest_enabled,
-            max_multi_bytes: max_record_bytes - RECORD_OVERHEAD.min(max_record_bytes),
+            max_txn_bytes: max_record_bytes - RECORD_OVERHEAD.min(max_record_bytes),
             max_list_bytes: max_frame_bytes,
         },
         tick_ms: config.tick_time_ms,

@@ -21,8 +21,8 @@ pub const MIN_SECRET_LEN: usize = PASSWORD_LEN;
 pub enum PasswordRuleError {
     /// The secret is too short to be one.
     #[error(
-        "the session secret has {len} bytes without the blanks around it, {MIN_SECRET_LEN} are needed: \
-         write a longer random one (head -c 32 /dev/urandom | base64) to the secret file of every \
+        "the session secret has {len} bytes without the blanks around it, {MIN_SECRET_LEN} are \
+         needed: write a longer random one (head -c 32 /dev/urandom | base64) to the secret file of every \
          member"
     )]
     ShortSecret {

@@ -147,9 +147,9 @@ impl DataDirs {
                 Err(error) => return Err(error).doing("list", dir)?,
             }
         }
-        let mut locks = lock(disk, &self.data)?;
+        let mut locks = lock(disk, &self.data, &snapshots)?;
         if snapshots != logs {
-            locks.extend(lock(disk, &self.log)?);
+            locks.extend(lock(disk, &self.log, &logs)?);
             if let Some(name) = first_of(disk, &logs, "snapshot.")? {
                 return Err(LayoutError::SnapshotInLogDir { dir: logs, name });
             }
@@ -223,11 +223,12 @@ fn read_epoch(disk: &dyn Disk, path: &Path) -> Result<Option<Epoch>, EpochError>
     }
 }
 
-/// Locks a file that says so, and the directory itself, in case somebody removes that file.
-fn lock(disk: &dyn Disk, dir: &Path) -> Result<Vec<Box<dyn DiskFile>>, LayoutError> {
+/// Locks a file that says so, and the directory of the files, in case somebody removes that one.
+/// The directory that operators name is left to them: scripts lock it for themselves.
+fn lock(disk: &dyn Disk, dir: &Path, files: &Path) -> Result<Vec<Box<dyn DiskFile>>, LayoutError> {
     let path = dir.join(LOCK);
     let file = disk.lock(&path).map(Some);
-    let locks = [(file, &*path), (disk.lock_dir(dir), dir)].map(|(lock, path)| match lock {
+    let locks = [(file, &*path), (disk.lock_dir(files), files)].map(|(lock, path)| match lock {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(LayoutError::InUse(dir.to_path_buf()))
         }

@@ -236,8 +236,7 @@ impl Engine {
     fn give_up(&self, conn: &Conn, state: &mut ConnState, limit: &str) {
         let waiting = state.counted().max(state.backlog());
         state.phase = Phase::Dead;
-        state.drop_output();
-        conn.count_backlog(state);
+        conn.drop_backlog(state);
         self.metrics.unsent_limit_exceeded.add(1);
         tracing::warn!(
             "the connection from {} with session 0x{:x} was closed: {waiting} bytes wait for a \

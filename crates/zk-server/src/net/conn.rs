@@ -230,6 +230,12 @@ impl Conn {
         }
     }
 
+    /// Lets what waits for it go; who is writing some of it drops that himself.
+    pub(crate) fn drop_backlog(&self, state: &mut ConnState) {
+        state.drop_output();
+        self.line.home.backlog.tell(&mut state.counted, 0);
+    }
+
     /// Ends the connection at once, unsent output and all.
     pub(crate) fn kill(&self) {
         self.state.lock().phase = Phase::Dead;

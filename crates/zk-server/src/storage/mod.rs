@@ -62,10 +62,10 @@ pub enum StorageError {
     Log(#[from] LogError),
     /// A loss was to be let pass, and there is none.
     #[error(
-        "nothing is lost that --accept would have to let pass: start without it; it is for one \
+        "nothing is lost that --accept {0} would have to let pass: start without it; it is for one \
          start and must not stay in a unit or script, where it would hide the next loss"
     )]
-    NothingToAccept,
+    NothingToAccept(Accept),
     /// The rule of the session passwords cannot be changed now.
     #[error(transparent)]
     Password(#[from] PasswordRuleError),
@@ -80,7 +80,7 @@ impl StorageError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            StorageError::NothingToAccept | StorageError::Password(_) => 2,
+            StorageError::NothingToAccept(_) | StorageError::Password(_) => 2,
             StorageError::Layout(_) | StorageError::Incomplete(_) => 3,
             StorageError::File(_) | StorageError::Log(_) => 10,
             StorageError::Recover(..) | StorageError::Thread(_) => 1,
@@ -148,7 +148,7 @@ fn reserve_bytes(settings: &StorageSettings) -> u64 {
 fn tell_notes(notes: &[Note]) -> bool {
     let mut has_loss = false;
     for note in notes {
-        if matches!(note, Note::Overridden(_)) {
+        if matches!(note, Note::Overridden(_) | Note::OverriddenToo { .. }) {
             has_loss = true;
             tracing::error!("{note}");
         } else {
@@ -156,6 +156,12 @@ fn tell_notes(notes: &[Note]) -> bool {
         }
     }
     has_loss
+}
+
+/// Whether something was let pass that needed this.
+fn lets_pass(notes: &[Note], accept: Accept) -> bool {
+    let needs = |note: &Note| matches!(note, Note::Overridden(it) if it.accept() == Some(accept));
+    notes.iter().any(needs)
 }
 
 fn tell_recovered(
@@ -256,8 +262,8 @@ impl Storage {
         let (last, manifest, needs_snapshot, txns, is_damaged) = match found {
             Ok(found) => {
                 let has_loss = tell_notes(&found.notes);
-                if !has_loss && !accept.is_empty() {
-                    return Err(StorageError::NothingToAccept);
+                if let Some(idle) = accept.iter().find(|it| !lets_pass(&found.notes, **it)) {
+                    return Err(StorageError::NothingToAccept(*idle));
                 }
                 let manifest = found.settle(&*disk, &dirs)?;
                 tell_recovered(&found, &loading, started.elapsed(), metrics);

@@ -324,6 +324,13 @@ pub enum Note {
     },
     /// An explicit flag let something pass that is refused otherwise.
     Overridden(RecoverError),
+    /// There are so many others that the same lets pass: each txn behind a gap can be one.
+    OverriddenToo {
+        /// What lets them pass.
+        accept: Accept,
+        /// How many.
+        count: u64,
+    },
 }
 
 impl fmt::Display for Note {
@@ -382,17 +389,19 @@ impl fmt::Display for Note {
                 "{}: {found} follows {after}; the snapshot covers what is missing",
                 file.display()
             ),
-            Note::EarlyDigest { file, mismatch } => write!(
-                f,
-                "{}: {mismatch}; a later digest in the log proves the tree",
-                file.display()
-            ),
+            Note::EarlyDigest { file, mismatch } => {
+                let file = file.display();
+                write!(f, "{file}: {mismatch}; a later digest in the log proves the tree")
+            }
             Note::Unverified { mismatches } => write!(
                 f,
                 "{mismatches} recorded digests did not match; nothing says where the tree is \
                  exact"
             ),
             Note::Overridden(error) => write!(f, "let pass on explicit order: {error}"),
+            Note::OverriddenToo { accept, count } => {
+                write!(f, "let pass on explicit order: {count} more by {accept}")
+            }
         }
     }
 }

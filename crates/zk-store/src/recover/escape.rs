@@ -60,6 +60,11 @@ pub fn find_escape<R: Restore>(
     };
     let (mut all, mut behind) = (Vec::new(), Vec::<Behind>::new());
     for note in notes {
+        if let Note::OverriddenToo { accept, count } = note
+            && let Some(known) = behind.iter_mut().find(|known| known.accept == accept)
+        {
+            known.others += usize::try_from(count).unwrap_or(usize::MAX);
+        }
         let Note::Overridden(first) = note else { continue };
         let Some(accept) = first.accept() else { continue };
         if !all.contains(&accept) {

@@ -21,6 +21,9 @@ use zk_proto::{ErrorCode, Zxid};
 /// A record that comes twice is compared with this many before it.
 const RECENT_RECORDS: usize = 1024;
 
+/// So many faults of a kind that is let pass are told one by one.
+const MOST_TOLD: usize = 16;
+
 /// Where a record was seen.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -169,6 +172,24 @@ impl<'a, R: Restore> Replay<'a, R> {
         Ok((reached, self.txns, self.notes, self.ends))
     }
 
+    /// The first ones of a kind are told, of the others how many there are.
+    fn let_pass(&mut self, accept: Accept, error: RecoverError) {
+        let is_of_kind =
+            |note: &&Note| matches!(note, Note::Overridden(e) if e.accept() == Some(accept));
+        let told = self.notes.iter().filter(is_of_kind).count();
+        if told < MOST_TOLD {
+            return self.notes.push(Note::Overridden(error));
+        }
+        let others = self.notes.iter_mut().find_map(|note| match note {
+            Note::OverriddenToo { accept: of, count } if *of == accept => Some(count),
+            _ => None,
+        });
+        match others {
+            Some(count) => *count += 1,
+            None => self.notes.push(Note::OverriddenToo { accept, count: 1 }),
+        }
+    }
+
     /// Lets an error pass as a note if what covers it is accepted; `None`: nothing does.
     pub(super) fn allow(
         &mut self,
@@ -178,8 +199,8 @@ impl<'a, R: Restore> Replay<'a, R> {
         if let RecoverError::Log(fault) = &mut error {
             fault.accept = accept;
         }
-        if accept.is_some_and(|accept| self.options.overrides.accepts(accept)) {
-            self.notes.push(Note::Overridden(error));
+        if let Some(accept) = accept.filter(|accept| self.options.overrides.accepts(*accept)) {
+            self.let_pass(accept, error);
             return Ok(());
         }
         Err(error)

@@ -48,6 +48,7 @@ impl Preparer<'_> {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         let length = request.data.map_or(0, <[u8]>::len);
+        self.fits(path.len() + length + fixed.len())?;
         let change = Delta { count: 1, bytes: length as i64 };
         self.check_quota(&path, change)?;
         let owner = match request.op {

@@ -45,9 +45,9 @@ pub struct PrepareOptions {
     pub max_list_bytes: usize,
     /// `digest.enabled`: transactions carry the digest of the tree.
     pub digest: bool,
-    /// The most bytes that the transaction of a multi may have: what its `auth` entries stand for
-    /// could make a small request any size.
-    pub max_multi_bytes: usize,
+    /// The most bytes that the body of a transaction may have: what `auth` entries stand for could
+    /// make a small request any size, and a longer record no member of Apache reads.
+    pub max_txn_bytes: usize,
 }
 
 impl Default for PrepareOptions {
@@ -58,7 +58,7 @@ impl Default for PrepareOptions {
             close_session_txn: true,
             max_list_bytes: Limits::DEFAULT_MAX_BUFFER,
             digest: true,
-            max_multi_bytes: 4 * Limits::DEFAULT_MAX_BUFFER,
+            max_txn_bytes: 4 * Limits::DEFAULT_MAX_BUFFER,
         }
     }
 }
@@ -304,6 +304,7 @@ impl Preparer<'_> {
         let mut node = self.look_valid(path)?;
         self.allows(&node, Perms::WRITE)?;
         let length = request.data.map_or(0, <[u8]>::len);
+        self.fits(path.len() + length)?;
         let change = Delta { count: 0, bytes: length as i64 - node.data_len as i64 };
         self.check_quota(path, change)?;
         let version = check_version(node.stat.version, request.version)?;
@@ -317,6 +318,12 @@ impl Preparer<'_> {
         Ok(OpCode::SetData)
     }
 
+    /// Whether a transaction of about so many bytes can be made.
+    fn fits(&self, bytes: usize) -> Result<(), ErrorCode> {
+        let fits = bytes <= self.options.max_txn_bytes;
+        fits.then_some(()).ok_or(ErrorCode::BadArguments)
+    }
+
     fn set_acl(
         &mut self,
         request: &SetAclRequest<'_>,
@@ -327,6 +334,7 @@ impl Preparer<'_> {
             return Err(ErrorCode::BadArguments);
         }
         let fixed = self.options.auth.fix_up(request.acl, self.identities)?;
+        self.fits(path.len() + fixed.len())?;
         let mut node = self.look(path)?;
         self.allows(&node, Perms::ADMIN)?;
         let version = check_version(node.stat.aversion, request.version)?;

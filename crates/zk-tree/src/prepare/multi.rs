@@ -24,7 +24,7 @@ impl Preparer<'_> {
                 true => Err(ErrorCode::RuntimeInconsistency),
                 false => self.part(op, out),
             };
-            let is_too_large = out.len() - start > self.options.max_multi_bytes;
+            let is_too_large = out.len() - start > self.options.max_txn_bytes;
             let result = if is_too_large { Err(ErrorCode::BadArguments) } else { result };
             let op = result.unwrap_or_else(|code| {
                 failed = true;

@@ -190,6 +190,22 @@ fn a_failed_multi_leaves_no_trace_but_its_zxid() {
 }
 
 #[test]
+fn what_no_record_holds_is_refused_before_it_changes_anything() {
+    let mut w = World::new(10);
+    w.request(create("/p", CreateMode::Persistent)).expect("create");
+    w.options.max_txn_bytes = 500;
+    let long = format!("/{}", "x".repeat(500));
+    assert_eq!(w.request(create(&long, CreateMode::Persistent)), Err(ErrorCode::BadArguments));
+    let data = vec![7; 500];
+    let set = |data| SetDataRequest { path: "/p".into(), data: Some(data), version: -1 };
+    assert_eq!(w.request(Request::SetData(set(&data))), Err(ErrorCode::BadArguments));
+    w.request(Request::SetData(set(&data[..400]))).expect("fits");
+    w.finish();
+    assert_eq!(w.tree.get("/p").map(|node| node.stat().version), Some(1));
+    assert!(w.tree.get(&long).is_none());
+}
+
+#[test]
 fn closing_a_session_takes_pending_ephemerals_too() {
     let mut w = World::new(10);
     w.request(create("/p", CreateMode::Persistent)).expect("create");
@@ -520,7 +536,7 @@ fn a_refused_acl_leaves_no_trace() {
 #[test]
 fn a_multi_is_bounded_by_what_it_would_log() {
     let mut w = World::new(0);
-    w.options.max_multi_bytes = 1000;
+    w.options.max_txn_bytes = 1000;
     let data = [7; 400];
     let multi = |n: usize| {
         let set = SetDataRequest { path: "/a".into(), data: Some(&data), version: -1 };

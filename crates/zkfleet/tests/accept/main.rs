@@ -186,6 +186,10 @@ fn cut_newest_log() {
         let last_create = records.iter().rposition(|r| r.windows(3).any(|w| w == b"/n4")).unwrap();
         records[last_create][40] ^= 1;
     });
+    // What is not needed now would hide what comes later.
+    let too_much = place.start(&["cut-newest-log,gaps"]).err();
+    assert_eq!(too_much.and_then(|status| status.code()), Some(2), "{}", place.told());
+    assert!(place.told().contains("nothing is lost that --accept gaps"), "{}", place.told());
     check(&place, "cut-newest-log", &["cut-newest-log"], &["/n0", "/n3"], &["/n4"]);
 }
 

@@ -44,7 +44,7 @@ fn stat_and_srvr_have_apaches_lines() {
     let date = date.lines().next().unwrap();
     let is_form = |(c, form): (char, char)| c == form || form == '0' && c.is_ascii_digit();
     let mut pairs = date.chars().zip("0000-00-00 00:00 UTC".chars());
-    assert!(date.len() == 20 && pairs.all(is_form) && date > "2025", "{version}");
+    assert!(date.len() == 20 && pairs.all(is_form), "{version}");
     expect![[r#"
         Clients:
          /127.0.0.1:35446[1](queued=0,recved=7,sent=7)

@@ -5,7 +5,8 @@ use zk_client::{Error, QuotaError};
 use zk_proto::{ErrorCode, path};
 
 /// The root is always there.
-pub(super) const NO_CHROOT: &str = "the path behind the servers (-server HOST:PORT/PATH) does not exist: create it from a shell without it";
+pub(super) const NO_CHROOT: &str = "the path behind the servers (-server HOST:PORT/PATH) does not exist: create it from a shell \
+     without it";
 
 /// A command that failed, or that cannot be understood.
 #[derive(Clone, PartialEq, Eq, Debug)]

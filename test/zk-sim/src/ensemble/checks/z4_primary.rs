@@ -1,10 +1,10 @@
 //! Z4 Global primary order and primary integrity: only the leader of the newest epoch that it knows
 //! proposes, in that epoch, and not before it has delivered everything of the epochs before.
 
-use super::Check;
+use super::{Check, has_quorum};
 use crate::ensemble::annals::Annals;
-use crate::ensemble::record::Record;
-use std::collections::BTreeMap;
+use crate::ensemble::record::{Record, Said};
+use std::collections::{BTreeMap, BTreeSet};
 use zk_proto::Sid;
 
 /// See the module.
@@ -12,6 +12,8 @@ use zk_proto::Sid;
 pub(super) struct Primary {
     /// The epoch in which each member leads.
     leads: BTreeMap<Sid, i32>,
+    /// Who has entered each epoch, and had promised no newer one.
+    entered: BTreeMap<i32, BTreeSet<Sid>>,
 }
 
 impl Check for Primary {
@@ -22,11 +24,25 @@ impl Check for Primary {
     fn check(&mut self, record: &Record, annals: &Annals) -> Result<(), String> {
         match record {
             Record::Leads { sid, epoch } => {
+                // A quorum's word may be late: it was one when it was given.
+                let last = annals.members.get(sid).map_or(0, |view| view.last());
+                let entered = self.entered.get(&epoch.0);
+                let has_entered =
+                    |it: &Sid| it == sid || entered.is_some_and(|entered| entered.contains(it));
                 let newest = annals.leaders.range(epoch.0 + 1..).next();
-                if let Some((newer, other)) = newest {
+                if let Some((newer, other)) = newest
+                    && !has_quorum(annals, last, last, has_entered)
+                {
                     return Err(format!("{sid} leads in {}, and {other} in {newer}", epoch.0));
                 }
                 self.leads.insert(*sid, epoch.0);
+            }
+            Record::Says { sid, said: Said::Entered(epoch) } => {
+                let promised = annals.members.get(sid).map_or(0, |view| view.accepted.0);
+                if promised > epoch.0 {
+                    return Err(format!("{sid} enters {}, and has promised {promised}", epoch.0));
+                }
+                self.entered.entry(epoch.0).or_default().insert(*sid);
             }
             Record::Rests { sid } | Record::Started { sid, .. } => {
                 self.leads.remove(sid);

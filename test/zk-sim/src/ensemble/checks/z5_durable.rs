@@ -4,19 +4,22 @@
 use super::{Check, has_quorum};
 use crate::ensemble::annals::Annals;
 use crate::ensemble::record::Record;
-use zk_proto::Sid;
+use zk_proto::{Epoch, Sid, Zxid};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Durable;
 
 impl Durable {
-    /// A leader's history has everything that was committed.
-    fn leads(sid: Sid, annals: &Annals) -> Result<(), String> {
+    /// A leader's history has everything that was committed before its epoch. A quorum's word may
+    /// be late: who hears it when a newer leader is there has nothing of that one, and commits
+    /// nothing either.
+    fn leads(sid: Sid, epoch: Epoch, annals: &Annals) -> Result<(), String> {
         let Some(view) = annals.members.get(&sid) else {
             return Err(format!("{sid} leads, and has no disk"));
         };
-        for committed in annals.history.iter().filter(|it| it.zxid > view.base) {
+        let is_older = |zxid: i64| zxid > view.base && Zxid(zxid).epoch() < epoch;
+        for committed in annals.history.iter().filter(|it| is_older(it.zxid)) {
             if !view.holds(committed.zxid, committed.hash) {
                 return Err(format!("{sid} leads and has lost {:x}", committed.zxid));
             }
@@ -32,7 +35,7 @@ impl Check for Durable {
 
     fn check(&mut self, record: &Record, annals: &Annals) -> Result<(), String> {
         match record {
-            Record::Leads { sid, .. } => Durable::leads(*sid, annals),
+            Record::Leads { sid, epoch } => Durable::leads(*sid, *epoch, annals),
             Record::Committed { sid, zxid } => {
                 let Some(committed) = annals.committed(zxid.0) else {
                     return Err(format!("{sid} commits {zxid}, which nobody has proposed"));

@@ -19,6 +19,7 @@ impl World {
         self.hub.fuse = None;
         self.hub.tell(Record::Healed);
         self.mend_all();
+        self.hand_out_configs();
         self.wake_all();
         let began_us = self.hub.now_us;
         // What cannot be noticed before a timeout is noticed after it.
@@ -60,6 +61,21 @@ impl World {
             let whole = config.voters().filter(|sid| is_whole(sid)).count();
             whole <= config.voters().count() / 2
         })
+    }
+
+    /// Whoever has no vote asks those that its own configuration names: where the ensemble has
+    /// changed since, the operator gives it the newest (docs/operators/ensembles.md).
+    fn hand_out_configs(&mut self) {
+        let known = self.members.iter().map(|member| &member.configs.committed);
+        let Some(newest) = known.max_by_key(|config| config.version).cloned() else { return };
+        for at in 0..self.members.len() {
+            let member = &self.members[at];
+            let has_vote = member.store.has_history() && !member.store.is_damaged();
+            if !has_vote && member.configs.committed.version < newest.version {
+                self.crash(at, false);
+                self.members[at].configs.activate(newest.clone());
+            }
+        }
     }
 
     fn is_quiet(&self) -> bool {
