@@ -80,11 +80,32 @@ pub struct Watches {
     watched: Vec<Watched>,
     free: Vec<PathNo>,
     by_conn: HashMap<ConnId, BTreeSet<PathNo>, foldhash::fast::FixedState>,
-    /// Paths with a recursive watch; without any, no ancestors are looked at.
+    sums: Sums,
+}
+
+/// What would take a look at all watches to count.
+#[derive(Debug, Default)]
+struct Sums {
+    /// Recursive watches; without any, no ancestors are looked at.
     recursive: usize,
+    /// Paths with data watches.
     data_paths: usize,
     data_watches: usize,
     child_watches: usize,
+}
+
+impl Sums {
+    /// A watcher has lost modes; `data` counts those of its path that have data watches.
+    fn lost(&mut self, before: Watcher, after: Watcher, data: &mut u32) {
+        if before.data.0 != 0 && after.data.0 == 0 {
+            *data -= 1;
+            self.data_watches -= 1;
+            self.data_paths -= usize::from(*data == 0);
+        }
+        self.child_watches -= usize::from(before.child.0 != 0 && after.child.0 == 0);
+        self.recursive -=
+            usize::from(before.data.has(Modes::RECURSIVE) && !after.data.has(Modes::RECURSIVE));
+    }
 }
 
 impl Watches {
@@ -96,10 +117,7 @@ impl Watches {
             watched: Vec::new(),
             free: Vec::new(),
             by_conn: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
-            recursive: 0,
-            data_paths: 0,
-            data_watches: 0,
-            child_watches: 0,
+            sums: Sums::default(),
         }
     }
 
@@ -145,16 +163,16 @@ impl Watches {
         let watcher = &mut watchers[at];
         if let Some(modes) = data {
             if watcher.data.0 == 0 {
-                self.data_paths += usize::from(*data_watchers == 0);
-                self.data_watches += 1;
+                self.sums.data_paths += usize::from(*data_watchers == 0);
+                self.sums.data_watches += 1;
                 *data_watchers += 1;
             }
-            self.recursive +=
+            self.sums.recursive +=
                 usize::from(modes == Modes::RECURSIVE && !watcher.data.has(Modes::RECURSIVE));
             watcher.data.add(modes);
         }
         if let Some(modes) = child {
-            self.child_watches += usize::from(watcher.child.0 == 0);
+            self.sums.child_watches += usize::from(watcher.child.0 == 0);
             watcher.child.add(modes);
         }
     }
@@ -188,14 +206,7 @@ impl Watches {
         let before = *watcher;
         let had = watcher.modes(kind).remove(modes);
         let watcher = *watcher;
-        if before.data.0 != 0 && watcher.data.0 == 0 {
-            *data -= 1;
-            self.data_watches -= 1;
-            self.data_paths -= usize::from(*data == 0);
-        }
-        self.child_watches -= usize::from(before.child.0 != 0 && watcher.child.0 == 0);
-        self.recursive -=
-            usize::from(before.data.has(Modes::RECURSIVE) && !watcher.data.has(Modes::RECURSIVE));
+        self.sums.lost(before, watcher, data);
         if watcher.is_idle() {
             watchers.remove(at);
             forget(&mut self.by_conn, conn, number);
@@ -207,17 +218,12 @@ impl Watches {
     /// The one-shot watches of a path have done their work: all of them in one pass, for there may
     /// be one of every client.
     fn use_up(&mut self, number: PathNo, kind: Kind) {
-        let Watches { watched, by_conn, data_paths, data_watches, child_watches, .. } = self;
+        let Watches { watched, by_conn, sums, .. } = self;
         let Watched { watchers, data, .. } = &mut watched[number as usize];
         watchers.retain_mut(|watcher| {
             let before = *watcher;
             watcher.modes(kind).remove(Modes::STANDARD);
-            if before.data.0 != 0 && watcher.data.0 == 0 {
-                *data -= 1;
-                *data_watches -= 1;
-                *data_paths -= usize::from(*data == 0);
-            }
-            *child_watches -= usize::from(before.child.0 != 0 && watcher.child.0 == 0);
+            sums.lost(before, *watcher, data);
             if watcher.is_idle() {
                 forget(by_conn, watcher.conn, number);
             }
@@ -289,7 +295,7 @@ impl Watches {
                 self.use_up(number, kind);
             }
         }
-        if self.recursive > 0 && kind == Kind::Data {
+        if self.sums.recursive > 0 && kind == Kind::Data {
             self.collect_recursive(path, told);
         }
         for &conn in &told[already..] {
@@ -375,9 +381,9 @@ impl Watches {
     pub fn counts(&self) -> WatchCounts {
         WatchCounts {
             connections: self.by_conn.len(),
-            paths: self.data_paths,
-            data: self.data_watches,
-            total: self.data_watches + self.child_watches,
+            paths: self.sums.data_paths,
+            data: self.sums.data_watches,
+            total: self.sums.data_watches + self.sums.child_watches,
         }
     }
 
@@ -526,7 +532,7 @@ mod tests {
         w.remove_connection(B);
         assert!(w.is_empty());
         assert_eq!(w.counts(), WatchCounts::default());
-        assert_eq!(w.recursive, 0);
+        assert_eq!(w.sums.recursive, 0);
     }
 
     #[test]

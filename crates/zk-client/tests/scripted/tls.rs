@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use zk_client::tls::ClientTls;
@@ -96,17 +97,22 @@ async fn a_server_with_another_name_or_authority_is_refused() {
             ..server.options()
         };
         let acceptor = authority.acceptor(name);
-        let accept = tokio::spawn(async move {
-            loop {
-                let _ = acceptor.accept(server.accept().await.0).await;
-            }
-        });
+        let accept = accept_all(server, acceptor);
         let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
         accept.abort();
         let Error::NoServer { cause, .. } = refused else { panic!("{refused}") };
         let wanted = if trusts_other { "not trusted here" } else { "certificate is refused: " };
         assert!(cause.contains("the server's certificate") && cause.contains(wanted), "{cause}");
     }
+}
+
+/// Shakes hands with whoever comes, as long as the task lives.
+fn accept_all(server: Script, acceptor: TlsAcceptor) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let _ = acceptor.accept(server.accept().await.0).await;
+        }
+    })
 }
 
 #[tokio::test]
@@ -127,11 +133,7 @@ async fn a_server_that_shows_an_authority_is_told_what_it_needs() {
         .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let accept = tokio::spawn(async move {
-        loop {
-            let _ = acceptor.accept(server.accept().await.0).await;
-        }
-    });
+    let accept = accept_all(server, acceptor);
     let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
     accept.abort();
     let Error::NoServer { cause, .. } = refused else { panic!("{refused}") };
@@ -144,11 +146,7 @@ async fn a_port_that_speaks_tls_is_recognised() {
     let options = Options { connect_rounds_max: Some(2), ..server.options() };
     let servers = server.address().to_string();
     let acceptor = Authority::new().acceptor("127.0.0.1");
-    let accept = tokio::spawn(async move {
-        loop {
-            let _ = acceptor.accept(server.accept().await.0).await;
-        }
-    });
+    let accept = accept_all(server, acceptor);
     let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
     accept.abort();
     assert_eq!(refused, Error::TlsWanted { servers });

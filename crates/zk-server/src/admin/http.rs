@@ -16,7 +16,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::command::{self, COMMANDS, Command};
@@ -26,15 +25,13 @@ use super::json::Json;
 use super::lobby::{Lobby, MAX_CONNECTIONS, Stay};
 use super::payload::{self, Payload};
 use super::prometheus;
-use super::rate::{RateLimiter, Turns};
+use super::rate::{BUSY, Queue, RateLimiter, Turns};
 use super::visitor::Names;
 use crate::config::{AdminSettings, ServerConfig};
 use crate::net::canonical;
 
 /// Commands at once: each may walk the whole tree.
 const MAX_COMMANDS: usize = 2;
-/// Commands with those that wait for their turn.
-const MAX_WAITING: usize = 16;
 /// Rest after an accept that failed, for instance because files ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const JSON: &str = "application/json";
@@ -45,9 +42,8 @@ pub struct AdminServer {
     server: Arc<dyn Inspect>,
     snapshots: RateLimiter,
     restores: RateLimiter,
-    /// Turns of commands that list something, and places to have one or wait for it.
-    lists: Turns,
-    waiting: Semaphore,
+    /// Commands that list something.
+    lists: Queue,
     /// Turns of their own: who asks whether the server is well, and collectors, must not wait
     /// behind those who list it.
     commands: Turns,
@@ -76,9 +72,8 @@ impl AdminServer {
             server,
             snapshots: RateLimiter::new(interval),
             restores: RateLimiter::new(interval),
-            lists: Turns::new(MAX_COMMANDS),
+            lists: Queue::new(MAX_COMMANDS),
             commands: Turns::new(MAX_COMMANDS),
-            waiting: Semaphore::new(MAX_WAITING),
             metrics: Turns::new(1),
             names,
         })
@@ -167,9 +162,8 @@ impl AdminServer {
         stay: &Arc<Stay>,
     ) -> Answer {
         let path = request.uri().path().to_owned();
-        let name = path
-            .strip_prefix(self.settings.command_url.as_str())
-            .and_then(|rest| rest.strip_prefix('/'));
+        let below = path.strip_prefix(self.settings.command_url.as_str());
+        let name = below.and_then(|rest| rest.strip_prefix('/'));
         let changes = name.and_then(command::find).is_some_and(|(hit, _)| hit.changes_unasked());
         if let Some(refusal) = self.names.refusal(request.headers(), changes) {
             return plain(StatusCode::FORBIDDEN, &refusal);
@@ -183,12 +177,11 @@ impl AdminServer {
         if surface == Surface::Metrics {
             return plain(StatusCode::NOT_FOUND, "only /metrics is here\n");
         }
-        match path.strip_prefix(self.settings.command_url.as_str()) {
-            Some("" | "/") => self.index(),
-            Some(rest) if rest.starts_with('/') => {
-                self.command(&rest[1..], request, peer, stay).await
-            }
-            _ => {
+        match name {
+            Some("") => self.index(),
+            Some(name) => self.command(name, request, peer, stay).await,
+            None if below == Some("") => self.index(),
+            None => {
                 let url = &self.settings.command_url;
                 plain(StatusCode::NOT_FOUND, &format!("commands are at {url}\n"))
             }
@@ -225,12 +218,11 @@ impl AdminServer {
             let error = format!("Unknown command: {name}");
             return json(StatusCode::OK, name, Vec::new(), Some(&error));
         };
-        let place = command.is_list().then(|| self.waiting.try_acquire());
-        if let Some(Err(_)) = place {
-            let error = "too many commands wait for their turn; ask again later";
-            return json(StatusCode::SERVICE_UNAVAILABLE, primary, Vec::new(), Some(error));
+        let place = if command.is_list() { self.lists.enter() } else { None };
+        if command.is_list() && place.is_none() {
+            return json(StatusCode::SERVICE_UNAVAILABLE, primary, Vec::new(), Some(BUSY));
         }
-        let turns = if place.is_some() { &self.lists } else { &self.commands };
+        let turns = if place.is_some() { &self.lists.turns } else { &self.commands };
         if command.needs_authorization()
             && let Err((status, error)) = self.authorize(&request, peer).await
         {
@@ -325,7 +317,7 @@ impl AdminServer {
         }
         let streaming = arguments.iter().find(|(name, _)| name == "streaming");
         let streaming = streaming.is_none_or(|(_, value)| value.eq_ignore_ascii_case("true"));
-        let taken = match self.blocking(&self.lists, |admin| admin.server.snapshot()).await {
+        let taken = match self.blocking(&self.lists.turns, |admin| admin.server.snapshot()).await {
             Some(Ok(taken)) if taken.len > 0 => taken,
             Some(Ok(_)) => return self.snapshot_failed("the snapshot is empty"),
             Some(Err(error)) => return self.snapshot_failed(&error.to_string()),
@@ -362,7 +354,7 @@ impl AdminServer {
             return refusal;
         }
         let (mut reader, pump) = payload::reader(body, stay.clone());
-        let run = self.blocking(&self.lists, move |admin: &AdminServer| {
+        let run = self.blocking(&self.lists.turns, move |admin: &AdminServer| {
             let start = Instant::now();
             let result = admin.server.restore(&mut reader);
             admin.server.metrics().restore_time.record_time(start.elapsed());

@@ -39,7 +39,7 @@ pub use facts::{
 pub use http::AdminServer;
 pub(crate) use metrics::{ACK_EVERY, Ages, MOST_NAMESPACES, WallClock};
 pub use metrics::{Counter, CounterSet, Metrics, QuorumMetrics, ServerStats, SidSummaries, Sizes};
-pub(crate) use rate::Turns;
+pub(crate) use rate::{BUSY, Queue, Turns};
 pub use summary::{Detail, Summary, Unit};
 pub use text::four_letter_answer;
 pub use word::{FourLetterWord, UnknownWord, Whitelist};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A turn is followed by a rest of so many times its length ...
 const REST: u32 = 3;
@@ -70,6 +70,30 @@ impl RateLimiter {
             *last = Some(now);
         }
         allowed
+    }
+}
+
+/// Turns for which only so many wait: each that does has a connection, and so a file descriptor.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) turns: Turns,
+    places: Arc<Semaphore>,
+}
+
+/// What those are told for whom there is no place.
+pub(crate) const BUSY: &str = "too many commands wait for their turn; ask again later";
+/// Those that have a turn or wait for it.
+const MOST_WAITING: usize = 16;
+
+impl Queue {
+    /// So many turns at a time.
+    pub(crate) fn new(count: usize) -> Queue {
+        Queue { turns: Turns::new(count), places: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+
+    /// A place, if there is one; it is free again when this is dropped.
+    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
     }
 }
 

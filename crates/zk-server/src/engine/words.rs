@@ -1,29 +1,22 @@
 //! Four-letter words on a client connection (client-protocol 1.6).
 
 use super::Engine;
-use crate::admin::{FourLetterWord, Inspect, Turns, four_letter_answer};
+use crate::admin::{BUSY, FourLetterWord, Inspect, Queue, Turns, four_letter_answer};
 use crate::net::conn::{Conn, Phase};
 use std::sync::{Arc, Weak};
-use tokio::sync::Semaphore;
 
 /// Answers of a kind that are made at a time.
 const AT_ONCE: usize = 1;
-/// Lists that are made or wait for their turn: each has a connection, and so a file descriptor.
-const MOST_LISTS: usize = 16;
-/// What those are told for whom there is no place.
-const BUSY: &str = "too many commands wait for their turn; ask again later\n";
 
 /// Turns to answer: who asks whether the server is well must not wait behind those who list it.
 pub(super) struct Words {
-    lists: Turns,
-    places: Arc<Semaphore>,
+    lists: Queue,
     others: Turns,
 }
 
 impl Words {
     pub(super) fn new() -> Words {
-        let places = Arc::new(Semaphore::new(MOST_LISTS));
-        Words { lists: Turns::new(AT_ONCE), places, others: Turns::new(AT_ONCE) }
+        Words { lists: Queue::new(AT_ONCE), others: Turns::new(AT_ONCE) }
     }
 }
 
@@ -50,15 +43,13 @@ impl Engine {
         conn.state.lock().phase = Phase::Asking;
         let argument = input[4..].to_vec();
         let conn = conn.clone();
-        let place = word.is_list().then(|| self.words.places.clone().try_acquire_owned());
-        let (turns, place) = match place {
-            None => (&self.words.others, None),
-            Some(Ok(place)) => (&self.words.lists, Some(place)),
-            Some(Err(_)) => {
-                say(&conn, BUSY);
-                return true;
-            }
-        };
+        let Words { lists, others } = &self.words;
+        let place = if word.is_list() { lists.enter() } else { None };
+        if word.is_list() && place.is_none() {
+            say(&conn, &format!("{BUSY}\n"));
+            return true;
+        }
+        let turns = if place.is_some() { &lists.turns } else { others };
         let answer = turns.run(move || {
             let _place = place;
             let whitelist = inspect.config().service.four_letter_words;

@@ -11,13 +11,23 @@ use crate::Error;
 /// More than the system's own buffers take.
 const READS: usize = 40;
 
+/// Asks for the same so many times, and reads nothing.
+fn ask_deaf(
+    ground: &Ground,
+    kept: &mut Kept,
+    count: usize,
+    request: impl FnMut() -> Request<'static>,
+) -> Result<(), Error> {
+    let mut connection = ground.session()?;
+    send_all(&mut connection, iter::repeat_with(request).take(count))?;
+    kept.keep(connection);
+    Ok(())
+}
+
 /// Asks for a long znode again and again, and reads nothing.
 pub(super) fn deaf_reads(ground: &Ground, kept: &mut Kept) -> Result<(), Error> {
     let read = || Request::GetData(ReadRequest { path: LONG.into(), watch: false });
-    let mut connection = ground.session()?;
-    send_all(&mut connection, iter::repeat_with(read).take(READS))?;
-    kept.keep(connection);
-    Ok(())
+    ask_deaf(ground, kept, READS, read)
 }
 
 fn multi_read(count: usize) -> Request<'static> {
@@ -34,10 +44,7 @@ pub(super) fn large_multi_reads(ground: &Ground, _: &mut Kept) -> Result<(), Err
 
 /// Asks for as much at a time as may be, and reads nothing.
 pub(super) fn deaf_multi_reads(ground: &Ground, kept: &mut Kept) -> Result<(), Error> {
-    let mut connection = ground.session()?;
-    send_all(&mut connection, iter::repeat_with(|| multi_read(4)).take(READS / 4))?;
-    kept.keep(connection);
-    Ok(())
+    ask_deaf(ground, kept, READS / 4, || multi_read(4))
 }
 
 /// A multi of 20,000 operations.
@@ -52,8 +59,5 @@ pub(super) fn large_multis(ground: &Ground, _: &mut Kept) -> Result<(), Error> {
 /// Asks for many children again and again, and reads nothing.
 pub(super) fn deaf_children(ground: &Ground, kept: &mut Kept) -> Result<(), Error> {
     let list = || Request::GetChildren(ReadRequest { path: WIDE.into(), watch: false });
-    let mut connection = ground.session()?;
-    send_all(&mut connection, iter::repeat_with(list).take(READS))?;
-    kept.keep(connection);
-    Ok(())
+    ask_deaf(ground, kept, READS, list)
 }
