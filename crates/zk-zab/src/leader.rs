@@ -227,9 +227,6 @@ pub enum Refusal {
     /// No configuration knows it, and strangers may not come.
     #[error("sid {0} is in no configuration")]
     Stranger(Sid),
-    /// Its client asks for something on a session that has moved to another member.
-    #[error("session {id:x} has moved away from there", id = .0.0)]
-    Moved(SessionId),
     /// It was silent, or owed an ACK, for so many ms.
     #[error("nothing came for {0} ms")]
     Silent(u64),

@@ -17,13 +17,12 @@ const SESSION_MS: i32 = 20_000;
 /// The observer, behind three voters.
 const OBSERVER: i64 = 4;
 
-/// Three voters, each on an address of its own, since all have the same port for observers.
-fn start(voters: Engine, observer: Engine, further: &[String]) -> Result<Ensemble, Error> {
-    let master_port = free_port()?;
+/// What the configurations of three voters and an observer have in common, each on an address of
+/// its own, since all have the same port for observers.
+fn lines(further: &[String]) -> Result<Vec<String>, Error> {
     let mut lines = vec![
         "initLimit=20".to_owned(),
         "syncLimit=10".to_owned(),
-        format!("observerMasterPort={master_port}"),
         "reconfigEnabled=true".to_owned(),
         // The superuser's password is `secret`.
         "DigestAuthenticationProvider.superDigest=super:lK75jTNcA+U9vtVEw5vB51mj/w4=".to_owned(),
@@ -32,7 +31,15 @@ fn start(voters: Engine, observer: Engine, further: &[String]) -> Result<Ensembl
         let role = if sid == OBSERVER { "observer" } else { "participant" };
         lines.push(format!("server.{sid}=127.0.0.{sid}:{}:{}:{role}", free_port()?, free_port()?));
     }
-    let lines: Vec<&str> = lines.iter().chain(further).map(String::as_str).collect();
+    lines.extend_from_slice(further);
+    Ok(lines)
+}
+
+/// All voters feed observers if they follow.
+fn start(voters: Engine, observer: Engine, further: &[String]) -> Result<Ensemble, Error> {
+    let mut lines = lines(further)?;
+    lines.push(format!("observerMasterPort={}", free_port()?));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let engines = [voters, voters, voters, observer];
     let own = |sid| if sid == OBSERVER { vec!["peerType=observer".to_owned()] } else { Vec::new() };
     Ensemble::with_own_lines(&engines, &lines, own)
@@ -173,6 +180,63 @@ fn observers_are_fed(voters: Engine, observer: Engine) -> Result<(), Error> {
         assert_eq!(ensemble.tree(sid)?, first, "server {sid}");
     }
     Ok(())
+}
+
+/// A session goes from an observer's client to one of the follower that feeds it, and is still used
+/// at the old place: that is refused, and neither another client of the observer nor the new place
+/// is the worse for it.
+fn old_places_are_refused(voters: Engine, observer: Engine) -> Result<(), Error> {
+    const FEEDS: i64 = 1;
+    if ![voters, observer].into_iter().all(|it| it == Engine::Ours || apache_or_skip(it)) {
+        return Ok(());
+    }
+    let port = format!("observerMasterPort={}", free_port()?);
+    let lines = lines(&[])?;
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let own = |sid| match sid {
+        OBSERVER => vec!["peerType=observer".to_owned(), port.clone()],
+        FEEDS => vec![port.clone()],
+        _ => Vec::new(),
+    };
+    let engines = [Engine::Ours, voters, voters, observer];
+    let mut ensemble = Ensemble::with_own_lines(&engines, &lines, own)?;
+    if ensemble.leader()? == FEEDS {
+        ensemble.member(FEEDS)?.kill()?;
+        ensemble.leader()?;
+        ensemble.restart(&[FEEDS])?;
+    }
+    assert_eq!(master(&ensemble)?, FEEDS);
+    let mut old = ensemble.connect(OBSERVER, SESSION_MS)?;
+    let mut other = ensemble.connect(OBSERVER, SESSION_MS)?;
+    old.create("/mine", b"", CreateMode::Ephemeral)?;
+    let mut new = ensemble.resume(FEEDS, &old.session().clone(), Zxid::ZERO)?;
+    for _ in 0..3 {
+        let written = old.create("/old-place", b"", CreateMode::Persistent);
+        assert!(written.is_err(), "{written:?}");
+        old.sync()?;
+    }
+    other.create("/other", b"", CreateMode::Ephemeral)?;
+    new.create("/new-place", b"", CreateMode::Ephemeral)?;
+    other.sync()?;
+    let mut names = other.children("/")?;
+    names.sort();
+    assert_eq!(names, ["mine", "new-place", "other", "zookeeper"]);
+    for client in [new, other] {
+        client.close()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn old_places_behind_ours_are_refused() {
+    for (voters, observer) in [
+        (Engine::Ours, Engine::Ours),
+        (Engine::Apache39, Engine::Ours),
+        (Engine::Ours, Engine::Apache39),
+    ] {
+        let refused = old_places_are_refused(voters, observer);
+        refused.unwrap_or_else(|error| panic!("{voters:?}, {observer:?}: {error}"));
+    }
 }
 
 /// Whoever dials the port for observers says who it is, as on the others.

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use zk_proto::quorum::{Forwarded, FromLeader, FromLearner};
 use zk_proto::{OpCode, SessionId, Sid, Zxid};
 
-use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase, Refusal};
+use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase};
 use crate::Configs;
 use crate::planted::Faults;
+
+/// A delete of the root at any version, which every leader answers with an error's transaction.
+const DELETE_ROOT: &[u8] = &[0, 0, 0, 1, b'/', 0xff, 0xff, 0xff, 0xff];
 
 /// The observers of one follower under one leader.
 ///
@@ -91,19 +94,26 @@ impl Feeder {
     }
 
     /// What an observer's client wants goes to the leader. Where its session has moved elsewhere
-    /// behind this follower meanwhile, the leader could not tell; its observer must know better.
+    /// behind this follower meanwhile, the leader could not tell, and is asked for what it refuses:
+    /// the observer gets its answer in the order of questions, and nothing is changed.
     fn pass_up<'a>(&mut self, link: LinkId, request: Forwarded<'a>, out: &mut Vec<Output<'a>>) {
         let session = request.session;
-        if self.owners.get(&session).is_some_and(|owner| *owner != Some(link)) {
-            self.disconnected(link);
-            out.push(Output::Close { link, why: Refusal::Moved(session) });
-            return;
-        }
-        if request.op == OpCode::CreateSession.code() {
-            self.owners.insert(session, Some(link));
-        } else if request.op == OpCode::Sync.code() {
-            self.syncs.push_back(Some(link));
-        }
+        let has_moved = self.owners.get(&session).is_some_and(|owner| *owner != Some(link));
+        let request = match OpCode::from_code(request.op) {
+            Some(OpCode::Sync) => {
+                self.syncs.push_back(Some(link));
+                request
+            }
+            // A leader lets anybody end a session who knows it (`PrepRequestProcessor`).
+            Some(OpCode::CloseSession) => request,
+            _ if has_moved => Forwarded { op: OpCode::Delete.code(), body: DELETE_ROOT, ..request },
+            op => {
+                if op == Some(OpCode::CreateSession) {
+                    self.owners.insert(session, Some(link));
+                }
+                request
+            }
+        };
         out.push(Output::Upstream(FromLearner::Request(request)));
     }
 

@@ -1,7 +1,8 @@
 //! A follower and its observers, as lists of what it wants done.
 
-use zk_proto::Epoch;
 use zk_proto::quorum::{Forwarded, Touched};
+use zk_proto::request::Request;
+use zk_proto::{Epoch, Reader};
 
 use super::super::tests::{TIMES, ack_epoch, incumbent, info, links, send, z};
 use super::super::{Plan, Refusal};
@@ -80,6 +81,19 @@ fn inform(upto: Zxid, leader: Option<i64>, to: &[u64]) -> Output<'static> {
 fn request(op: OpCode) -> FromLearner<'static> {
     let (session, op) = (SessionId(7), op.code());
     FromLearner::Request(Forwarded { session, cxid: 1, op, body: b"", identities: Vec::new() })
+}
+
+/// What goes up in place of a request of an old place.
+fn refused() -> Output<'static> {
+    let FromLearner::Request(asked) = request(OpCode::Delete) else { unreachable!() };
+    Output::Upstream(FromLearner::Request(Forwarded { body: DELETE_ROOT, ..asked }))
+}
+
+#[test]
+fn what_every_leader_refuses_is_to_delete_the_root() {
+    let read = Request::read(OpCode::Delete, &mut Reader::new(DELETE_ROOT));
+    let Ok(Some(Request::Delete(delete))) = read else { panic!("{read:?}") };
+    assert_eq!((&*delete.path, delete.version), ("/", -1));
 }
 
 #[test]
@@ -221,7 +235,14 @@ fn a_session_that_has_moved_asks_for_nothing_at_its_old_place() {
     assert!(!fed.feeder.revalidated(session, true, &mut fed.out));
     fed.wants(&[]);
     fed.hear(1, request(OpCode::SetData));
-    fed.wants(&[Output::Close { link: LinkId(1), why: Refusal::Moved(session) }]);
+    fed.wants(&[refused()]);
+    // It is told of everything that it waits for, and may end the session.
+    fed.hear(1, request(OpCode::Sync));
+    fed.hear(1, request(OpCode::CloseSession));
+    let passed = [OpCode::Sync, OpCode::CloseSession].map(|op| Output::Upstream(request(op)));
+    fed.wants(&passed);
+    assert!(fed.feeder.synced(&mut fed.out));
+    fed.wants(&[Output::Synced(Some(LinkId(1)))]);
 
     // An ended one is nobody's.
     let mut fed = Fed::feeding();
@@ -272,7 +293,6 @@ fn a_session_is_who_asks_for_it_at_once_and_stays_when_that_one_goes() {
     // It moves to another follower, which nobody tells here, and comes back by another observer.
     fed.feeder.ask_move(LinkId(2), session, 1000, &mut fed.out);
     fed.out.clear();
-    let refused = || Output::Close { link: LinkId(1), why: Refusal::Moved(session) };
     fed.hear(1, request(OpCode::SetData));
     fed.wants(&[refused()]);
 
