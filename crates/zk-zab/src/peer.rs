@@ -691,7 +691,9 @@ impl Peer {
             && self.options.feeds
             && is_follower
         {
-            *feeder = Some(Box::new(Feeder::new(own, self.options.times)));
+            let mut feeds = Feeder::new(own, self.options.times);
+            feeds.plant(self.faults);
+            *feeder = Some(Box::new(feeds));
         }
     }
 

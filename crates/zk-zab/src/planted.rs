@@ -18,6 +18,8 @@ pub enum Planted {
     OldQuorumOnly,
     /// A leader counts itself before its own log has a txn.
     CountsItself,
+    /// A follower passes on what an observer's client wants of a session that has moved.
+    PassesOldPlaces,
 }
 
 /// What is wrong with a machine.

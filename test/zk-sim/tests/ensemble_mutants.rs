@@ -17,8 +17,8 @@ const SEEDS_FOR_SELDOM: u64 = 20;
 
 /// How many seeds it took, and what was found.
 fn find(mutant: Mutant) -> Option<(u64, String)> {
-    let reconfigures = mutant.is_of_changes();
-    let options = RunOptions { mutant: Some(mutant), reconfigures, ..RunOptions::default() };
+    let (reconfigures, feeds) = (mutant.is_of_changes(), mutant.is_of_feeding());
+    let options = RunOptions { mutant: Some(mutant), reconfigures, feeds, ..RunOptions::default() };
     let default = if SELDOM.contains(&mutant) { SEEDS_FOR_SELDOM } else { SEEDS };
     let most = from_environment("ZKFLEET_SIM_MUTANT_SEEDS").unwrap_or(default);
     (1..=most).find_map(|seed| {

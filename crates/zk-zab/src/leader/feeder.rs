@@ -10,7 +10,7 @@ use zk_proto::{OpCode, SessionId, Sid, Zxid};
 
 use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase};
 use crate::Configs;
-use crate::planted::Faults;
+use crate::planted::{Faults, Planted};
 
 /// A delete of the root at any version, which every leader answers with an error's transaction.
 const DELETE_ROOT: &[u8] = &[0, 0, 0, 1, b'/', 0xff, 0xff, 0xff, 0xff];
@@ -63,6 +63,11 @@ impl Feeder {
         Feeder { reign, designated, syncs, moves, owners }
     }
 
+    /// It breaks what a leader with these faults breaks.
+    pub(crate) fn plant(&mut self, faults: Faults) {
+        self.reign.faults = faults;
+    }
+
     /// An observer connected.
     pub fn connected(&mut self, now_ms: u64, link: LinkId) {
         self.reign.connected(now_ms, link);
@@ -98,7 +103,9 @@ impl Feeder {
     /// the observer gets its answer in the order of questions, and nothing is changed.
     fn pass_up<'a>(&mut self, link: LinkId, request: Forwarded<'a>, out: &mut Vec<Output<'a>>) {
         let session = request.session;
-        let has_moved = self.owners.get(&session).is_some_and(|owner| *owner != Some(link));
+        let is_elsewhere = |owner: &Option<LinkId>| *owner != Some(link);
+        let has_moved = self.owners.get(&session).is_some_and(is_elsewhere)
+            && !self.reign.faults.has(Planted::PassesOldPlaces);
         let request = match OpCode::from_code(request.op) {
             Some(OpCode::Sync) => {
                 self.syncs.push_back(Some(link));

@@ -87,11 +87,13 @@ pub enum Mutant {
     OldQuorumOnly,
     /// A member forgets what it knows of a change when it starts again.
     ForgetsConfig,
+    /// A follower passes on what an observer's client wants of a session that has moved.
+    PassesOldPlaces,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 39] = [
         Mutant::AckBeforeLogged,
         Mutant::EnterBeforeLogged,
         Mutant::TreeKeepsWhatIsCut,
@@ -130,12 +132,19 @@ impl Mutant {
         Mutant::CountsItself,
         Mutant::OldQuorumOnly,
         Mutant::ForgetsConfig,
+        Mutant::PassesOldPlaces,
     ];
 
     /// Whether it shows itself only where members join and leave.
     #[must_use]
     pub fn is_of_changes(self) -> bool {
         matches!(self, Mutant::OldQuorumOnly | Mutant::ForgetsConfig)
+    }
+
+    /// Whether it shows itself only where followers feed observers.
+    #[must_use]
+    pub fn is_of_feeding(self) -> bool {
+        self == Mutant::PassesOldPlaces
     }
 
     /// The rule of the machines that is broken with it.
@@ -147,6 +156,7 @@ impl Mutant {
             Mutant::LeadsAlone => Planted::LeadsAlone,
             Mutant::CountsItself => Planted::CountsItself,
             Mutant::OldQuorumOnly => Planted::OldQuorumOnly,
+            Mutant::PassesOldPlaces => Planted::PassesOldPlaces,
             _ => return None,
         })
     }

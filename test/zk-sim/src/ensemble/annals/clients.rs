@@ -25,6 +25,8 @@ pub(crate) struct Asked {
     pub(crate) xid: i32,
     /// What.
     pub(crate) op: Option<OpCode>,
+    /// On which connection.
+    pub(crate) conn: Conn,
     /// The session.
     pub(crate) session: i64,
     /// The whole frame.
@@ -126,6 +128,7 @@ impl Annals {
             view.is_open.0 = true;
             if let Ok(request) = ConnectRequest::read(&mut Reader::new(&frame)) {
                 view.wanted = request.session_id.0;
+                self.places.insert(view.wanted, conn);
             }
             return;
         }
@@ -134,7 +137,7 @@ impl Annals {
         let op = OpCode::from_code(header.op);
         let ids = view.ids.clone();
         let (xid, session) = (header.xid, view.session);
-        let asked = Rc::new(Asked { xid, op, session, frame, ids, after });
+        let asked = Rc::new(Asked { xid, op, conn, session, frame, ids, after });
         if op == Some(OpCode::Auth) {
             let is_of = |user: &&(&str, &str)| asked.frame.ends_with(user.0.as_bytes());
             view.add_identity(USERS.iter().find(is_of).map_or("", |user| user.1));

@@ -1,7 +1,7 @@
 //! What is proposed, and what is committed: the one history of the ensemble, and the model's state
 //! at each of its txns.
 
-use super::{Annals, Fact, KEPT};
+use super::{Annals, Asked, Fact, KEPT};
 use crate::ensemble::hub::hash_of;
 use crate::ensemble::member::reconfiguration;
 use crate::model::code;
@@ -45,6 +45,8 @@ pub(crate) struct Committed {
     pub(crate) step: Step,
     /// Whether it ends its session.
     pub(crate) is_close: bool,
+    /// Whether it refuses what came late from a member that the session has left.
+    pub(crate) is_late: bool,
     /// The digest that it foretells.
     pub(crate) digest: Option<u64>,
     /// Who made it; `None` if nobody has.
@@ -68,6 +70,7 @@ impl Committed {
             cxid: 0,
             step,
             is_close: false,
+            is_late: false,
             digest: None,
             by: None,
             at_us: 0,
@@ -147,12 +150,27 @@ impl Annals {
         committed.is_close = header.op == OpCode::CloseSession.code();
         let key = (header.client_id, header.cxid);
         let asked = if header.cxid == 0 { None } else { self.requests.remove(&key) };
+        committed.step = self.step(before, &entry, asked.as_deref(), committed);
+        if let Some(asked) = asked {
+            self.answers.insert((asked.session, asked.xid), header.zxid);
+        }
+    }
+
+    /// What it makes of one that can be read, and of what was asked for it.
+    fn step(
+        &self,
+        before: &Rc<State>,
+        entry: &TxnEntry<'_>,
+        asked: Option<&Asked>,
+        committed: &mut Committed,
+    ) -> Step {
+        let header = entry.header;
         let act = |ids: &[_], wish| {
             let (session, zxid, time) = (header.client_id, header.zxid, header.time_ms);
             perform(before, RULES, Asker { session, ids, zxid, time }, wish)
         };
         let knows = before.sessions.contains_key(&header.client_id);
-        committed.step = match (&entry.txn, &asked) {
+        match (&entry.txn, asked) {
             (Txn::CreateSession(timeout_ms), _) => {
                 if knows {
                     committed.fault = Some("its session is there already".into());
@@ -175,7 +193,17 @@ impl Annals {
                 committed.after = asked.after;
                 act(&asked.ids, Wish::Refused(*code))
             }
-            (Txn::Error(SESSION_MOVED), _) => act(&[], Wish::Refused(SESSION_MOVED)),
+            (Txn::Error(SESSION_MOVED), _) => {
+                committed.is_late = true;
+                act(&[], Wish::Refused(SESSION_MOVED))
+            }
+            // A follower has asked for what is refused, in place of an observer's client.
+            (Txn::Error(code::BAD_ARGUMENTS), Some(asked))
+                if self.facts.feeds && self.places.get(&asked.session) > Some(&asked.conn) =>
+            {
+                committed.is_late = true;
+                act(&[], Wish::Refused(code::BAD_ARGUMENTS))
+            }
             (Txn::Error(code::SESSION_EXPIRED), _) if !knows => {
                 act(&[], Wish::Refused(code::SESSION_EXPIRED))
             }
@@ -194,9 +222,6 @@ impl Annals {
                 committed.fault = Some(format!("nobody asked for {:?}", entry.txn));
                 act(&[], Wish::Refused(code::MARSHALLING))
             }
-        };
-        if let Some(asked) = asked {
-            self.answers.insert((asked.session, asked.xid), header.zxid);
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::Check;
 use crate::ensemble::annals::{Annals, Fact};
 use crate::ensemble::record::Record;
+use crate::model::code::SESSION_EXPIRED;
 use std::collections::BTreeMap;
 
 /// See the module.
@@ -30,8 +31,7 @@ impl Check for Fifo {
         }
         let Fact::Commits { after } = annals.fact else { return Ok(()) };
         for committed in annals.between(after, i64::MAX).filter(|it| it.cxid > 0) {
-            // What comes late from a member that the session has left is refused.
-            if matches!(committed.step.reply, Err(-118 | -112)) {
+            if committed.is_late || committed.step.reply == Err(SESSION_EXPIRED) {
                 continue;
             }
             let (session, cxid) = (committed.session, committed.cxid);
