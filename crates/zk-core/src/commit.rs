@@ -76,6 +76,9 @@ impl Core {
                 fx.reply(conn, ReplyHeader::new(xid, tree.last_zxid().0, code), |_| {});
             }
             Work::Ended { conn, xid } => end_connection(tree, conn, xid, fx),
+            Work::Renewed { conn, timeout_ms, read_only_byte } => {
+                self.renewed(conn, timeout_ms, read_only_byte, fx);
+            }
             Work::Ready { conn, frame, close } => {
                 fx.ready(conn, &frame);
                 if close {

@@ -2,7 +2,7 @@
 
 use crate::effects::{Effect, Effects, News, Refusal};
 use crate::options::{Admission, Times};
-use crate::pipeline::{Answer, ConnState, Connection, Core, Owner};
+use crate::pipeline::{Answer, ConnState, Connection, Core, Owner, Work};
 use std::sync::Arc;
 use zk_proto::connect::{ConnectRequest, ConnectResponse};
 use zk_proto::{Jute, OpCode, Reader, SessionId};
@@ -205,7 +205,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         let Err(why) = result else {
-            return self.establish(conn, session, timeout_ms, read_only.is_some(), fx);
+            return self.grant(conn, session, timeout_ms, read_only.is_some(), fx);
         };
         // Only a serving member may say that a session is gone (DESIGN R1).
         if self.admission != Admission::Serving {
@@ -225,6 +225,40 @@ impl Core {
         if let Some(connection) = conns.get(&conn) {
             let lives = |id| sessions.get(id).is_some() || local.get(id).is_some();
             holders.note(session, &connection.identities, lives);
+        }
+    }
+
+    /// A client has its session again. While something that it asked for on an older connection is
+    /// under way it waits for that.
+    fn grant(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        timeout_ms: i32,
+        read_only_byte: bool,
+        fx: &mut Effects,
+    ) {
+        if !self.queue.iter().any(|work| work.is_of(session)) {
+            return self.establish(conn, session, timeout_ms, read_only_byte, fx);
+        }
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.session = session;
+            connection.state = ConnState::Opening;
+            self.queue.push_back(Work::Renewed { conn, timeout_ms, read_only_byte });
+        }
+    }
+
+    /// What a renewed session waited for is done. It may have moved on meanwhile.
+    pub(crate) fn renewed(
+        &mut self,
+        conn: ConnId,
+        timeout_ms: i32,
+        read_only_byte: bool,
+        fx: &mut Effects,
+    ) {
+        let waits = |it: &&Connection| it.state == ConnState::Opening;
+        if let Some(session) = self.conns.get(&conn).filter(waits).map(|it| it.session) {
+            self.establish(conn, session, timeout_ms, read_only_byte, fx);
         }
     }
 

@@ -41,7 +41,7 @@ struct Moving {
 /// A request that was forwarded.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    session: SessionId,
+    pub(crate) session: SessionId,
     cxid: i32,
     op: OpCode,
     answer: Answer,

@@ -148,7 +148,10 @@ pub(crate) enum ConnState {
 #[derive(Debug)]
 pub(crate) enum Work {
     /// A transaction on its way to the logs, of so many bytes.
-    Txn { zxid: Zxid, len: usize, answer: Answer },
+    Txn { zxid: Zxid, len: usize, session: SessionId, answer: Answer },
+    /// A session is the connection's from here on: what its client wrote before is done by then,
+    /// so that no read of it misses that (client-protocol 12.3).
+    Renewed { conn: ConnId, timeout_ms: i32, read_only_byte: bool },
     /// Something that the leader was asked for.
     Forwarded(Forward),
     /// A sync that the leader was asked for; the frame is the request.
@@ -162,6 +165,17 @@ pub(crate) enum Work {
     Ended { conn: ConnId, xid: i32 },
     /// An answer that only has to wait for its turn.
     Ready { conn: ConnId, frame: Box<[u8]>, close: bool },
+}
+
+impl Work {
+    /// Whether it is a write that a session has asked for.
+    pub(crate) fn is_of(&self, session: SessionId) -> bool {
+        match self {
+            Work::Txn { session: of, .. } => *of == session,
+            Work::Forwarded(forward) => forward.session == session,
+            _ => false,
+        }
+    }
 }
 
 /// Who waits for a transaction.
@@ -309,12 +323,15 @@ impl Core {
     }
 
     /// A connection is gone; its session was last heard at `heard_ms` of the monotonic clock, and
-    /// lives on. The driver removes the connection's watches.
+    /// lives on. What came here behind the session's move to another connection is none of its
+    /// signs of life. The driver removes the connection's watches.
     pub fn disconnected(&mut self, conn: ConnId, heard_ms: i64) {
-        if let Some(connection) = self.conns.remove(&conn) {
-            self.sessions.touch(connection.session, heard_ms);
-            self.local.touch(connection.session, heard_ms);
-            self.note_ended(connection.session, heard_ms);
+        let Some(Connection { session, .. }) = self.conns.remove(&conn) else { return };
+        let table = if self.is_local(session) { &mut self.local } else { &mut self.sessions };
+        let owner = table.get(session).and_then(|found| found.owner);
+        if owner.is_none_or(|owner| owner == Owner::Conn(conn)) {
+            table.touch(session, heard_ms);
+            self.note_ended(session, heard_ms);
         }
     }
 
@@ -424,7 +441,7 @@ impl Core {
         let span = fx.span_from(start);
         let txn = fx.get(span);
         self.txns.push(txn);
-        self.queue.push_back(Work::Txn { zxid, len: txn.len(), answer });
+        self.queue.push_back(Work::Txn { zxid, len: txn.len(), session, answer });
         fx.append(zxid, span);
     }
 }

@@ -200,11 +200,12 @@ fn a_session_may_move_while_it_is_upgraded() {
     e.learners[0].down.push_front(valid);
     let now = e.now();
     e.learners[0].hear(now).unwrap();
-    assert_eq!(e.heard(LEARNER, second), [Heard::Session(session, 5000)]);
+    assert_eq!(e.heard(LEARNER, second), [], "what it wrote before is under way");
     assert_eq!(answers(&mut e, LEARNER, first), [Heard::Closed]);
     // And to another one.
     let third = e.connect(OTHER, session);
     e.run();
+    assert_eq!(e.heard(LEARNER, second), [Heard::Session(session, 5000)]);
     assert_eq!(e.heard(OTHER, third), [Heard::Session(session, 5000)]);
     assert_eq!(e.leader.tree.ephemeral_count(), 1);
     for member in [&e.leader, &e.learners[0], &e.learners[1]] {

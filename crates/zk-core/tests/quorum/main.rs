@@ -5,6 +5,7 @@
 
 mod ensemble;
 mod local;
+mod renewals;
 mod steps;
 
 use ensemble::{At, Down, Ensemble, Heard, Up, create};
