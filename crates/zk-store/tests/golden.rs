@@ -167,6 +167,10 @@ impl Restore for Parts {
     fn txn(&mut self, _: &TxnEntry<'_>) -> Result<(), Self::Error> {
         Ok(())
     }
+    fn replayed(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     fn digest(&self) -> Option<u64> {
         None
     }

@@ -267,7 +267,10 @@ impl Storage {
                 }
                 let manifest = found.settle(&*disk, &dirs)?;
                 tell_recovered(&found, &loading, started.elapsed(), metrics);
-                let needs_snapshot = found.is_new || has_loss;
+                // Behind what was not taken nobody should have to go back again.
+                let is_older = |note: &Note| matches!(note, Note::DamagedSnapshot(_));
+                let goes_back = found.notes.iter().any(is_older);
+                let needs_snapshot = found.is_new || has_loss || goes_back;
                 if has_loss && is_ensemble {
                     incomplete::note_incomplete(&*disk, &dirs)?;
                 }

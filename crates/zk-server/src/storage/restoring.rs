@@ -12,7 +12,7 @@
 //! back to the sessions that the snapshot has, and are told of the others that they are gone, as in
 //! Apache.
 
-use super::{Loading, Snapshots};
+use super::{Loading, Misfit, Snapshots};
 use crate::engine::Engine;
 use parking_lot::Mutex;
 use std::io::{self, Read};
@@ -21,10 +21,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use zk_proto::Zxid;
 use zk_proto::txn::{DIGEST_VERSION, Txn, TxnHeader};
-use zk_store::FileError;
 use zk_store::disk::{Access, Disk};
 use zk_store::group_commit::{AppendError, GroupCommit};
 use zk_store::snapshot::{ReadOptions, SnapshotError, SnapshotInfo, read_snapshot};
+use zk_store::{FileError, Restore};
 use zk_tree::{Tree, TreeOptions};
 
 /// Where the sent bytes are kept until they have been read; a start removes what is left.
@@ -44,6 +44,12 @@ pub(crate) enum RestoreError {
     /// What was sent is no whole snapshot.
     #[error("what was sent cannot be restored: {0}")]
     Snapshot(#[from] SnapshotError),
+    /// It was taken while its server took writes, and needs its log.
+    #[error(
+        "{0}: the snapshot was taken while its server took writes; start on its log as well, in an \
+         empty directory"
+    )]
+    Unfinished(#[source] Misfit),
     /// The tree was changed while it was written.
     #[error(
         "the snapshot says digest {recorded:#x} and has {computed:#x}: it is damaged, or was taken while \
@@ -90,6 +96,7 @@ impl Restorer {
         let info = read_snapshot(&*self.disk, &received.path, form, &self.read, &mut loading)?;
         drop(received);
         check_digest(&info, &loading)?;
+        loading.replayed().map_err(RestoreError::Unfinished)?;
         loading.adopt_orphans();
 
         let paused = Paused::begin(&self.engine)?;

@@ -81,6 +81,14 @@ pub enum RecoverError {
         /// What the snapshot holds.
         snapshot: Zxid,
     },
+    /// A snapshot needs transactions that no log has.
+    #[error("{}: {source}: it comes with a transaction that no log has; {ADVICE}", .file.display())]
+    Unfinished {
+        /// The snapshot.
+        file: PathBuf,
+        /// What is missing.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// A snapshot holds traces of transactions that no log has.
     #[error(
         "{} holds transactions up to {needs}, but the logs end at {reached}: those between are \
@@ -106,6 +114,7 @@ impl RecoverError {
             RecoverError::SnapshotDigest { .. } => Some(Accept::Digest),
             RecoverError::MissingLog { .. }
             | RecoverError::LogsBehind { .. }
+            | RecoverError::Unfinished { .. }
             | RecoverError::SnapshotAhead { .. } => Some(Accept::MissingLog),
             RecoverError::File(_)
             | RecoverError::NoSnapshot { .. }

@@ -161,6 +161,10 @@ impl<'a, R: Restore> Replay<'a, R> {
             self.allow(Some(Accept::MissingLog), ahead(&newest.path, newest.zxid))?;
         }
         let file = self.snapshot.map(|(path, _)| path.clone());
+        if let (Some(file), Err(error)) = (file.clone(), self.restore.replayed()) {
+            let unfinished = RecoverError::Unfinished { file, source: Box::new(error) };
+            self.allow(Some(Accept::MissingLog), unfinished)?;
+        }
         if let (Some(file), Some(mismatch)) = (file.clone(), self.digest.removed) {
             self.notes.push(Note::EarlyDigest { file, mismatch });
         }

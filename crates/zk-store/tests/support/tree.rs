@@ -294,6 +294,10 @@ impl Restore for Tree {
         Ok(())
     }
 
+    fn replayed(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     fn digest(&self) -> Option<u64> {
         Some(self.compute_digest())
     }

@@ -182,6 +182,10 @@ impl<W: Write> Restore for Printer<'_, W> {
         Ok(())
     }
 
+    fn replayed(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn digest(&self) -> Option<u64> {
         None
     }

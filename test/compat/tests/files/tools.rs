@@ -134,3 +134,9 @@ pub(crate) fn sessions_in_snapshots(report: &Value) -> Result<Vec<(String, i64)>
     }
     Ok(sessions)
 }
+
+/// Whether znodes of a snapshot refer to ACLs that it does not have.
+pub(crate) fn lacks_acls(path: &Path) -> Result<bool, Box<dyn Error>> {
+    let output = run(&["snapshot", "--data"], &[path.to_path_buf()])?;
+    Ok(String::from_utf8_lossy(&output.stdout).contains("missing ACL"))
+}

@@ -1,6 +1,6 @@
-//! C3 FIFO client order: replies come in the order of the requests, the writes of one connection get
-//! their zxids in that order, and nothing that a session reads is older than what it had asked for
-//! on a connection before (client-protocol 12.3).
+//! C3 FIFO client order: replies come in the order of the requests, the writes of one connection
+//! get their zxids in that order, and nothing that a session reads is older than what it had asked
+//! for on a connection before (client-protocol 12.3).
 
 use super::Invariant;
 use crate::oracle::{Cause, Expected, Fact, Oracle};

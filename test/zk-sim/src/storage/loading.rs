@@ -94,6 +94,10 @@ impl Restore for Loading {
         Ok(())
     }
 
+    fn replayed(&self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
     fn digest(&self) -> Option<u64> {
         Some(self.tree.digest())
     }
