@@ -15,7 +15,7 @@ use zk_proto::txn::TxnHeader;
 use zk_proto::{Epoch, ErrorCode, OpCode, SessionId, Zxid};
 use zk_session::ids::SessionIds;
 use zk_session::tracker::SessionTable;
-use zk_tree::auth::{self, Identity};
+use zk_tree::auth::{self, Identity, Verdicts};
 use zk_tree::{ConnId, Pending, Preparer, Proposal, Tree};
 
 /// A member's request pipeline: of one that leads (or is alone), which makes transactions, or of
@@ -429,6 +429,7 @@ impl Core {
             options: &self.options.prepare,
             identities,
             header,
+            verdicts: Verdicts::default(),
             no_ephemerals,
             over_quota: None,
         };

@@ -13,7 +13,7 @@ use zk_proto::request::{
 use zk_proto::response::{ClientInfo, MultiResult, ReplyHeader};
 use zk_proto::watch::{AddWatchMode, EventType, WatcherType};
 use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, SessionId, Text, Xid};
-use zk_tree::auth::{self, AuthOptions, Identity};
+use zk_tree::auth::{self, AuthOptions, Identity, Verdicts};
 use zk_tree::{ConnId, NodeRef, Tree, Watches};
 
 /// How to get at the watches: only requests that leave or look for one do.
@@ -211,7 +211,11 @@ impl<W: WatchAccess> Reader<'_, W> {
     fn count_descendants(&self, request: &PathRequest<'_>, out: &mut Vec<u8>) -> Outcome {
         let node = self.allowed(&request.path, Perms::READ)?;
         // Under its other name, the root counts itself: Apache compares paths as text there.
-        let count = node.descendants() + u64::from(request.path.is_empty());
+        let count = match &*request.path {
+            "/" => self.tree.node_count() as u64 - 1,
+            "" => self.tree.node_count() as u64,
+            _ => node.descendants(),
+        };
         i32::try_from(count).unwrap_or(i32::MAX).write(out);
         Ok(())
     }
@@ -237,16 +241,22 @@ impl<W: WatchAccess> Reader<'_, W> {
             return Err(ErrorCode::MarshallingError.into());
         }
         let start = out.len();
+        let mut verdicts = Verdicts::default();
+        let mut allowed = |path: &str| -> Result<_, ErrorCode> {
+            let node = self.node(path)?;
+            if !node.is_open() {
+                verdicts.allows(self.auth, node.acl(), Perms::READ, self.identities)?;
+            }
+            Ok(node)
+        };
         for op in &request.ops {
             let at = out.len();
             let result = match op {
-                MultiOp::GetData(ReadOp { path: Some(path), .. }) => {
-                    self.allowed(path, Perms::READ).map(|node| {
-                        MultiResult::GetData(node.data(), node.stat()).write(out);
-                    })
-                }
+                MultiOp::GetData(ReadOp { path: Some(path), .. }) => allowed(path).map(|node| {
+                    MultiResult::GetData(node.data(), node.stat()).write(out);
+                }),
                 MultiOp::GetChildren(ReadOp { path: Some(path), .. }) => {
-                    self.allowed(path, Perms::READ).map(|node| {
+                    allowed(path).map(|node| {
                         let op = OpCode::GetChildren.code();
                         MultiHeader { op, done: false, err: 0 }.write(out);
                         put_children(node, out);

@@ -19,10 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, UNIX_EPOCH};
 use zk_core::{Admission, Core, Owner};
+use zk_proto::acl::{self, Acl, AclBytes};
 use zk_proto::{Perms, SessionId, Xid, Zxid};
 use zk_session::tracker::SessionTable;
 use zk_store::names::Name;
-use zk_tree::auth::AuthOutcome;
+use zk_tree::auth::{AuthOptions, AuthOutcome, Identity};
 use zk_tree::{ConnId, StatsTrack};
 use zk_zab::Role;
 
@@ -349,11 +350,16 @@ impl Inspect for Member {
             AuthOutcome::Granted(identities) if !identities.is_empty() => identities,
             _ => return Authorization::NotAuthenticated,
         };
-        let tree = self.engine.tree.read();
-        let root = tree.root();
-        let all = [Perms::READ, Perms::WRITE, Perms::CREATE, Perms::DELETE, Perms::ADMIN];
-        let has = |perm: &Perms| self.engine.auth.allows(root.acl(), *perm, &identities).is_ok();
-        if all.iter().all(has) { Authorization::Granted } else { Authorization::NotAuthorized }
+        let root = self.engine.tree.read().root().acl().clone();
+        if may_have_all(&self.engine.auth, &root, &identities) {
+            return Authorization::Granted;
+        }
+        tracing::warn!(
+            "an HTTP command that shows or replaces all data is refused to {scheme} from {peer}: it needs \
+             the superuser (DigestAuthenticationProvider.superDigest), or one whom the ACL of / names \
+             with all permissions"
+        );
+        Authorization::NotAuthorized
     }
 
     fn snapshot(&self) -> Result<SnapshotStream, AdminError> {
@@ -378,6 +384,20 @@ impl Inspect for Member {
         }
         self.restorer.restore(snapshot).map_err(|error| AdminError(Box::new(error)))
     }
+}
+
+/// Whether somebody may see or replace everything there is: a superuser, or one whom the ACL of `/`
+/// names. What holds for everybody, or for an address, is no permission for that (RELIABILITY T6).
+fn may_have_all(auth: &AuthOptions, root: &[u8], identities: &[Identity]) -> bool {
+    if identities.iter().any(|identity| identity.scheme == "super") {
+        return true;
+    }
+    let Ok(list) = AclBytes::parse(root) else { return false };
+    let is_name = |entry: &Acl<'_>| !matches!(entry.scheme.as_deref(), Some("world" | "ip"));
+    let names: Vec<Acl<'_>> = list.iter().filter(is_name).collect();
+    let names = if names.is_empty() { return false } else { acl::encode(&names) };
+    let all = [Perms::READ, Perms::WRITE, Perms::CREATE, Perms::DELETE, Perms::ADMIN];
+    all.iter().all(|perm| auth.allows(&names, *perm, identities).is_ok())
 }
 
 #[cfg(test)]

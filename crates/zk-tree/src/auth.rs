@@ -2,6 +2,7 @@
 
 mod fix_up;
 mod order;
+mod verdicts;
 
 use base64::Engine;
 use sha1::{Digest, Sha1};
@@ -13,6 +14,8 @@ use zk_proto::acl::{self, Acl, AclBytes};
 use zk_proto::{ErrorCode, Perms};
 
 pub use order::sort_as_apache;
+use verdicts::Digests;
+pub use verdicts::Verdicts;
 
 /// What a connection has proven to be.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -89,9 +92,12 @@ pub enum DigestScheme {
 }
 
 impl DigestScheme {
-    /// `user:base64(hash(user:password))` of `user:password`, as ACLs have it.
+    /// `user:base64(hash(user:password))` of `user:password`, as ACLs have it. Apache takes it for
+    /// UTF-8 first: what is none becomes U+FFFD, and the hash is that of the text.
     #[must_use]
     pub fn id(self, credentials: &[u8]) -> Option<String> {
+        let text = String::from_utf8_lossy(credentials);
+        let credentials = text.as_bytes();
         let base64 = |hash: &[u8]| base64::engine::general_purpose::STANDARD.encode(hash);
         let hash = match self {
             DigestScheme::Sha1 => base64(&Sha1::digest(credentials)),
@@ -100,8 +106,8 @@ impl DigestScheme {
             DigestScheme::Sha512 => base64(&Sha512::digest(credentials)),
             DigestScheme::Off => return None,
         };
-        let user = credentials.split(|&b| b == b':').next().unwrap_or_default();
-        Some(format!("{}:{hash}", String::from_utf8_lossy(user)))
+        let user = text.split(':').next().unwrap_or_default();
+        Some(format!("{user}:{hash}"))
     }
 }
 
@@ -164,15 +170,17 @@ impl AuthOptions {
         if list.is_empty() || identities.iter().any(|identity| identity.scheme == "super") {
             return Ok(());
         }
+        let digests = Digests::of(identities, list.as_bytes().len());
         let allowed = list.iter().filter(|entry| entry.perms.intersects(wanted)).any(|entry| {
             let (scheme, id) = (entry.scheme.as_deref(), entry.id.as_deref().unwrap_or_default());
-            match scheme {
-                Some("world") => id == "anyone",
-                Some(scheme) => identities
+            match (scheme, &digests) {
+                (Some("world"), _) => id == "anyone",
+                (Some("digest"), Some(digests)) => digests.contains(id),
+                (Some(scheme), _) => identities
                     .iter()
                     .filter(|identity| identity.scheme == scheme)
                     .any(|identity| self.matches(scheme, id, identity)),
-                None => false,
+                (None, _) => false,
             }
         });
         if allowed { Ok(()) } else { Err(ErrorCode::NoAuth) }
@@ -311,6 +319,13 @@ mod tests {
         ] {
             assert_eq!(id(scheme).as_deref(), Some(want), "{scheme:?}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_no_text_is_taken_for_one() {
+        // As 3.9.4 stores it: the hash of u:p\u{fffd}ss.
+        let id = DigestScheme::Sha1.id(b"u:p\xe9ss");
+        assert_eq!(id.as_deref(), Some("u:hMx719w9d+Gjy5QrGLZxqJoym7k="));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Next {
     Turn,
     /// There are whole frames, and too much waits for the disk; the connection is woken.
     Log,
+    /// There are reads, for which it is others' turn first.
+    Others,
 }
 
 /// With a full disk nobody new can be let in. ZooKeeper has no words for "not now": the client is
@@ -41,6 +43,17 @@ const FULL_DISK_MS: i64 = 1_000;
 
 /// How many answers may be made before a waiting writer gets the tree.
 const READ_TURN: usize = 128;
+/// Nor is it kept from that for longer; the clock is looked at now and then.
+const READ_TURN_TIME: Duration = Duration::from_millis(1);
+const READS_PER_LOOK: u64 = 16;
+
+/// What was done in a turn of reads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reads {
+    bytes: usize,
+    /// The turn ended, not the reads.
+    is_over: bool,
+}
 
 /// The first whole frame of `input`, without its length; `None` if there is no whole one.
 pub(super) fn first_frame(input: &[u8], max_bytes: usize) -> Result<Option<&[u8]>, Hangup> {
@@ -128,10 +141,19 @@ impl Engine {
         let mut bytes = 0;
         loop {
             let before = bytes;
-            bytes += self.answer_reads(conn, &input[bytes..])?;
-            if first_frame(&input[bytes..], self.options.max_frame_bytes)?.is_none() {
-                self.large.check_begun(&input[bytes..], &self.metrics.large_requests_rejected)?;
-                return Ok(Handled { bytes, next: Next::Frame });
+            let reads = self.answer_reads(conn, &input[bytes..])?;
+            bytes += reads.bytes;
+            match first_frame(&input[bytes..], self.options.max_frame_bytes)? {
+                None => {
+                    self.large
+                        .check_begun(&input[bytes..], &self.metrics.large_requests_rejected)?;
+                    return Ok(Handled { bytes, next: Next::Frame });
+                }
+                // In the pipeline they would stand in front of everybody's writes.
+                Some(frame) if reads.is_over && is_plain_read(frame) => {
+                    return Ok(Handled { bytes, next: Next::Others });
+                }
+                Some(_) => {}
             }
             match self.submit(conn, &input[bytes..])? {
                 Some(submitted) => bytes += submitted,
@@ -196,16 +218,16 @@ impl Engine {
 
     /// Answers the reads at the beginning of `input`, unless a write of the connection is under
     /// way: then they must wait behind it.
-    fn answer_reads(&self, conn: &Conn, input: &[u8]) -> Result<usize, Hangup> {
+    fn answer_reads(&self, conn: &Conn, input: &[u8]) -> Result<Reads, Hangup> {
         match first_frame(input, self.options.max_frame_bytes)? {
             Some(frame) if is_plain_read(frame) => {}
-            _ => return Ok(0),
+            _ => return Ok(Reads::default()),
         }
         let began = Instant::now();
         let tree = self.tree.read();
         let mut state = conn.state.lock();
         if state.in_flight > 0 || !state.may_read() || !state.admitted {
-            return Ok(0);
+            return Ok(Reads::default());
         }
         let mut watches = SharedWatches(&self.watches);
         let identities = state.identities.clone();
@@ -222,11 +244,14 @@ impl Engine {
         let (mut at, mut count) = (0, 0);
         let before = state.output().len();
         let mut last = input;
+        let mut is_over = true;
         for _ in 0..READ_TURN {
             let Some(frame) = first_frame(&input[at..], self.options.max_frame_bytes)? else {
+                is_over = false;
                 break;
             };
             if !is_plain_read(frame) || state.unsent() >= OUTPUT_HIGH_WATER {
+                is_over = false;
                 break;
             }
             self.large.check(frame.len(), &self.metrics.large_requests_rejected)?;
@@ -234,7 +259,8 @@ impl Engine {
             at += 4 + frame.len();
             count += 1;
             last = frame;
-            if visits_many(frame) {
+            let is_late = || began.elapsed() >= READ_TURN_TIME;
+            if visits_many(frame) || count % READS_PER_LOOK == 0 && is_late() {
                 break;
             }
         }
@@ -249,7 +275,7 @@ impl Engine {
         drop(state);
         drop(tree);
         self.count_reads(count, began.elapsed(), at as u64, sent);
-        Ok(at)
+        Ok(Reads { bytes: at, is_over })
     }
 
     /// Reads that were answered together took the same time.

@@ -149,6 +149,10 @@ impl Input {
             }
             match ready!(self.poll_input(engine, conn, wire, cx)) {
                 Ok(Next::Frame | Next::Turn) => {}
+                Ok(Next::Others) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 // The log wakes the task. Reads in front of what waits may have been answered.
                 Ok(Next::Log) => match wire.poll_output(conn, cx) {
                     Poll::Ready(Err(Hangup)) => return Poll::Ready(()),

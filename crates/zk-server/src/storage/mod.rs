@@ -60,6 +60,13 @@ pub enum StorageError {
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The next transactions would have no zxids.
+    #[error(
+        "the history ends at {0}, and there are no zxids behind {last}: no server gets there by itself, so \
+         a snapshot or log was made up; start on a backup",
+        last = LAST_ZXID
+    )]
+    ZxidsEnd(Zxid),
     /// A loss was to be let pass, and there is none.
     #[error(
         "nothing is lost that --accept {0} would have to let pass: start without it; it is for one \
@@ -83,7 +90,7 @@ impl StorageError {
             StorageError::NothingToAccept(_) | StorageError::Password(_) => 2,
             StorageError::Layout(_) | StorageError::Incomplete(_) => 3,
             StorageError::File(_) | StorageError::Log(_) => 10,
-            StorageError::Recover(..) | StorageError::Thread(_) => 1,
+            StorageError::Recover(..) | StorageError::ZxidsEnd(_) | StorageError::Thread(_) => 1,
         }
     }
 }
@@ -117,6 +124,9 @@ pub(crate) struct Storage {
     chores: Option<Chores>,
     engine: Option<Arc<Engine>>,
 }
+
+/// Nothing that ends behind this is taken: a zxid is positive, and names files.
+pub(super) const LAST_ZXID: Zxid = Zxid(0x7fff_ff00_0000_0000);
 
 /// How long a stop waits for a log that is behind to take what was posted.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -264,6 +274,9 @@ impl Storage {
                 let has_loss = tell_notes(&found.notes);
                 if let Some(idle) = accept.iter().find(|it| !lets_pass(&found.notes, **it)) {
                     return Err(StorageError::NothingToAccept(*idle));
+                }
+                if found.last >= LAST_ZXID {
+                    return Err(StorageError::ZxidsEnd(found.last));
                 }
                 let manifest = found.settle(&*disk, &dirs)?;
                 tell_recovered(&found, &loading, started.elapsed(), metrics);

@@ -12,7 +12,7 @@
 //! back to the sessions that the snapshot has, and are told of the others that they are gone, as in
 //! Apache.
 
-use super::{Loading, Misfit, Snapshots};
+use super::{LAST_ZXID, Loading, Misfit, Snapshots};
 use crate::engine::Engine;
 use parking_lot::Mutex;
 use std::io::{self, Read};
@@ -50,6 +50,9 @@ pub(crate) enum RestoreError {
          empty directory"
     )]
     Unfinished(#[source] Misfit),
+    /// The next transactions would have no zxids.
+    #[error("the snapshot holds transactions up to {0}, and there are no zxids behind it")]
+    ZxidsEnd(Zxid),
     /// The tree was changed while it was written.
     #[error(
         "the snapshot says digest {recorded:#x} and has {computed:#x}: it is damaged, or was taken while \
@@ -96,6 +99,10 @@ impl Restorer {
         let info = read_snapshot(&*self.disk, &received.path, form, &self.read, &mut loading)?;
         drop(received);
         check_digest(&info, &loading)?;
+        let above = info.fuzzy_to().max(info.last_zxid.unwrap_or(Zxid::ZERO));
+        if above >= LAST_ZXID {
+            return Err(RestoreError::ZxidsEnd(above));
+        }
         loading.replayed().map_err(RestoreError::Unfinished)?;
         loading.adopt_orphans();
 
@@ -104,7 +111,6 @@ impl Restorer {
         let log = self.log.get().ok_or(AppendError::Closed)?;
         log.flush()?;
         self.engine.drain()?;
-        let above = info.fuzzy_to().max(info.last_zxid.unwrap_or(Zxid::ZERO));
         let zxid = self.engine.last_proposed().next().max(above);
         move_to(&mut loading.tree, zxid);
         let sessions: Vec<_> = loading.sessions.into_iter().collect();

@@ -9,12 +9,14 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use zk_proto::acl::AclBytes;
 use zk_proto::jute::put_frame;
-use zk_proto::request::{Create, CreateMode, Request, RequestHeader, SetDataRequest};
+use zk_proto::request::{
+    Create, CreateMode, MultiRequest, PathRequest, Request, RequestHeader, SetDataRequest,
+};
 use zk_proto::{Jute, OpCode};
 use zk_store::disk::{Access, DirEntry, Disk, DiskFile};
 use zk_store::sim::SimDisk;
 
-use crate::client::{Client, create, open};
+use crate::client::{Client, create, get, open};
 use crate::member::Member;
 use crate::metrics::figure;
 use crate::wait_until;
@@ -281,4 +283,61 @@ fn new_sessions_wait_for_the_log_too() {
         disk.hold(false);
     });
     assert!(is_in.load(Ordering::Relaxed));
+}
+
+/// Reads of a connection that writes nothing stand behind nobody's write, however many come at
+/// once.
+#[test]
+fn many_reads_at_once_do_not_wait_for_the_disk() {
+    const READS: usize = 2_000;
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let [mut writer, mut reader] = [member.client(), member.client()];
+    assert_eq!(writer.create("/w", b"").unwrap(), 0);
+    disk.hold(true);
+    let held = Held(&disk);
+    writer.send(&set(b"1")).unwrap();
+    wait_until("it is under way", || outstanding(&member) == 1);
+    for request in [
+        get("/w", false),
+        Request::GetAllChildrenNumber(PathRequest { path: "/".into() }),
+        Request::MultiRead(MultiRequest { ops: Vec::new() }),
+    ] {
+        let mut frames = Vec::new();
+        for xid in 1..=READS as i32 {
+            put_frame(&mut frames, |out| {
+                RequestHeader { xid, op: request.opcode().code() }.write(out);
+                request.write(out);
+            });
+        }
+        reader.send_bytes(&frames).unwrap();
+        for xid in 1..=READS as i32 {
+            let reply = reader.reply().unwrap();
+            assert_eq!((reply.xid, reply.err), (xid, 0), "{:?}", request.opcode());
+        }
+    }
+    assert_eq!(outstanding(&member), 1);
+    drop(held);
+    assert_eq!(writer.reply().unwrap().err, 0);
+}
+
+/// Its first read on the new connection must not be older than its last write on the old one.
+#[test]
+fn a_session_comes_back_when_what_it_has_written_is_on_the_disk() {
+    let disk = Brake::new();
+    let member = Member::start_on(disk.clone(), "");
+    let mut old = member.client();
+    disk.hold(true);
+    let held = Held(&disk);
+    old.send(&create("/late", b"", AclBytes::OPEN)).unwrap();
+    wait_until("it is under way", || outstanding(&member) == 1);
+    let session = (old.session.session_id, old.session.password);
+    let addr = member.addr();
+    std::thread::scope(|scope| {
+        let comes = scope.spawn(move || Client::renew(addr, session));
+        wait_until("it waits behind its write", || outstanding(&member) == 2);
+        assert!(!comes.is_finished());
+        drop(held);
+        assert_eq!(comes.join().unwrap().get("/late"), Ok(Vec::new()));
+    });
 }

@@ -15,7 +15,7 @@ pub use pending::Pending;
 pub use plan::Plan;
 pub(crate) use plan::Step;
 
-use crate::auth::{AuthOptions, Identity};
+use crate::auth::{AuthOptions, Identity, Verdicts};
 use crate::digest::ContentCrc;
 use crate::quota::{StatsTrack, governed_path};
 use crate::reap::is_due;
@@ -98,6 +98,8 @@ pub struct Preparer<'t> {
     pub identities: &'t [Identity],
     /// Session, xid, zxid and time; its operation is filled in.
     pub header: TxnHeader,
+    /// What was found out about ACLs.
+    pub verdicts: Verdicts,
     /// What an ephemeral is refused with, if the session may own none.
     pub no_ephemerals: Option<ErrorCode>,
     /// The first part of the path at which a hard quota refused a write, for the metrics. One at
@@ -208,8 +210,12 @@ impl Preparer<'_> {
         self.pending.put(self.tree, path, self.zxid(), node);
     }
 
-    fn allows(&self, node: &Prospect, wanted: Perms) -> Result<(), ErrorCode> {
-        self.options.auth.allows(node.acl(), wanted, self.identities)
+    fn allows(&mut self, node: &Prospect, wanted: Perms) -> Result<(), ErrorCode> {
+        match &node.acl {
+            Some(acl) => self.verdicts.allows(&self.options.auth, acl, wanted, self.identities),
+            // Open to all.
+            None => Ok(()),
+        }
     }
 
     fn kind(&self, node: &Prospect) -> OwnerKind {

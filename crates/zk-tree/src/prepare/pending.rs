@@ -13,7 +13,6 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
-use zk_proto::acl::AclBytes;
 use zk_proto::{StatPersisted, Zxid, path};
 
 /// A znode as it will be.
@@ -46,12 +45,6 @@ pub(super) enum Content {
 pub(super) struct Place {
     hash: u64,
     crc: u32,
-}
-
-impl Prospect {
-    pub(super) fn acl(&self) -> &[u8] {
-        self.acl.as_deref().unwrap_or(AclBytes::OPEN.as_bytes())
-    }
 }
 
 #[derive(Debug)]

@@ -50,6 +50,7 @@ impl World {
             options: &self.options,
             identities: &[],
             header,
+            verdicts: Verdicts::default(),
             no_ephemerals: None,
             over_quota: None,
         };

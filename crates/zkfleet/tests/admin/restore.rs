@@ -92,3 +92,28 @@ fn between_ours_and_apache_394() {
         assert_eq!(sites[to].client().get_data(&path).unwrap().0, Some(b"data".to_vec()));
     }
 }
+
+fn adler32(bytes: &[u8]) -> u32 {
+    let (a, b) = bytes.iter().fold((1u32, 0u32), |(a, b), byte| {
+        let a = (a + u32::from(*byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    });
+    (b << 16) | a
+}
+
+/// A snapshot that somebody has made up must not use up what transactions need.
+#[test]
+fn a_snapshot_behind_which_there_are_no_zxids_is_not_restored() {
+    const SEAL: usize = 8 + 4 + 1;
+    let site = Site::start(Engine::Ours, &[]);
+    let _clients = site.load();
+    let mut body = snapshot(&site).body;
+    let zxid_at = body.len() - SEAL - 8;
+    body[zxid_at..zxid_at + 8].copy_from_slice(&i64::MAX.to_be_bytes());
+    let sum = u64::from(adler32(&body[..zxid_at + 8]));
+    body[zxid_at + 8..zxid_at + 16].copy_from_slice(&sum.to_be_bytes());
+    let answer = site.ask("POST /commands/restore", &[SUPER], &body);
+    assert_ne!(answer.status, 200);
+    assert!(answer.text().contains("no zxids behind"), "{}", answer.text());
+    site.client().create("/goes-on", b"", CreateMode::Persistent).unwrap();
+}

@@ -74,7 +74,8 @@ fn errors_are_apaches() {
     }
 }
 
-/// Who may have a snapshot: all rights at `/`, by the ACL or as superuser.
+/// Who may have a snapshot: all rights at `/`, by the ACL or as superuser; with ours not by what
+/// holds for everybody or for an address.
 #[test]
 fn rights() {
     for engine in [Engine::Ours, Engine::Apache39] {
@@ -88,16 +89,22 @@ fn rights() {
             let json = serde_json::from_str::<Value>(&answer.text()).unwrap_or_default();
             (answer.status, json["error"].as_str().unwrap_or_default().to_owned())
         };
+        let forbidden = (403, "Not authorized".to_owned());
         // The ACL of / is open.
-        assert_eq!(ask("digest bob:pw").0, 200, "{engine}");
+        for anybody in ["digest bob:pw", "ip"] {
+            match engine.is_apache() {
+                true => assert_eq!(ask(anybody).0, 200, "{anybody}"),
+                false => assert_eq!(ask(anybody), forbidden, "{anybody}"),
+            }
+        }
         assert_eq!(ask("magic bob").0, 401, "{engine}");
         // bob:pw, hashed.
-        let bob = encode(&[Acl::new(Perms::ALL, "digest", "bob:uYlM/xmtBuTjnQjLWuhM2WLIRq4=")]);
+        let bob = encode(&[Acl::new(Perms::ALL, "digest", "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=")]);
         let acl = AclBytes::parse(&bob).unwrap();
         let set = SetAclRequest { path: "/".into(), acl, version: -1 };
         assert_eq!(site.client().call(&Request::SetAcl(set)).unwrap().err, 0);
-        let forbidden = (403, "Not authorized".to_owned());
         assert_eq!(ask("digest alice:pw"), forbidden, "{engine}");
+        assert_eq!(ask("digest bob:pw").0, 200, "{engine}");
         assert_eq!(ask(SUPER.1).0, 200, "{engine}");
     }
 }
