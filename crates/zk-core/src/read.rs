@@ -326,6 +326,13 @@ impl<W: WatchAccess> Reader<'_, W> {
         events: &mut usize,
     ) -> Outcome {
         let (tree, conn, since) = (self.tree, self.conn, request.relative_zxid);
+        let (auth, identities) = (self.auth, self.identities);
+        let mut verdicts = Verdicts::default();
+        // As for events of the moment: nothing is told of what the client may not read. Apache
+        // tells it here.
+        let mut may_tell = |node: NodeRef<'_>| {
+            node.is_open() || verdicts.allows(auth, node.acl(), Perms::READ, identities).is_ok()
+        };
         let mut tell = |event: EventType, path: &str| {
             *events += 1;
             zk_proto::jute::put_frame(out, |out| put_notification(out, -1, event, path));
@@ -335,7 +342,7 @@ impl<W: WatchAccess> Reader<'_, W> {
                 let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => tell(EventType::NodeDeleted, path),
-                    Some(node) if node.stat().mzxid > since => {
+                    Some(node) if node.stat().mzxid > since && may_tell(node) => {
                         tell(EventType::NodeDataChanged, path)
                     }
                     Some(_) => watches.add_data(path, conn),
@@ -344,15 +351,15 @@ impl<W: WatchAccess> Reader<'_, W> {
             for path in whole(&request.exist)? {
                 let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
-                    None => watches.add_data(path, conn),
-                    Some(_) => tell(EventType::NodeCreated, path),
+                    Some(node) if may_tell(node) => tell(EventType::NodeCreated, path),
+                    _ => watches.add_data(path, conn),
                 }
             }
             for path in whole(&request.child)? {
                 let path = path.as_deref().ok_or(ErrorCode::MarshallingError)?;
                 match tree.get(path) {
                     None => tell(EventType::NodeDeleted, path),
-                    Some(node) if node.stat().pzxid > since => {
+                    Some(node) if node.stat().pzxid > since && may_tell(node) => {
                         tell(EventType::NodeChildrenChanged, path)
                     }
                     Some(_) => watches.add_child(path, conn),

@@ -34,7 +34,7 @@ pub fn answer(
     let mut missed = Vec::new();
     let body = match request {
         Request::SetWatches(body) | Request::SetWatches2(body) => {
-            let restored = watches.restore(look.state, body, &mut missed);
+            let restored = watches.restore(look.state, look.ids, body, &mut missed);
             restored.map(|()| Bytes::default())
         }
         Request::Ping => Ok(Bytes::default()),

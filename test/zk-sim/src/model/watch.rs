@@ -2,7 +2,7 @@
 
 use super::acl::{self, Id};
 use super::code;
-use super::state::{State, is_below, parent};
+use super::state::{State, Znode, is_below, parent};
 use super::write::Change;
 use std::collections::BTreeSet;
 use zk_proto::request::SetWatches2;
@@ -152,36 +152,38 @@ impl Registry {
         fired
     }
 
-    /// setWatches: what was missed is told, the rest is set again (10.7). A null list, or a null
-    /// path in one of the first three, ends it.
+    /// setWatches: what was missed and may be read is told, the rest is set again (10.7). A null
+    /// list, or a null path in one of the first three, ends it.
     pub fn restore(
         &mut self,
         state: &State,
+        ids: &[Id],
         request: &SetWatches2<'_>,
         missed: &mut Vec<Event>,
     ) -> Result<(), i32> {
         let since = request.relative_zxid;
+        let may = |node: &Znode| acl::check(&node.acl, acl::READ, ids).is_ok();
         let mut tell = |kind, path: &str| missed.push(Event { zxid: -1, kind, path: path.into() });
         for path in request.data.as_ref().ok_or(code::MARSHALLING)? {
             let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => tell(2, path),
-                Some(node) if node.mzxid > since => tell(3, path),
+                Some(node) if node.mzxid > since && may(node) => tell(3, path),
                 Some(_) => self.add(path, Table::Data),
             }
         }
         for path in request.exist.as_ref().ok_or(code::MARSHALLING)? {
             let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
-                None => self.add(path, Table::Data),
-                Some(_) => tell(1, path),
+                Some(node) if may(node) => tell(1, path),
+                _ => self.add(path, Table::Data),
             }
         }
         for path in request.child.as_ref().ok_or(code::MARSHALLING)? {
             let path = path.as_deref().ok_or(code::MARSHALLING)?;
             match state.node(path) {
                 None => tell(2, path),
-                Some(node) if node.pzxid > since => tell(4, path),
+                Some(node) if node.pzxid > since && may(node) => tell(4, path),
                 Some(_) => self.add(path, Table::Child),
             }
         }
