@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 use zk_proto::request::{MultiOp, Request};
+use zk_proto::watch::WatcherType;
 use zk_proto::{Jute, Limits, Reader, Zxid};
 use zk_session::client::{Failure, WatchKind};
 
@@ -64,6 +65,8 @@ pub(crate) struct Completion {
 
 /// A listener for the watch that a request sets.
 pub(crate) struct Interest {
+    /// What takes the watch away again.
+    pub(crate) of: WatcherType,
     pub(crate) if_ok: WatchKind,
     /// An exists watches a missing znode too.
     pub(crate) if_missing: Option<WatchKind>,

@@ -138,7 +138,7 @@ impl Client {
         }
         let (answer, pending) = oneshot::channel();
         let token = Completion { answer: Some(answer), weight, interest };
-        shared.step(Input::Request { token, request });
+        shared.ask(token, request);
         Ok(Pending(pending))
     }
 
@@ -151,10 +151,10 @@ impl Client {
     }
 
     /// Asks something that leaves a watch; the listener is in place before the next event can come.
+    /// Giving this up is dropping the watch.
     pub(crate) async fn watching(
         &self,
         request: &Request<'_>,
-        of: WatcherType,
         interest: Interest,
     ) -> Result<(Reply, Watch), Error> {
         let watch = Watch {
@@ -162,7 +162,7 @@ impl Client {
             place: Some(Place {
                 shared: Arc::downgrade(self.shared()),
                 path: interest.path.clone(),
-                of,
+                of: interest.of,
             }),
         };
         let reply = self.submit(request, Some(Box::new(interest))).await?.await?;

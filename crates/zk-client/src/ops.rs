@@ -111,8 +111,7 @@ impl Client {
         let body = ReadRequest { path: self.full(path), watch: true };
         let mut interest = self.interest(WatchKind::Data, path);
         interest.if_missing = Some(WatchKind::Exist);
-        let (reply, watch) =
-            self.watching(&Request::Exists(body), WatcherType::Data, interest).await?;
+        let (reply, watch) = self.watching(&Request::Exists(body), interest).await?;
         Ok((stat_if_there(reply, path)?, watch))
     }
 
@@ -129,8 +128,7 @@ impl Client {
     ) -> Result<(Option<Vec<u8>>, Stat, Watch), Error> {
         let body = ReadRequest { path: self.full(path), watch: true };
         let interest = self.interest(WatchKind::Data, path);
-        let (reply, watch) =
-            self.watching(&Request::GetData(body), WatcherType::Data, interest).await?;
+        let (reply, watch) = self.watching(&Request::GetData(body), interest).await?;
         let (data, stat) = data_and_stat(reply.ok(path)?)?;
         Ok((data, stat, watch))
     }
@@ -184,8 +182,7 @@ impl Client {
     ) -> Result<(Vec<String>, Stat, Watch), Error> {
         let body = ReadRequest { path: self.full(path), watch: true };
         let interest = self.interest(WatchKind::Child, path);
-        let (reply, watch) =
-            self.watching(&Request::GetChildren2(body), WatcherType::Children, interest).await?;
+        let (reply, watch) = self.watching(&Request::GetChildren2(body), interest).await?;
         let (names, stat) = children_and_stat(&reply.ok(path)?)?;
         Ok((names, stat, watch))
     }
@@ -193,12 +190,8 @@ impl Client {
     /// Sets a watch that stays, on a znode that need not exist.
     pub async fn add_watch(&self, path: &str, mode: AddWatchMode) -> Result<Watch, Error> {
         let body = AddWatchRequest { path: Some(self.full(path)), mode: mode.code() };
-        let of = match mode {
-            AddWatchMode::Persistent => WatcherType::Persistent,
-            AddWatchMode::PersistentRecursive => WatcherType::PersistentRecursive,
-        };
         let interest = self.interest(WatchKind::of_mode(mode), path);
-        let (reply, watch) = self.watching(&Request::AddWatch(body), of, interest).await?;
+        let (reply, watch) = self.watching(&Request::AddWatch(body), interest).await?;
         reply.ok(path)?;
         Ok(watch)
     }
@@ -280,8 +273,14 @@ impl Client {
     }
 
     fn interest(&self, if_ok: WatchKind, path: &str) -> Interest {
+        let of = match if_ok {
+            WatchKind::Data | WatchKind::Exist => WatcherType::Data,
+            WatchKind::Child => WatcherType::Children,
+            WatchKind::Persistent => WatcherType::Persistent,
+            WatchKind::PersistentRecursive => WatcherType::PersistentRecursive,
+        };
         let path = self.full(path).into_owned();
-        Interest { if_ok, if_missing: None, path, queue: self.queue() }
+        Interest { of, if_ok, if_missing: None, path, queue: self.queue() }
     }
 }
 

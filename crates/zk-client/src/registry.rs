@@ -16,11 +16,27 @@ use crate::watch::{Queue, WatchEvent};
 pub(crate) struct Registry {
     by_path: HashMap<String, Vec<(WatchKind, Arc<Queue>)>>,
     recursive_count: usize,
+    /// Listeners whose watch is being set, by path: its reply has not come.
+    under_way: HashMap<String, Vec<(WatchKind, Arc<Queue>)>>,
     /// Listeners to everything.
     all: Vec<Arc<Queue>>,
 }
 
 impl Registry {
+    /// A request for a watch goes out; until [`Registry::arrived`] its listener only counts.
+    pub(crate) fn expect(&mut self, kind: WatchKind, path: String, queue: Arc<Queue>) {
+        self.under_way.entry(path).or_default().push((kind, queue));
+    }
+
+    /// The request for a watch has come to an end, whatever it was.
+    pub(crate) fn arrived(&mut self, path: &str, queue: &Arc<Queue>) {
+        let Some(awaited) = self.under_way.get_mut(path) else { return };
+        awaited.retain(|(_, one)| !Arc::ptr_eq(one, queue));
+        if awaited.is_empty() {
+            self.under_way.remove(path);
+        }
+    }
+
     pub(crate) fn add(&mut self, kind: WatchKind, path: String, queue: Arc<Queue>) {
         self.recursive_count += usize::from(kind == WatchKind::PersistentRecursive);
         self.by_path.entry(path).or_default().push((kind, queue));
@@ -83,12 +99,17 @@ impl Registry {
     }
 
     /// Forgets listeners on `path` that have gone. `true` if nobody listens any more to watches of
-    /// this type.
+    /// this type, nor waits for one: what takes a watch away would follow the request that sets it
+    /// anew.
     pub(crate) fn prune(&mut self, path: &str, of: WatcherType) -> bool {
         self.take(path, |_, queue| queue.has_ended());
+        self.all.retain(|queue| !queue.has_ended());
         let kinds = WatchKind::of_watcher_type(of);
-        let listeners = self.by_path.get(path).into_iter().flatten();
-        self.all.is_empty() && listeners.filter(|(kind, _)| kinds.contains(kind)).count() == 0
+        let mut listeners = self.by_path.get(path).into_iter().flatten();
+        let is_heard = listeners.any(|(kind, _)| kinds.contains(kind));
+        let mut awaited = self.under_way.get(path).into_iter().flatten();
+        let is_awaited = awaited.any(|(kind, queue)| kinds.contains(kind) && !queue.has_ended());
+        self.all.is_empty() && !is_heard && !is_awaited
     }
 
     /// The session is over: every stream ends.
@@ -180,6 +201,28 @@ mod tests {
         assert!(registry.prune("/a", WatcherType::Data));
         assert!(!registry.prune("/a", WatcherType::Persistent));
         two.end();
+        assert!(registry.prune("/a", WatcherType::Persistent));
+    }
+
+    #[test]
+    fn who_waits_for_a_watch_counts_as_a_listener_and_hears_nothing_yet() {
+        let mut registry = Registry::default();
+        let (awaited, all) = (Queue::new(9), Queue::new(9));
+        registry.expect(WatchKind::Persistent, "/a".to_owned(), awaited.clone());
+        assert!(!registry.prune("/a", WatcherType::Persistent));
+        assert!(registry.prune("/a", WatcherType::PersistentRecursive));
+        assert!(registry.prune("/b", WatcherType::Persistent));
+        let event = WatchEvent { kind: EventType::NodeCreated, path: "/a".to_owned(), zxid: None };
+        registry.deliver("/a", &event);
+        let mut watch = crate::Watch { queue: awaited.clone(), place: None };
+        assert_eq!(watch.try_next(), None);
+        drop(watch);
+        assert!(registry.prune("/a", WatcherType::Persistent), "it was given up");
+        registry.arrived("/a", &awaited);
+        assert_eq!(registry.under_way.len(), 0);
+        registry.add_all(all.clone());
+        assert!(!registry.prune("/a", WatcherType::Persistent));
+        all.end();
         assert!(registry.prune("/a", WatcherType::Persistent));
     }
 

@@ -16,7 +16,7 @@ use zk_session::client::{
     BODY_AT, ClientSession, Config, Effect, Failure, Input, Output, SessionState, WatchKind,
 };
 
-use crate::call::Completion;
+use crate::call::{Completion, Interest};
 use crate::chroot::Chroot;
 use crate::registry::Registry;
 use crate::sasl::{Exchange, Next};
@@ -127,9 +127,26 @@ impl Shared {
 
     /// Gives the machine one input and carries out what can be done here.
     pub(crate) fn step(&self, input: Input<'_, Completion>) {
+        self.step_in(&mut self.core.lock(), input);
+    }
+
+    /// Puts a request on its way. Who wants the watch that it sets is known from then on.
+    pub(crate) fn ask(&self, token: Completion, request: &Request<'_>) {
         let mut core = self.core.lock();
+        if let Some(interest) = &token.interest {
+            let Interest { if_ok, path, queue, .. } = &**interest;
+            core.registry.expect(*if_ok, path.clone(), Arc::clone(queue));
+        }
+        self.step_in(&mut core, Input::Request { token, request });
+    }
+
+    fn step_in(&self, core: &mut Core, input: Input<'_, Completion>) {
         let had_bytes = !core.out.bytes.is_empty();
-        self.step_locked(&mut core, input, &[]);
+        self.step_locked(core, input, &[]);
+        self.ring(core, had_bytes);
+    }
+
+    fn ring(&self, core: &Core, had_bytes: bool) {
         // With bytes there before, the bell was rung for them.
         if !had_bytes || !core.errands.is_empty() {
             self.bell.notify_one();
@@ -138,6 +155,10 @@ impl Shared {
 
     fn step_locked(&self, core: &mut Core, input: Input<'_, Completion>, frame: &[u8]) {
         core.machine.step(self.now_ms(), input, &mut core.out);
+        self.carry_out_all(core, frame);
+    }
+
+    fn carry_out_all(&self, core: &mut Core, frame: &[u8]) {
         // An effect may be answered by another step.
         while !core.out.effects.is_empty() {
             let mut effects = std::mem::take(&mut core.out.effects);
@@ -211,20 +232,29 @@ impl Shared {
         if weight > 0 {
             self.weights.add_permits(weight as usize);
         }
-        if let (Some(interest), Ok((_, err, _))) = (interest, &answer) {
-            let kind = match ErrorCode::from_code(*err) {
-                Some(ErrorCode::Ok) => Some(interest.if_ok),
-                Some(ErrorCode::NoNode) => interest.if_missing,
-                _ => None,
-            };
-            if let Some(kind) = kind {
-                core.registry.add(kind, interest.path, interest.queue);
-            }
+        if let Some(interest) = interest {
+            self.settle_interest(core, *interest, answer.as_ref().ok().map(|(_, err, _)| *err));
         }
         if let Some(asker) = asker {
             let answer = answer.map(|(zxid, err, body)| Reply { zxid, err, body: body.to_vec() });
             // Whoever asked may have gone.
             let _ = asker.send(answer);
+        }
+    }
+
+    /// The request for a watch was answered with `err`, or will not be. A listener that has gone
+    /// meanwhile, or gets no watch, may have been the last one.
+    fn settle_interest(&self, core: &mut Core, interest: Interest, err: Option<i32>) {
+        let Interest { of, if_ok, if_missing, path, queue } = interest;
+        core.registry.arrived(&path, &queue);
+        let kind = match err.and_then(ErrorCode::from_code) {
+            Some(ErrorCode::Ok) => Some(if_ok),
+            Some(ErrorCode::NoNode) => if_missing,
+            _ => None,
+        };
+        match kind {
+            Some(kind) if !queue.has_ended() => core.registry.add(kind, path, queue),
+            _ => self.unwatch_if_last(core, &path, of),
         }
     }
 
@@ -269,22 +299,28 @@ impl Shared {
     /// A listener has gone. If it was the last one, the watch is not restored any more, and a
     /// persistent one is taken from the server too.
     pub(crate) fn unwatch(&self, path: &str, of: WatcherType) {
-        let kinds = WatchKind::of_watcher_type(of);
-        let is_set = self.with_core(|core| {
-            let is_last = core.registry.prune(path, of);
-            is_last && kinds.iter().any(|kind| core.machine.watches().contains(*kind, path))
-        });
-        if !is_set {
+        let mut core = self.core.lock();
+        let had_bytes = !core.out.bytes.is_empty();
+        self.unwatch_if_last(&mut core, path, of);
+        self.carry_out_all(&mut core, &[]);
+        self.ring(&core, had_bytes);
+    }
+
+    fn unwatch_if_last(&self, core: &mut Core, path: &str, of: WatcherType) {
+        let mut kinds = WatchKind::of_watcher_type(of).iter();
+        let is_last = core.registry.prune(path, of);
+        if !is_last || !kinds.any(|kind| core.machine.watches().contains(*kind, path)) {
             return;
         }
-        self.step(Input::ForgetWatch(of, path));
+        let now_ms = self.now_ms();
+        core.machine.step(now_ms, Input::ForgetWatch(of, path), &mut core.out);
         if matches!(of, WatcherType::Persistent | WatcherType::PersistentRecursive) {
             let request = Request::RemoveWatches(WatchesRequest {
                 path: Some(path.into()),
                 watcher_type: of.code(),
             });
             let token = Completion { answer: None, weight: 0, interest: None };
-            self.step(Input::Request { token, request: &request });
+            core.machine.step(now_ms, Input::Request { token, request: &request }, &mut core.out);
         }
     }
 }

@@ -28,7 +28,8 @@ pub struct WatchEvent {
 ///
 /// The stream of a one-shot watch ends after its event. Every stream ends when the session is over
 /// ([`Client::state`](crate::Client::state) says why), and when so many events wait that nobody
-/// can be reading ([`Watch::has_overflowed`]). Dropping it takes the watch away.
+/// can be reading ([`Watch::has_overflowed`]). Dropping it takes the watch away,
+/// and so does giving up the call that sets it.
 pub struct Watch {
     pub(crate) queue: Arc<Queue>,
     pub(crate) place: Option<Place>,

@@ -131,6 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.send(&[header.as_slice(), body].concat()).await;
     }
 
+    /// Reads an addWatch and answers that the watch is set.
+    pub(crate) async fn serve_add_watch(&mut self, zxid: i64) {
+        let asked = self.request().await;
+        assert_eq!(asked.op, OpCode::AddWatch);
+        self.reply(asked.xid, zxid, 0, &0i32.to_bytes()).await;
+    }
+
     /// Reads a getData and answers it.
     pub(crate) async fn serve_get(&mut self, zxid: i64, data: Option<&[u8]>) -> String {
         let asked = self.request().await;

@@ -1,5 +1,8 @@
 //! Watches: order, restore, removal, read-only servers.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::support::{PATIENCE, SESSION, Script};
@@ -110,6 +113,52 @@ async fn a_dropped_watch_is_taken_away() {
     let (path, got) = tokio::join!(peer.serve_get(10, None), client.get_data("/next"));
     got.unwrap();
     assert_eq!(path, "/next");
+}
+
+#[tokio::test]
+async fn a_watch_that_is_being_set_outlives_the_one_before_it() {
+    let server = Script::listen().await;
+    let client = Client::start(server.options());
+    let mut peer = server.serve().await;
+    let add = || client.add_watch("/p", AddWatchMode::Persistent);
+    let (_, first) = tokio::join!(peer.serve_add_watch(9), add());
+    let mut second = begin(add()).await;
+    drop(first.unwrap());
+    let (_, second) = tokio::join!(peer.serve_add_watch(9), &mut second);
+    let mut second = second.unwrap();
+    // Nothing took the watch away meanwhile: the next request is the next one asked.
+    let (path, got) = tokio::join!(peer.serve_get(9, None), client.get_data("/next"));
+    got.unwrap();
+    assert_eq!(path, "/next");
+    peer.notify(EventType::NodeCreated, "/p", 10).await;
+    assert_eq!(next(&mut second).await, event(EventType::NodeCreated, "/p", Some(10)));
+}
+
+#[tokio::test]
+async fn a_watch_whose_call_was_given_up_is_taken_away() {
+    let server = Script::listen().await;
+    let client = Client::start(server.options());
+    let mut peer = server.serve().await;
+    drop(begin(client.add_watch("/p", AddWatchMode::Persistent)).await);
+    drop(begin(client.get_data_watched("/d")).await);
+    peer.serve_add_watch(9).await;
+    peer.serve_get(9, None).await;
+    let asked = peer.request().await;
+    let Request::RemoveWatches(remove) = asked.request() else { panic!("{asked:?}") };
+    let want = (Some("/p".into()), WatcherType::Persistent.code());
+    assert_eq!((remove.path, remove.watcher_type), want);
+    peer.reply(asked.xid, 9, 0, &[]).await;
+    for path in ["/p", "/d"] {
+        assert_eq!(client.watch_kinds(path, WatcherType::Any), [], "{path}");
+    }
+}
+
+/// Begins a call: its request is on its way, and nothing waits for the answer yet.
+async fn begin<F: Future>(call: F) -> Pin<Box<F>> {
+    let mut call = Box::pin(call);
+    let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+    assert!(begun, "nobody has answered yet");
+    call
 }
 
 #[tokio::test]
