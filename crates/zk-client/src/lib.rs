@@ -41,4 +41,4 @@ pub use quota::{Quota, QuotaError};
 pub use sasl::Sasl;
 pub use subtree::Reached;
 pub use watch::{Watch, WatchEvent};
-pub use zk_session::client::{Failure, SavedSession, SessionState, WatchKind};
+pub use zk_session::client::{Backoff, Failure, SavedSession, SessionState, WatchKind};

@@ -32,7 +32,13 @@ fn shell(server: &Server, options: &[&str]) -> Command {
 
 /// Commands on standard input.
 fn pipe(server: &Server, lines: &[&str]) -> Output {
-    let mut child = shell(server, &[])
+    pipe_to(&server.addr().to_string(), &[], lines)
+}
+
+fn pipe_to(address: &str, options: &[&str], lines: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_zkfleet"))
+        .args(["shell", "-server", address])
+        .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -304,4 +310,40 @@ fn without_a_server_the_reason_is_said() {
     assert_eq!(output.status.code(), Some(1));
     let err = text(&output.stderr);
     assert!(err.starts_with("no connection to 127.0.0.1:1: 127.0.0.1:1: "), "{err}");
+}
+
+/// Each command of a pipe tries every server twice, and not for the whole session timeout.
+#[test]
+fn commands_without_a_server_fail_soon_and_with_the_reason() {
+    let begun = Instant::now();
+    let lines = ["ls /", "removewatches -l /x", "get /x"];
+    let output = pipe_to("127.0.0.1:1", &[], &lines);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let reason = "no connection to 127.0.0.1:1: 127.0.0.1:1: ";
+    assert_eq!(err.lines().filter(|line| line.starts_with(reason)).count(), 2, "{err}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    // A server that goes away is missed by the next command.
+    let mut server = serve(Engine::Ours).unwrap();
+    let mut child = shell(&server, &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    input.write_all(b"create /x\nstat /x\n").unwrap();
+    let mut said = Vec::new();
+    while !text(&said).contains("numChildren") {
+        let mut byte = [0];
+        out.read_exact(&mut byte).unwrap();
+        said.extend(byte);
+    }
+    server.kill().unwrap();
+    input.write_all(b"ls /\nget /x\n").unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains(&format!("no connection to {}: ", server.addr())), "{err}");
 }

@@ -12,7 +12,8 @@ Options:
   -server LIST[/CHROOT]   servers to try, default localhost:2181
   -timeout MS             session timeout, default 30000
   -r                      be content with a read-only server
-  -waitforconnection      try for the whole timeout, not just every server twice
+  -waitforconnection      try for the whole timeout, not just every server twice; without a
+                          server, for each command
   -client-configuration F Apache's client properties; PEM stores only
   --tls-ca F              speak TLS, trusting the certificate authorities in F (PEM)
   --tls-cert F            show this certificate chain (PEM); needs --tls-key

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use zk_client::{Client, Options, Sasl, SessionState};
+use zk_client::{Backoff, Client, Options, Sasl, SessionState};
 
 use super::flags::Flags;
 use super::spec::Parsed;
@@ -43,6 +43,9 @@ pub(super) struct Session {
 /// does not read them must not hold up the end for ever.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
+/// Without a server two tries for each command end within a second, which zkCli takes too.
+const BACKOFF: Backoff = Backoff { first_ms: 20, max_ms: 500 };
+
 impl Session {
     pub(super) fn new(flags: Flags, show: Show, is_person: bool) -> Session {
         let target = flags.server.clone();
@@ -59,6 +62,7 @@ impl Session {
             connect_timeout: self.flags.timeout,
             connect_rounds_max: (!self.flags.waits_for_connection).then_some(2),
             allows_read_only: self.flags.allows_read_only,
+            backoff: BACKOFF,
             sasl: sasl(&self.flags)?,
             tls: tls::of(&self.flags)?,
             ..options
@@ -107,6 +111,11 @@ impl Session {
     }
 
     pub(super) async fn execute(&mut self, parsed: &Parsed) -> Result<Report, Trouble> {
+        if parsed.needs_server() {
+            // A request would wait for a connection as long as the session lives, and then could
+            // not say why there is none.
+            self.client()?.connected().await?;
+        }
         run::execute(self, parsed).await
     }
 

@@ -181,6 +181,11 @@ impl Parsed {
         Ok(())
     }
 
+    /// Whether nothing comes of it without a connection: `removewatches -l` forgets them here.
+    pub(super) fn needs_server(&self) -> bool {
+        self.spec.needs_session && !(self.spec.name == "removewatches" && self.has("l"))
+    }
+
     pub(super) fn has(&self, flag: &str) -> bool {
         self.flags.contains(&flag)
     }
