@@ -199,6 +199,43 @@ fn a_failure_in_a_pipe_is_told() {
     assert_eq!(shell(&server, &["connect"]).status().unwrap().code(), Some(0));
 }
 
+/// One line for each command, results on the one side and errors on the other, and nothing else.
+#[test]
+fn json_of_a_pipe_is_a_line_for_each_command() {
+    let server = serve(Engine::Ours).unwrap();
+    let lines = [
+        "create /j x",
+        "get -w /j",
+        "",
+        "set /j y",
+        "addWatch /j",
+        "ls /none",
+        "nonsense",
+        "ls -R /j",
+        "printwatches off",
+        "help quit",
+        "history",
+        "connect",
+        "close",
+        "quit",
+    ];
+    let output = pipe_to(&server.addr().to_string(), &["--json"], &lines);
+    let told = |bytes: &[u8]| -> Vec<serde_json::Value> {
+        text(bytes).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    };
+    let (out, err) = (told(&output.stdout), told(&output.stderr));
+    assert!(out.iter().all(serde_json::Value::is_object), "{out:?}");
+    assert_eq!(out.len(), 10, "{out:?}");
+    assert_eq!((&out[0]["path"], &out[1]["data"]), (&"/j".into(), &"x".into()));
+    assert_eq!(out[5], serde_json::json!({ "printwatches": false }));
+    assert_eq!(out[6]["usage"], "quit");
+    assert_eq!(out[7]["commands"][0]["command"], "create /j x");
+    assert_eq!(out[8]["server"], server.addr().to_string());
+    let errors = err.iter().map(|error| error["error"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(errors, ["Node does not exist: /none", "Command not found nonsense"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
 #[test]
 fn events_are_shown_before_the_end() {
     let server = serve(Engine::Ours).unwrap();

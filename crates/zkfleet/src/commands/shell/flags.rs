@@ -20,7 +20,7 @@ Options:
   --tls-key F             its private key (PEM)
   --sasl-user NAME        SASL DIGEST-MD5 as this user; needs --sasl-password-file
   --sasl-password-file F  its password: the first line of F
-  --json                  results and errors of one command as JSON
+  --json                  results and errors as JSON, one line for each command; no events
   -h, --help              this text
 
 Without a command the shell is interactive; \"help\" lists the commands. With one, the exit code

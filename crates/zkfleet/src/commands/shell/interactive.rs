@@ -12,6 +12,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use serde_json::json;
 use tokio::runtime::Handle;
 use zk_client::Client;
 
@@ -28,6 +29,8 @@ struct Shell {
     lines: Vec<String>,
     code: u8,
     is_person: bool,
+    /// One value of JSON for each command, and nothing else.
+    is_json: bool,
     written: Written,
 }
 
@@ -37,7 +40,9 @@ pub(super) fn run(reactor: &Reactor, flags: Flags) -> ExitCode {
     let runtime = reactor.runtime.clone();
     let is_terminal = io::stdin().is_terminal();
     let written = Written::default();
-    written.say(&format!("Connecting to {}\n", flags.server));
+    if !flags.is_json {
+        written.say(&format!("Connecting to {}\n", flags.server));
+    }
     let code = match is_terminal {
         true => person(runtime, flags, &written),
         false => pipe(runtime, flags, &written),
@@ -84,14 +89,19 @@ impl Shell {
         is_person: bool,
         written: &Written,
     ) -> Result<Shell, u8> {
+        let is_json = flags.is_json;
+        // An event is no answer to a command.
+        let show = if is_json { Show::nothing() } else { show };
         let mut session = Session::new(flags, show, is_person);
         if let Err(trouble) = runtime.block_on(session.connect(None)) {
-            trouble.print(false);
+            trouble.print(is_json);
             return Err(trouble.exit_code());
         }
-        written.say("Welcome to ZooKeeper!\n");
+        if !is_json {
+            written.say("Welcome to ZooKeeper!\n");
+        }
         let written = written.clone();
-        Ok(Shell { runtime, session, lines: Vec::new(), code: 0, is_person, written })
+        Ok(Shell { runtime, session, lines: Vec::new(), code: 0, is_person, is_json, written })
     }
 
     /// Runs a line; `false` to leave.
@@ -105,12 +115,12 @@ impl Shell {
         self.lines.push(line.to_owned());
         match self.command(line) {
             Ok(Some(report)) => {
-                self.written.note(report.print(false));
+                self.written.note(report.print(self.is_json));
                 self.ended(if report.has_failed { FAILED } else { 0 });
             }
             Ok(None) => return false,
             Err(trouble) => {
-                trouble.print(false);
+                trouble.print(self.is_json);
                 self.ended(trouble.exit_code());
             }
         }
@@ -150,7 +160,9 @@ impl Shell {
     fn history(&self) -> Report {
         let first = self.lines.len().saturating_sub(HISTORY_SHOWN + 1);
         let shown = self.lines.iter().enumerate().skip(first);
-        shown.fold(Report::new(), |report, (at, line)| report.line(format_args!("{at} - {line}")))
+        let json = shown.clone().map(|(at, line)| json!({ "number": at, "command": line }));
+        let report = Report::new().json(json!({ "commands": json.collect::<Vec<_>>() }));
+        shown.fold(report, |report, (at, line)| report.line(format_args!("{at} - {line}")))
     }
 
     fn redone(&self, number: &str) -> Result<String, Trouble> {

@@ -21,12 +21,12 @@ pub(super) async fn execute(session: &mut Session, parsed: &Parsed) -> Result<Re
         "addauth" => acl::add_auth(session.client()?, parsed).await,
         "close" => {
             session.close().await;
-            Ok(Report::new())
+            Ok(Report::new().json(json!({ "closed": true })))
         }
         "config" => ensemble::config(session.client()?, parsed).await,
         "connect" => {
             session.reconnect(parsed.args.first().map(String::as_str)).await?;
-            Ok(Report::new())
+            Ok(Report::new().json(json!({ "server": session.target() })))
         }
         "create" => write::create(session.client()?, parsed).await,
         "delete" => write::delete(session.client()?, parsed).await,
@@ -55,9 +55,9 @@ pub(super) async fn execute(session: &mut Session, parsed: &Parsed) -> Result<Re
 
 fn help(parsed: &Parsed) -> Result<Report, Trouble> {
     match parsed.args.first() {
-        None => Ok(Report::new().line(spec::overview().trim_end())),
+        None => Ok(Report::new().line(spec::overview().trim_end()).json(spec::overview_json())),
         Some(name) => match Spec::find(name) {
-            Some(spec) => Ok(Report::new().line(spec.usage())),
+            Some(spec) => Ok(Report::new().line(spec.usage()).json(spec.json())),
             None => Err(Trouble::usage(format!("Command not found {name}"))),
         },
     }

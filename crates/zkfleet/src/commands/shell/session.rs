@@ -119,6 +119,11 @@ impl Session {
         run::execute(self, parsed).await
     }
 
+    /// The connect string in use.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
     pub(super) fn prints_watches(&self) -> bool {
         self.prints_watches.load(Ordering::Relaxed)
     }

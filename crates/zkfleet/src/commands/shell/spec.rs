@@ -5,6 +5,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde_json::{Value, json};
+
 use super::Trouble;
 
 /// One command.
@@ -94,6 +96,10 @@ impl Spec {
         format!("{} {}", self.name, self.usage).trim_end().to_owned()
     }
 
+    pub(super) fn json(&self) -> Value {
+        json!({ "command": self.name, "usage": self.usage(), "about": self.about })
+    }
+
     fn bad(&self, message: impl Into<String>) -> Trouble {
         Trouble::usage(message).hint(format!("usage: {}", self.usage()))
     }
@@ -102,6 +108,10 @@ impl Spec {
 /// All commands with their usage, as zkCli lists them.
 pub(super) fn overview() -> String {
     ALL.iter().map(|spec| format!("\t{}\n\t\t{}\n", spec.usage(), spec.about)).collect()
+}
+
+pub(super) fn overview_json() -> Value {
+    json!({ "commands": ALL.iter().map(Spec::json).collect::<Vec<_>>() })
 }
 
 /// Reads a command line.

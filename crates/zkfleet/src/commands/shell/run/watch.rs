@@ -64,7 +64,7 @@ fn removal_events(kinds: &[WatchKind]) -> Vec<&'static str> {
 }
 
 pub(super) fn print_watches(session: &mut Session, parsed: &Parsed) -> Report {
-    match parsed.args.first() {
+    let report = match parsed.args.first() {
         None => {
             let state = if session.prints_watches() { "on" } else { "off" };
             Report::new().line(format_args!("printwatches is {state}"))
@@ -73,5 +73,6 @@ pub(super) fn print_watches(session: &mut Session, parsed: &Parsed) -> Report {
             session.set_prints_watches(word == "on");
             Report::new()
         }
-    }
+    };
+    report.json(json!({ "printwatches": session.prints_watches() }))
 }
