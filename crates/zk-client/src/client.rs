@@ -107,7 +107,8 @@ impl Client {
                     return Err(Error::TlsWanted { servers });
                 }
                 let unheard = || format!("no answer within {:?}", options.connect_timeout);
-                Err(Error::NoServer { servers, cause: last.cause.unwrap_or_else(unheard) })
+                let (cause, tls) = (last.cause.unwrap_or_else(unheard), last.tls);
+                Err(Error::NoServer { servers, cause, tls })
             }
         }
     }

@@ -13,6 +13,7 @@ use zk_session::client::Input;
 
 use crate::link::Link;
 use crate::shared::{Errand, Shared};
+use crate::tls;
 
 /// How much is read at once.
 const READ_LEN: usize = 64 << 10;
@@ -43,7 +44,21 @@ enum Turn {
     Wrote,
     /// Bytes came.
     Read,
-    Lost(String),
+    Lost(Loss),
+}
+
+/// Why there is no connection any more.
+enum Loss {
+    /// In words.
+    Text(String),
+    /// What the system or TLS says.
+    Io(io::Error),
+}
+
+impl Loss {
+    fn text(text: &str) -> Loss {
+        Loss::Text(text.to_owned())
+    }
 }
 
 struct Driver {
@@ -87,7 +102,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 driver.outgoing.shrink_to(KEPT_LEN);
             }
             Turn::Read => driver.receive(),
-            Turn::Lost(trouble) => driver.lose(trouble),
+            Turn::Lost(loss) => driver.lose(loss),
         }
     }
     if let Line::Up(link) = &mut driver.line {
@@ -148,14 +163,22 @@ impl Driver {
         }));
     }
 
-    fn lose(&mut self, trouble: String) {
+    fn lose(&mut self, loss: Loss) {
         let server = self.shared.options.servers.get(self.server);
         let server = server.map(ToString::to_string).unwrap_or_default();
         let wants_tls = self.has_met_tls();
+        let (text, tls) = match loss {
+            Loss::Text(text) => (text, None),
+            Loss::Io(error) => match tls::trouble(&error, self.shared.options.tls.as_deref()) {
+                Some((text, trouble)) => (text, Some(trouble)),
+                None => (error.to_string(), None),
+            },
+        };
         self.shared.trouble.send_modify(|all| {
             all.count = all.count.saturating_add(1);
             all.wants_tls = wants_tls;
-            all.cause = Some(format!("{server}: {trouble}"));
+            all.tls = tls;
+            all.cause = Some(format!("{server}: {text}"));
         });
         self.hang_up();
         self.shared.step(Input::Disconnected);
@@ -177,10 +200,10 @@ impl Driver {
             Ok(taken) => {
                 self.incoming.drain(..taken);
             }
-            Err(length) => self.lose(format!(
+            Err(length) => self.lose(Loss::Text(format!(
                 "it sent a frame of {length} bytes, the limit is {} (frame_bytes_max)",
                 self.shared.options.frame_bytes_max
-            )),
+            ))),
         }
     }
 
@@ -192,14 +215,17 @@ impl Driver {
                 Line::Idle => {}
                 Line::Dialling(dialling) => match dialling.as_mut().poll(cx) {
                     Poll::Ready(Ok(link)) => return Poll::Ready(Turn::Dialled(link)),
-                    Poll::Ready(Err(e)) => return Poll::Ready(Turn::Lost(e.to_string())),
+                    Poll::Ready(Err(e)) => return Poll::Ready(Turn::Lost(Loss::Io(e))),
                     Poll::Pending => {}
                 },
                 Line::Up(link) => {
                     if !outgoing.is_empty()
                         && let Poll::Ready(turn) = poll_write(link, outgoing, written, cx)
                     {
-                        return Poll::Ready(turn);
+                        return Poll::Ready(match turn {
+                            Turn::Lost(loss) => Turn::Lost(last_words(link, incoming, cx, loss)),
+                            turn => turn,
+                        });
                     }
                     if let Poll::Ready(turn) = poll_read(link, incoming, cx) {
                         return Poll::Ready(turn);
@@ -240,25 +266,36 @@ fn poll_write(
     let mut link = Pin::new(link);
     while *written < bytes.len() {
         match link.as_mut().poll_write(cx, &bytes[*written..]) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Turn::Lost("it takes no bytes".to_owned())),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Turn::Lost(Loss::text("it takes no bytes"))),
             Poll::Ready(Ok(n)) => *written += n,
-            Poll::Ready(Err(e)) => return Poll::Ready(Turn::Lost(e.to_string())),
+            Poll::Ready(Err(e)) => return Poll::Ready(Turn::Lost(Loss::Io(e))),
             Poll::Pending => return Poll::Pending,
         }
     }
     match link.poll_flush(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Turn::Wrote),
-        Poll::Ready(Err(e)) => Poll::Ready(Turn::Lost(e.to_string())),
+        Poll::Ready(Err(e)) => Poll::Ready(Turn::Lost(Loss::Io(e))),
         Poll::Pending => Poll::Pending,
+    }
+}
+
+/// What the other end has said before it closed a connection that takes no more bytes: an alert of
+/// TLS says more than a broken pipe.
+fn last_words(link: &mut Link, incoming: &mut Vec<u8>, cx: &mut Context<'_>, loss: Loss) -> Loss {
+    match poll_read(link, incoming, cx) {
+        Poll::Ready(Turn::Lost(Loss::Io(error))) if tls::trouble(&error, None).is_some() => {
+            Loss::Io(error)
+        }
+        _ => loss,
     }
 }
 
 fn poll_read(link: &mut Link, incoming: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Turn> {
     incoming.reserve(READ_LEN);
     pin!(link.read_buf(incoming)).poll(cx).map(|read| match read {
-        Ok(0) => Turn::Lost("it closed the connection".to_owned()),
+        Ok(0) => Turn::Lost(Loss::text("it closed the connection")),
         Ok(_) => Turn::Read,
-        Err(e) => Turn::Lost(e.to_string()),
+        Err(e) => Turn::Lost(Loss::Io(e)),
     })
 }
 

@@ -3,6 +3,8 @@
 use zk_proto::{DecodeError, ErrorCode};
 use zk_session::client::Failure;
 
+use crate::tls::TlsTrouble;
+
 /// Why there is no answer, or no good one.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -68,6 +70,8 @@ pub enum Error {
         servers: String,
         /// What the last try met.
         cause: String,
+        /// Whether TLS was in the way, and how.
+        tls: Option<TlsTrouble>,
     },
     /// The server tried last speaks TLS, which was not asked for (`Options::tls`).
     #[error("no connection to {servers}: the port speaks TLS, and this is a plain connection")]

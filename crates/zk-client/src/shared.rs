@@ -58,6 +58,8 @@ pub(crate) struct Trouble {
     pub(crate) cause: Option<String>,
     /// Whether that was a port that speaks TLS, met without it.
     pub(crate) wants_tls: bool,
+    /// Whether TLS was in the way, and how.
+    pub(crate) tls: Option<tls::TlsTrouble>,
 }
 
 /// What only the driver can do.

@@ -1,5 +1,6 @@
 //! TLS: both sides are checked.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use zk_client::tls::ClientTls;
+use zk_client::tls::{ClientTls, TlsTrouble};
 use zk_client::{Client, Error, Options};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -138,6 +140,67 @@ async fn a_server_that_shows_an_authority_is_told_what_it_needs() {
     accept.abort();
     let Error::NoServer { cause, .. } = refused else { panic!("{refused}") };
     assert!(cause.contains("basicConstraints=CA:FALSE"), "{cause}");
+}
+
+/// An alert of the server means something, and there is something to do.
+#[tokio::test]
+async fn a_certificate_that_the_server_refuses_is_explained() {
+    let authority = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    let expired = (params.signed_by(&key, &authority.0).unwrap().pem(), key.serialize_pem());
+    let foreign = Authority::new().issue("client");
+    for (identity, trouble, text) in [
+        (None, TlsTrouble::IdentityWanted, "wants a certificate, and none was shown"),
+        (Some(expired), TlsTrouble::IdentityRefused, "it has expired, or is not valid yet"),
+        (Some(foreign), TlsTrouble::IdentityRefused, "authority that the server does not trust"),
+    ] {
+        let server = Script::listen().await;
+        let identity = identity.as_ref().map(|(chain, key)| (chain.as_bytes(), key.as_bytes()));
+        let tls =
+            Some(Arc::new(ClientTls::from_pem(authority.pem().as_bytes(), identity).unwrap()));
+        let options = Options { tls, connect_rounds_max: Some(2), ..server.options() };
+        let accept = accept_all(server, authority.acceptor("127.0.0.1"));
+        let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
+        accept.abort();
+        let Error::NoServer { cause, tls, .. } = refused else { panic!("{refused}") };
+        assert_eq!(tls, Some(trouble), "{cause}");
+        assert!(cause.contains(text), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_without_tls_is_recognised() {
+    for answer in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let server = Script::listen().await;
+        let authority = Authority::new().pem();
+        let tls = Some(Arc::new(ClientTls::from_pem(authority.as_bytes(), None).unwrap()));
+        let options = Options { tls, connect_rounds_max: Some(2), ..server.options() };
+        let accept = tokio::spawn(async move {
+            loop {
+                let Peer(mut stream) = server.accept().await;
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        let refused = timeout(PATIENCE, Client::connect(options)).await.unwrap().unwrap_err();
+        accept.abort();
+        let Error::NoServer { tls, .. } = &refused else { panic!("{refused}") };
+        assert_eq!(*tls, Some(TlsTrouble::NotTls), "{refused}");
+    }
+}
+
+/// webpki reads version 3 alone.
+#[test]
+fn an_own_certificate_of_version_1_is_refused_in_words() {
+    let stores = "../zk-server/src/tls/testdata/stores";
+    let store = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(stores).join("v1.pem"));
+    let store = store.unwrap();
+    let authority = Authority::new().pem();
+    let refused = ClientTls::from_pem(authority.as_bytes(), Some((&store, &store))).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("is not of X.509 version 3") && text.contains("-extfile"), "{text}");
 }
 
 #[tokio::test]

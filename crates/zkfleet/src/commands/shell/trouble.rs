@@ -1,6 +1,7 @@
 //! What went wrong, in zkCli's words, and what to do about it.
 
 use serde_json::json;
+use zk_client::tls::TlsTrouble;
 use zk_client::{Error, QuotaError};
 use zk_proto::{ErrorCode, path};
 
@@ -80,8 +81,10 @@ impl From<Error> for Trouble {
             Error::ConnectionLoss { .. } => {
                 Trouble::failed(format!("KeeperErrorCode = ConnectionLoss: {error}"))
             }
-            Error::NoServer { .. } => Trouble::failed(format!("{error}"))
-                .hint("is it the right -server, and does it run? echo srvr | nc HOST PORT"),
+            Error::NoServer { tls, .. } => Trouble::failed(format!("{error}")).hint(match tls {
+                None => "is it the right -server, and does it run? echo srvr | nc HOST PORT",
+                Some(trouble) => tls_hint(*trouble),
+            }),
             Error::TlsWanted { .. } => Trouble::failed(format!("{error}")).hint(
                 "give --tls-ca FILE, and --tls-cert FILE --tls-key FILE if it asks for a certificate; \
                  or -client-configuration FILE",
@@ -89,6 +92,26 @@ impl From<Error> for Trouble {
             _ => Trouble::failed(error.to_string()),
         };
         Trouble { code, ..trouble }
+    }
+}
+
+fn tls_hint(trouble: TlsTrouble) -> &'static str {
+    match trouble {
+        TlsTrouble::IdentityWanted => {
+            "give --tls-cert FILE --tls-key FILE, or -client-configuration FILE with a key store"
+        }
+        TlsTrouble::IdentityRefused => {
+            "the certificate is that of --tls-cert, or of the key store in -client-configuration"
+        }
+        TlsTrouble::ServerRefused => {
+            "the authorities are those of --tls-ca, or of the trust store in -client-configuration; \
+             the name is that of -server"
+        }
+        TlsTrouble::NotTls => {
+            "is it the right -server? The secure port is secureClientPort; a plain one is reached \
+             without --tls-ca and -client-configuration"
+        }
+        _ => "",
     }
 }
 
