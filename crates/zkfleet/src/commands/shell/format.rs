@@ -116,7 +116,9 @@ fn hexdump(data: &[u8]) -> String {
 /// `scheme:id:perms,...` (`AclParser`), encoded. Apache skips what it cannot read; a forgotten
 /// entry can lock everybody out, so it is an error here.
 pub(super) fn parse_acl(text: &str) -> Result<Vec<u8>, Trouble> {
-    let entries = text.split(',').map(acl_entry).collect::<Result<Vec<_>, _>>()?;
+    // Java's split drops what is empty at the end.
+    let entries = text.trim_end_matches(',').split(',');
+    let entries = entries.map(acl_entry).collect::<Result<Vec<_>, _>>()?;
     Ok(acl::encode(&entries))
 }
 
@@ -184,6 +186,10 @@ mod tests {
     #[test]
     fn acls_are_read_whole_or_not_at_all() {
         assert_eq!(parse_acl("world:anyone:cdrwa").unwrap(), AclBytes::OPEN.as_bytes());
+        assert_eq!(parse_acl("world:anyone:cdrwa,,").unwrap(), AclBytes::OPEN.as_bytes());
+        for bad in ["", ",", "world:anyone:r,,world:anyone:w", ",world:anyone:r"] {
+            assert!(parse_acl(bad).unwrap_err().message.contains("scheme:id:perm"), "{bad}");
+        }
         let two = parse_acl("digest:u:h=:rw,ip:::1:r").unwrap();
         let two = AclBytes::parse(&two).unwrap().iter().collect::<Vec<_>>();
         assert_eq!(two[0], Acl::new(Perms(3), "digest", "u:h="));
