@@ -26,6 +26,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// speaks TLS answers to a plain connect request. A frame of ours would have 352 million bytes.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
+/// How a web server begins its answer, to a connect request too.
+const HTTP: &[u8] = b"HTTP/";
+
 type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
 
 /// The connection, or what there is of it.
@@ -200,6 +203,10 @@ impl Driver {
             Ok(taken) => {
                 self.incoming.drain(..taken);
             }
+            Err(_) if self.incoming.starts_with(HTTP) => self.lose(Loss::text(
+                "it speaks HTTP: this is the port of the AdminServer or of another web server, and \
+                 not the client port",
+            )),
             Err(length) => self.lose(Loss::Text(format!(
                 "it sent a frame of {length} bytes, the limit is {} (frame_bytes_max)",
                 self.shared.options.frame_bytes_max

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{PATIENCE, SESSION, Script};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use zk_client::{ANY_VERSION, Client, Error, NewZnode, OpResult, Options, SessionState};
 use zk_proto::request::{MultiOp, Request, SetDataRequest, VersionedPath};
@@ -209,6 +210,21 @@ async fn an_expired_session_is_told_to_everybody() {
     assert_eq!(client.connected().await, Err(Error::SessionExpired));
     assert_eq!(client.get_data("/a").await, Err(Error::SessionExpired));
     assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_web_server_is_recognised() {
+    let server = Script::listen().await;
+    let options = Options { connect_rounds_max: Some(1), ..server.options() };
+    let answer = async {
+        let mut peer = server.accept().await;
+        peer.frame().await;
+        peer.0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        peer
+    };
+    let (_peer, refused) = tokio::join!(answer, Client::connect(options));
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("it speaks HTTP") && !text.contains("frame"), "{text}");
 }
 
 #[tokio::test]
