@@ -64,7 +64,7 @@ impl ClientTls {
         let config = match identity_pem {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad("private key", &e))?;
+                let key = private_key(key)?;
                 let chain = certificates("certificate chain", chain)?;
                 builder.with_client_auth_cert(chain, key).map_err(unfit)?
             }
@@ -226,6 +226,16 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
     }
 }
 
+/// Encrypted keys have it in their label, those of OpenSSL's old form in a header line.
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    const WHAT: &str = "private key";
+    let is_encrypted = pem.windows(9).any(|part| part == b"ENCRYPTED");
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match is_encrypted {
+        true => bad(WHAT, &"it is encrypted; write it out plain: openssl pkey -in OLD -out NEW"),
+        false => bad(WHAT, &error),
+    })
+}
+
 /// A certificate and its key that cannot be used.
 fn unfit(error: rustls::Error) -> TlsError {
     match &error {
@@ -248,6 +258,14 @@ mod tests {
 
     #[test]
     fn what_is_no_pem_is_refused_by_name() {
+        for encrypted in [
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n\
+             -----END RSA PRIVATE KEY-----\n",
+        ] {
+            let refused = private_key(encrypted.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("it is encrypted; write it out plain"), "{refused}");
+        }
         let refused = ClientTls::from_pem(b"no pem", None).unwrap_err();
         assert_eq!(
             refused.to_string(),

@@ -47,6 +47,12 @@ pub enum Fault {
          an extension file, e.g. openssl x509 -req -extfile FILE"
     )]
     OldVersion(u32),
+    /// A key is encrypted as OpenSSL did it before PKCS#8; Java does not read it either.
+    #[error(
+        "its private key is encrypted in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), which neither \
+         this server nor Java reads; write it as PKCS#8: openssl pkcs8 -topk8 -in OLD -out NEW"
+    )]
+    OldEncryption,
     /// A file cannot be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -159,7 +165,9 @@ pub(crate) fn read_password(path: &Path) -> std::io::Result<Secret> {
 /// A block of a PEM file.
 struct Section {
     label: String,
+    /// Empty if it is encrypted as OpenSSL did it before PKCS#8, with header lines (RFC 1421).
     content: Secret,
+    has_old_encryption: bool,
 }
 
 fn pem_sections(bytes: &[u8]) -> Result<Vec<Section>, Fault> {
@@ -170,9 +178,16 @@ fn pem_sections(bytes: &[u8]) -> Result<Vec<Section>, Fault> {
     while let Some((_, begin)) = rest.split_once("-----BEGIN ") {
         let (label, body) = begin.split_once("-----").ok_or(BAD)?;
         let (body, after) = body.split_once(&format!("-----END {label}-----")).ok_or(BAD)?;
-        let base64 = body.split_ascii_whitespace().collect::<String>();
-        let content = STANDARD.decode(base64).map_err(|_| BAD)?;
-        out.push(Section { label: label.to_owned(), content: Secret::new(content) });
+        let has_old_encryption = body.contains("Proc-Type: 4,ENCRYPTED");
+        let content = match has_old_encryption {
+            true => Vec::new(),
+            false => {
+                let base64 = body.split_ascii_whitespace().collect::<String>();
+                STANDARD.decode(base64).map_err(|_| BAD)?
+            }
+        };
+        let content = Secret::new(content);
+        out.push(Section { label: label.to_owned(), content, has_old_encryption });
         rest = after;
     }
     Ok(out)
@@ -195,6 +210,9 @@ fn pem_identity(bytes: &[u8], password: &Secret) -> Result<Identity, Fault> {
     let chain = pem_certificates(&sections);
     let key = sections.iter().find(|section| section.label.ends_with("PRIVATE KEY"));
     let key = key.filter(|_| !chain.is_empty()).ok_or(Fault::NoKey)?;
+    if key.has_old_encryption {
+        return Err(Fault::OldEncryption);
+    }
     let content = key.content.expose();
     let key = match key.label.as_str() {
         "ENCRYPTED PRIVATE KEY" => {

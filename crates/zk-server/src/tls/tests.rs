@@ -303,6 +303,28 @@ fn a_certificate_of_version_1_is_refused_in_words() {
 }
 
 #[test]
+fn a_key_in_the_old_encrypted_form_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("old.pem");
+    // As `openssl rsa -traditional -aes256` writes it.
+    let mut text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                    DEK-Info: AES-256-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n\
+                    -----END RSA PRIVATE KEY-----\n"
+        .to_owned();
+    text.push_str(&std::fs::read_to_string(path("ca.pem")).unwrap());
+    std::fs::write(&file, text).unwrap();
+    let old = StoreSettings { path: file, ..store("server.pem") };
+    let own = TlsSettings { key_store: old.clone(), ..settings(ClientAuth::Need) };
+    let error = TlsContext::new(own).err().unwrap().to_string();
+    for part in ["old.pem: ", "Proc-Type: 4,ENCRYPTED", "openssl pkcs8 -topk8"] {
+        assert!(error.contains(part) && !error.contains("damaged"), "{error}");
+    }
+    // Who is trusted has nothing to do with the key.
+    let trusting = TlsSettings { trust_store: Some(old), ..settings(ClientAuth::Need) };
+    assert!(TlsContext::new(trusting).is_ok());
+}
+
+#[test]
 fn changed_stores_are_taken_and_broken_ones_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let trust = dir.path().join("trust.pem");
