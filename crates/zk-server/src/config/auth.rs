@@ -163,6 +163,7 @@ fn check_super_digest(keys: &mut Keys, settings: &AuthSettings) {
 
 fn required_schemes(keys: &mut Keys, settings: &AuthSettings) -> Vec<String> {
     let schemes = keys.list("enforce.auth.schemes");
+    // With the key that requires each.
     let mut required = Vec::new();
     if keys.java_bool("enforce.auth.enabled", false) {
         if schemes.is_empty() {
@@ -171,18 +172,18 @@ fn required_schemes(keys: &mut Keys, settings: &AuthSettings) -> Vec<String> {
                 "enforce.auth.enabled = true: enforce.auth.schemes is not set; list the schemes",
             );
         }
-        required = schemes;
+        required.extend(schemes.into_iter().map(|scheme| (scheme, "enforce.auth.schemes")));
     }
-    let sasl = "sasl".to_owned();
-    if keys.java_bool("sessionRequireClientSASLAuth", false) && !required.contains(&sasl) {
-        required.push(sasl);
+    let has_sasl = required.iter().any(|(scheme, _)| scheme == "sasl");
+    if keys.java_bool("sessionRequireClientSASLAuth", false) && !has_sasl {
+        required.push(("sasl".to_owned(), "sessionRequireClientSASLAuth"));
     }
-    for scheme in required.iter().filter(|scheme| !settings.has_scheme(scheme)) {
+    for (scheme, key) in required.iter().filter(|(scheme, _)| !settings.has_scheme(scheme)) {
         let text = format!(
-            "every client is required to have an identity of scheme {scheme}, but nothing here \
+            "{key}: every client is required to have an identity of scheme {scheme}, but nothing here \
              gives one; configure the scheme, or do not require it"
         );
-        keys.error("enforce.auth.schemes", text);
+        keys.error(key, text);
     }
-    required
+    required.into_iter().map(|(scheme, _)| scheme).collect()
 }

@@ -43,10 +43,13 @@ impl Listeners {
         self.backlog_set.unwrap_or(DEFAULT_BACKLOG)
     }
 
-    /// Whether a key store is needed.
-    #[must_use]
-    pub fn wants_tls(&self) -> bool {
-        self.secure.is_some() || self.port_unification
+    /// The key that asks for TLS, and so for a key store.
+    pub(super) fn tls_wanted_by(&self) -> Option<&'static str> {
+        match (&self.secure, self.port_unification) {
+            (Some(_), _) => Some("secureClientPort"),
+            (None, true) => Some("client.portUnification"),
+            (None, false) => None,
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl ServerConfig {
         if listeners.port_unification && !has_client {
             keys.error("client.portUnification", "client.portUnification needs clientPort");
         }
-        let has_tls = listeners.wants_tls();
+        let tls_wanted_by = listeners.tls_wanted_by();
         ServerConfig {
             tick_time_ms,
             data_log_dir: keys.path("dataLogDir").unwrap_or_else(|| data_dir.clone()),
@@ -120,8 +120,8 @@ impl ServerConfig {
             sessions: SessionSettings::read(keys, tick_time_ms),
             storage: StorageSettings::read(keys, options.unsafe_allowed),
             limits: LimitSettings::read(keys),
-            auth: AuthSettings::read(keys, has_tls),
-            tls: TlsSettings::read(keys, has_tls),
+            auth: AuthSettings::read(keys, tls_wanted_by.is_some()),
+            tls: TlsSettings::read(keys, tls_wanted_by),
             service: ServiceSettings::read(keys),
             quorum,
             initial_text: String::new(),

@@ -1,5 +1,6 @@
 //! What a member does inside an ensemble (operations 1.1 and 1.4), read and checked already by a
-//! standalone server, so that a file that will not do for an ensemble is known early.
+//! standalone server, so that a file that will not do for an ensemble is known early; but for the
+//! stores of TLS between members, which it does not have yet.
 
 use std::path::PathBuf;
 
@@ -92,8 +93,11 @@ impl QuorumSettings {
             keys.error("electionAlg", "electionAlg: only 3 exists; remove it");
         }
         let also = keys.java_bool("observer.syncEnabled", true);
+        let ensemble = ensemble(keys);
+        let standalone_enabled = keys.strict_bool("standaloneEnabled", true);
+        let tls = QuorumTlsSettings::read(keys, is_ensemble(&ensemble, standalone_enabled));
         QuorumSettings {
-            ensemble: ensemble(keys),
+            ensemble,
             proposed: None,
             files: None,
             dynamic_config_file: keys.path("dynamicConfigFile"),
@@ -104,7 +108,7 @@ impl QuorumSettings {
                 "peerType",
                 &[("participant", Role::Participant), ("observer", Role::Observer)],
             ),
-            standalone_enabled: keys.strict_bool("standaloneEnabled", true),
+            standalone_enabled,
             reconfig_enabled: keys.strict_bool("reconfigEnabled", false),
             local_sessions: local_sessions(keys),
             listen_on_all: keys.strict_bool("quorumListenOnAllIPs", false),
@@ -133,7 +137,7 @@ impl QuorumSettings {
             founds_unasked: keys.java_bool("db.autocreate", true),
             observer_master_port: observer_master_port(keys),
             reads_alone: keys.java_bool("readonlymode.enabled", false),
-            tls: QuorumTlsSettings::read(keys),
+            tls,
             sasl: QuorumSaslSettings::read(keys),
         }
     }
@@ -142,8 +146,7 @@ impl QuorumSettings {
     /// voters, or `standaloneEnabled=false` asks for a quorum of one.
     #[must_use]
     pub fn is_ensemble(&self) -> bool {
-        let voters = self.ensemble.voters().count();
-        voters > 1 || voters == 1 && !self.standalone_enabled
+        is_ensemble(&self.ensemble, self.standalone_enabled)
     }
 
     /// What a member of an ensemble needs, and what a member that runs alone must not have.
@@ -211,6 +214,11 @@ impl QuorumSettings {
             },
         }
     }
+}
+
+fn is_ensemble(ensemble: &Ensemble, standalone_enabled: bool) -> bool {
+    let voters = ensemble.voters().count();
+    voters > 1 || voters == 1 && !standalone_enabled
 }
 
 fn local_sessions(keys: &mut Keys) -> Option<LocalSessions> {

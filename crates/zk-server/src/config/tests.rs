@@ -426,9 +426,9 @@ fn ensembles_are_checked() {
     .assert_eq(&findings(&text, &[], as_server(Some(4))));
     let odd = format!("{text}sslQuorum=true\nreconfigEnabled=true\npeerType=observer\n");
     expect![[r#"
-        zoo.cfg:10: error: TLS is asked for, but ssl.quorum.keyStore.location is not set; name the file with our certificate and key
+        zoo.cfg:10: error: sslQuorum: ssl.quorum.clientAuth is need (the default), but ssl.quorum.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.quorum.clientAuth = none
+        zoo.cfg:10: error: sslQuorum: TLS is asked for, but ssl.quorum.keyStore.location is not set; name the file with our certificate and key
         zoo.cfg:12: warning: peerType is observer, and the line server.1 says participant; the line counts
-        error: ssl.quorum.clientAuth is need (the default) or want, but ssl.quorum.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.quorum.clientAuth = none
     "#]].assert_eq(&findings(&odd, &[], as_server(Some(1))));
     check(
         "standaloneEnabled=false\nserver.1=a:2888:3888\n",
@@ -461,9 +461,9 @@ fn tls_needs_its_stores() {
     check(
         "secureClientPort=2281\n",
         expect![[r#"
-        zoo.cfg:5: error: TLS is asked for, but ssl.keyStore.location is not set; name the file with our certificate and key
-        error: ssl.clientAuth is need (the default) or want, but ssl.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.clientAuth = none
-    "#]],
+            zoo.cfg:5: error: secureClientPort: ssl.clientAuth is need (the default), but ssl.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.clientAuth = none
+            zoo.cfg:5: error: secureClientPort: TLS is asked for, but ssl.keyStore.location is not set; name the file with our certificate and key
+        "#]],
     );
     let config =
         ok("secureClientPort=2281\nssl.keyStore.location=/k.p12\nssl.keyStore.password=canary\n\
@@ -488,12 +488,53 @@ fn tls_needs_its_stores() {
 }
 
 #[test]
+fn a_key_that_asks_for_tls_is_named_with_its_line() {
+    check(
+        "client.portUnification=true\n",
+        expect![[r#"
+            zoo.cfg:5: error: client.portUnification: ssl.clientAuth is need (the default), but ssl.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.clientAuth = none
+            zoo.cfg:5: error: client.portUnification: TLS is asked for, but ssl.keyStore.location is not set; name the file with our certificate and key
+        "#]],
+    );
+    check(
+        "ssl.clientAuth=want\nclient.portUnification=true\n",
+        expect![[r#"
+            zoo.cfg:5: error: ssl.clientAuth: it is need or want, but ssl.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.clientAuth = none
+            zoo.cfg:6: error: client.portUnification: TLS is asked for, but ssl.keyStore.location is not set; name the file with our certificate and key
+        "#]],
+    );
+    // Who runs alone has no quorum ports.
+    let quorum = "portUnification=true\nsslQuorum=true\nserver.1=a:2888:3888\n";
+    check(
+        quorum,
+        expect![[r#"
+        zoo.cfg:7: warning: server.1: only one server specified (ignoring); running standalone
+    "#]],
+    );
+    check(
+        &format!("{quorum}server.2=b:2888:3888\ninitLimit=5\nsyncLimit=2\n"),
+        expect![[r#"
+            zoo.cfg:1: error: there is no file myid in dataDir; write the number of this member's server line into it
+            zoo.cfg:6: error: sslQuorum: ssl.quorum.clientAuth is need (the default), but ssl.quorum.trustStore.location is not set; name the certificates of the authorities to trust, or set ssl.quorum.clientAuth = none
+            zoo.cfg:6: error: sslQuorum: TLS is asked for, but ssl.quorum.keyStore.location is not set; name the file with our certificate and key
+            warning: 2 participants survive the loss of 0, as 1 do; an odd number is better
+        "#]],
+    );
+}
+
+#[test]
 fn required_schemes_must_be_had() {
+    check(
+        "sessionRequireClientSASLAuth=true\n",
+        expect![[r#"
+        zoo.cfg:5: error: sessionRequireClientSASLAuth: every client is required to have an identity of scheme sasl, but nothing here gives one; configure the scheme, or do not require it
+    "#]],
+    );
     check(
         "enforce.auth.enabled=true\nenforce.auth.schemes=digest,sasl\n",
         expect![[r#"
-        zoo.cfg:6: error: every client is required to have an identity of scheme sasl, but nothing here gives one; configure the scheme, or do not require it
-    "#]],
+            zoo.cfg:6: error: enforce.auth.schemes: every client is required to have an identity of scheme sasl, but nothing here gives one; configure the scheme, or do not require it
+        "#]],
     );
     let config = ok("sessionRequireClientSASLAuth=true\nsasl.usersFile=/jaas\nauthProvider.1=\
                      org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n\

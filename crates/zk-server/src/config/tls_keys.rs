@@ -65,10 +65,10 @@ pub enum ClientAuth {
 }
 
 impl TlsSettings {
-    /// Reads the keys of the client listeners; `wanted` says whether one needs TLS.
-    pub(super) fn read(keys: &mut Keys, wanted: bool) -> Option<TlsSettings> {
+    /// Reads the keys of the client listeners; `wanted_by` is the key that asks for TLS, if any.
+    pub(super) fn read(keys: &mut Keys, wanted_by: Option<&str>) -> Option<TlsSettings> {
         let reload = keys.java_bool("client.certReload", false);
-        TlsSettings::read_with(keys, "ssl.", wanted.then_some("secureClientPort"), reload)
+        TlsSettings::read_with(keys, "ssl.", wanted_by, reload)
     }
 
     /// Reads the keys with a prefix; `wanted_by` says which key asks for TLS, if one does.
@@ -92,17 +92,21 @@ impl TlsSettings {
         let wanted_by = wanted_by?;
         if client_auth != ClientAuth::None && trust_store.is_none() {
             let name = key("clientAuth");
+            let (at, is) = match keys.values.contains_key(&name) {
+                true => (&*name, "it is need or want".to_owned()),
+                false => (wanted_by, format!("{name} is need (the default)")),
+            };
             let text = format!(
-                "{name} is need (the default) or want, but {prefix}trustStore.location is not \
-                 set; name the certificates of the authorities to trust, or set {name} = none"
+                "{at}: {is}, but {prefix}trustStore.location is not set; name the certificates of \
+                 the authorities to trust, or set {name} = none"
             );
-            keys.error(&name, text);
+            keys.error(at, text);
         }
         let Some(key_store) = key_store else {
             // A location that is set has its own finding already.
             if keys.path(&key("keyStore.location")).is_none() {
                 let text = format!(
-                    "TLS is asked for, but {prefix}keyStore.location is not set; name the file with \
+                    "{wanted_by}: TLS is asked for, but {prefix}keyStore.location is not set; name the file with \
                      our certificate and key"
                 );
                 keys.error(wanted_by, text);
@@ -139,8 +143,9 @@ pub struct QuorumTlsSettings {
 }
 
 impl QuorumTlsSettings {
-    /// Reads the keys; `None` without `sslQuorum` and `portUnification`.
-    pub(super) fn read(keys: &mut Keys) -> Option<QuorumTlsSettings> {
+    /// Reads the keys; `None` without `sslQuorum` and `portUnification`, and for a server that runs
+    /// alone: it has no quorum ports, and needs no stores for them.
+    pub(super) fn read(keys: &mut Keys, is_ensemble: bool) -> Option<QuorumTlsSettings> {
         let dials = keys.java_bool("sslQuorum", false);
         let takes_plain = keys.java_bool("portUnification", false);
         let reload = keys.java_bool("sslQuorumReloadCertFiles", false);
@@ -148,16 +153,17 @@ impl QuorumTlsSettings {
         let checks_client_hosts =
             keys.java_bool("ssl.quorum.clientHostnameVerification", true) && checks_hosts;
         let wanted_by = match (dials, takes_plain) {
+            _ if !is_ensemble => None,
             (true, _) => Some("sslQuorum"),
             (false, true) => Some("portUnification"),
             (false, false) => None,
         };
         let tls = TlsSettings::read_with(keys, "ssl.quorum.", wanted_by, reload)?;
-        if tls.trust_store.is_none() {
-            keys.error(
-                "sslQuorum",
-                "ssl.quorum.trustStore.location is not set: members must know whom they dial",
+        if let (None, Some(key)) = (&tls.trust_store, wanted_by) {
+            let text = format!(
+                "{key}: ssl.quorum.trustStore.location is not set; members must know whom they dial"
             );
+            keys.error(key, text);
         }
         if tls.client_auth != ClientAuth::Need {
             keys.warn(
