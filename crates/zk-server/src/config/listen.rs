@@ -51,6 +51,22 @@ impl Listeners {
             (None, false) => None,
         }
     }
+
+    /// Two listeners on one port are known before the second one finds it taken.
+    pub(super) fn check(&self, keys: &mut Keys) {
+        let (Some(client), Some(secure)) = (&self.client, &self.secure) else { return };
+        let is_one_host =
+            client.host == secure.host || client.is_wildcard() || secure.is_wildcard();
+        // Port 0 is a different one each time.
+        if client.port == secure.port && client.port != 0 && is_one_host {
+            let text = format!(
+                "secureClientPort = {}: it is the client port too; take another one, or leave it \
+                 out and set client.portUnification = true for TLS and plain text on one port",
+                secure.port
+            );
+            keys.error("secureClientPort", text);
+        }
+    }
 }
 
 fn listener(keys: &mut Keys, port_key: &str, host_key: &str) -> Option<HostPort> {

@@ -124,6 +124,8 @@ struct Draft {
     version: i64,
     next: Option<Ensemble>,
     files: Option<DynamicFiles>,
+    /// A file could not be read as properties: what is missing may be in it.
+    is_cut_short: bool,
 }
 
 impl Draft {
@@ -134,6 +136,7 @@ impl Draft {
             version: 0,
             next: None,
             files: None,
+            is_cut_short: false,
         };
         let file: Arc<str> = name.into();
         let entries = draft.parse_file(&file, text);
@@ -145,6 +148,7 @@ impl Draft {
 
     fn parse_file(&mut self, file: &Arc<str>, text: &[u8]) -> Vec<Property> {
         properties::parse(text).unwrap_or_else(|bad| {
+            self.is_cut_short = true;
             self.keys.problems.error(&Origin::File(file.clone(), bad.line), bad.to_string());
             Vec::new()
         })
@@ -231,6 +235,9 @@ impl Draft {
     }
 
     fn finish(mut self, options: Options) -> Result<Loaded, ConfigError> {
+        if self.is_cut_short {
+            return Err(ConfigError::Invalid(self.keys.problems.sorted()));
+        }
         self.keys.check_against_schema();
         let mut config = ServerConfig::read(&mut self.keys, options);
         config.initial_text = self.initial_text;

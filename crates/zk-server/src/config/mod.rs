@@ -110,6 +110,7 @@ impl ServerConfig {
         if listeners.port_unification && !has_client {
             keys.error("client.portUnification", "client.portUnification needs clientPort");
         }
+        listeners.check(keys);
         let tls_wanted_by = listeners.tls_wanted_by();
         ServerConfig {
             tick_time_ms,

@@ -152,6 +152,10 @@ impl QuorumSettings {
     /// What a member of an ensemble needs, and what a member that runs alone must not have.
     pub(super) fn check(&self, keys: &mut Keys, own: Option<i64>) {
         let voters = self.ensemble.voters().count();
+        // A line that is wrong has its own finding already, and its server may have been a voter.
+        if !self.is_ensemble() && self.has_wrong_lines(keys) {
+            return;
+        }
         let observers = self.ensemble.members.len() - voters;
         let sid = self.ensemble.members.keys().next().copied().unwrap_or_default();
         let key = format!("server.{sid}");
@@ -172,6 +176,15 @@ impl QuorumSettings {
         }
     }
 
+    /// Whether a server line of the file is none of [`QuorumSettings::ensemble`].
+    fn has_wrong_lines(&self, keys: &mut Keys) -> bool {
+        let mut lines = keys.with_prefix("server.").into_iter().map(|(id, _)| id);
+        lines.any(|id| {
+            let is_member = |sid| self.ensemble.members.contains_key(&Sid(sid));
+            id != "principal" && !id.parse().is_ok_and(is_member)
+        })
+    }
+
     fn check_ensemble(&self, keys: &mut Keys, own: Option<i64>) {
         for (key, ticks) in
             [("initLimit", self.init_limit_ticks), ("syncLimit", self.sync_limit_ticks)]
@@ -182,7 +195,7 @@ impl QuorumSettings {
             }
         }
         let voters = self.ensemble.voters().count();
-        if voters.is_multiple_of(2) {
+        if voters.is_multiple_of(2) && !self.has_wrong_lines(keys) {
             let text = format!(
                 "{voters} participants survive the loss of {}, as {} do; an odd number is better",
                 (voters - 1) / 2,
@@ -199,6 +212,8 @@ impl QuorumSettings {
                 keys.error("dataDir", format!("myid says {own}; it must be a number from 1 to 255"));
             }
             Some(own) => match self.ensemble.members.get(&Sid(own)) {
+                // A line that is wrong has its own finding already.
+                None if keys.values.contains_key(&format!("server.{own}")) => {}
                 None => keys.error(
                     "dataDir",
                     format!("myid says {own}, and there is no line server.{own}; correct one of them"),

@@ -392,7 +392,6 @@ fn ensembles_are_checked() {
             zoo.cfg:9: error: server.4 = d:1:1: the quorum port and the election port must differ
             error: initLimit is not set; an ensemble needs it, in ticks
             error: syncLimit is not set; an ensemble needs it, in ticks
-            warning: 2 participants survive the loss of 0, as 1 do; an odd number is better
         "#]],
     );
     check(
@@ -438,6 +437,55 @@ fn ensembles_are_checked() {
             error: syncLimit is not set; an ensemble needs it, in ticks
         "#]],
     );
+}
+
+/// What was wrong is said, and not what would have been missing without it.
+#[test]
+fn a_finding_has_no_followers() {
+    for text in ["dataDir=/d\\u00\nclientPort=2181\n", "clientPort=2181\nx=\\uzzzz\ndataDir=/d\n"] {
+        let line = 1 + text.split("\\u").next().unwrap().matches('\n').count();
+        let want = format!(
+            "zoo.cfg:{line}: error: \\u must be followed by four hex digits; write a backslash as \\\\\n"
+        );
+        assert_eq!(findings(text, &[], Options::default()), want);
+    }
+    check(
+        "server.1=garbage\nserver.2=b:2888:3888\n",
+        expect![[r#"
+        zoo.cfg:5: error: server.1 = garbage: it must be host:quorumPort:electionPort[:role][;[host:]clientPort]
+    "#]],
+    );
+    check(
+        "standaloneEnabled=false\nserver.1=garbage\n",
+        expect![[r#"
+        zoo.cfg:6: error: server.1 = garbage: it must be host:quorumPort:electionPort[:role][;[host:]clientPort]
+    "#]],
+    );
+    let three = "server.1=garbage\nserver.2=b:2888:3888\nserver.3=c:2888:3888\n";
+    let text = format!("{MINIMAL}{QUIET}{three}initLimit=5\nsyncLimit=2\n");
+    let options = Options { server_id: Some(1), ..Options::default() };
+    expect![[r#"
+        zoo.cfg:5: error: server.1 = garbage: it must be host:quorumPort:electionPort[:role][;[host:]clientPort]
+    "#]].assert_eq(&findings(&text, &[], options));
+}
+
+#[test]
+fn two_listeners_need_two_ports() {
+    let stores = "ssl.keyStore.location=/k.p12\nssl.trustStore.location=/t.p12\n";
+    check(
+        &format!("{stores}secureClientPort=2181\n"),
+        expect![[r#"
+        zoo.cfg:7: error: secureClientPort = 2181: it is the client port too; take another one, or leave it out and set client.portUnification = true for TLS and plain text on one port
+    "#]],
+    );
+    check(
+        &format!("{stores}secureClientPort=2181\nsecureClientPortAddress=127.0.0.1\n"),
+        expect![[r#"
+            zoo.cfg:7: error: secureClientPort = 2181: it is the client port too; take another one, or leave it out and set client.portUnification = true for TLS and plain text on one port
+        "#]],
+    );
+    let apart = "clientPortAddress=127.0.0.2\nsecureClientPortAddress=127.0.0.1\n";
+    check(&format!("{stores}{apart}secureClientPort=2181\n"), expect![[""]]);
 }
 
 #[test]
