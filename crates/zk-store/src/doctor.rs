@@ -13,7 +13,7 @@ use crate::data_dir::DataDirs;
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
 use crate::incomplete::{self, Word};
-use crate::log::{LogReader, OpenLog, Step, scan_beyond};
+use crate::log::{HeaderDamage, LogReader, OpenLog, Step, scan_beyond};
 use crate::names::Compression;
 use crate::recover::{
     Escape, Inventory, Note, RecoverError, RecoverOptions, Why, find_escape, recover,
@@ -113,16 +113,11 @@ pub fn examine<R: Restore>(
             OpenLog::Log(mut reader) => {
                 examine_log(&mut reader, entry.path.clone()).doing("read", &entry.path)?
             }
-            OpenLog::Damaged(damage) => LogReport {
-                path: entry.path.clone(),
-                bytes: 0,
-                zxids: None,
-                records: 0,
-                end: 0,
-                mark: None,
-                problem: Some(Why::Header(damage)),
-                behind: None,
-            },
+            OpenLog::Damaged(damage) => {
+                let body = LogReader::open_body(disk, &entry.path, entry.name)
+                    .doing("read", &entry.path)?;
+                examine_body(&body, entry.path.clone(), damage).doing("read", &entry.path)?
+            }
         });
     }
     let apache = apache::predict(disk, &inventory, &snapshots)?;
@@ -138,18 +133,36 @@ pub fn examine<R: Restore>(
     Ok(Report { snapshots, logs, state, escape, apache, word })
 }
 
-fn examine_log(reader: &mut LogReader, path: PathBuf) -> std::io::Result<LogReport> {
-    let mark = reader.mark();
-    let mut report = LogReport {
+/// What is known of a log in which nothing was read yet.
+fn unread(reader: &LogReader, path: PathBuf, end: u64) -> LogReport {
+    let mark = reader.mark().filter(|mark| mark.zxid > Zxid::ZERO);
+    LogReport {
         path,
         bytes: reader.len(),
         zxids: None,
         records: 0,
-        end: reader.position(),
-        mark: mark.filter(|mark| mark.zxid > Zxid::ZERO).map(|mark| mark.zxid),
+        end,
+        mark: mark.map(|mark| mark.zxid),
         problem: None,
         behind: None,
-    };
+    }
+}
+
+/// A file whose header is not that of a log; all that is in it stands behind a problem.
+fn examine_body(
+    reader: &LogReader,
+    path: PathBuf,
+    damage: HeaderDamage,
+) -> std::io::Result<LogReport> {
+    let file = reader.file().clone();
+    let beyond = scan_beyond(file, reader.position(), reader.limit(), Zxid::ZERO)?;
+    let report = unread(reader, path, 0);
+    Ok(LogReport { problem: Some(Why::Header(damage)), behind: beyond.last, ..report })
+}
+
+fn examine_log(reader: &mut LogReader, path: PathBuf) -> std::io::Result<LogReport> {
+    let mark = reader.mark();
+    let mut report = unread(reader, path, reader.position());
     let damage = loop {
         match reader.step()? {
             Step::Record(record) => {

@@ -435,6 +435,27 @@ fn case_k_a_log_of_another_ensemble_is_refused() {
     }
 }
 
+/// The records behind a header and the mark behind them say what there was.
+#[test]
+fn a_damaged_header_is_refused_with_the_range_of_its_log() {
+    for (disk, last) in [(apaches(), accepted(&apaches()).0.last), (ours(true), Zxid(30))] {
+        for at in 0..16 {
+            let fault = fault(&damage(&disk, |bytes, _| bytes[at] ^= 1));
+            assert!(matches!(fault.why, Why::Header(_)), "byte {at}: {fault}");
+            assert_eq!((fault.loss.safe, fault.loss.lost_to), (Zxid(0), Some(last)), "byte {at}");
+        }
+    }
+    // Nothing but the list of logs, or nothing but the mark.
+    let blank = |bytes: &mut Vec<u8>, _: &[(usize, usize)]| bytes.fill(0);
+    assert_eq!(fault(&damage(&ours(true), blank)).loss.lost_to, Some(Zxid(30)));
+    let records = |bytes: &mut Vec<u8>, _: &[(usize, usize)]| {
+        let slots = bytes.len() - 8192;
+        bytes[..slots].fill(0);
+        bytes[0] = 1;
+    };
+    assert_eq!(fault(&damage(&ours(false), records)).loss.lost_to, Some(Zxid(29)));
+}
+
 #[test]
 fn an_empty_or_blank_newest_log_of_apaches_is_what_a_crash_leaves() {
     for content in [&b""[..], &[0; 65552]] {

@@ -7,7 +7,7 @@ use super::inventory::LogEntry;
 use super::replay::Replay;
 use crate::error::{Doing, FileError};
 use crate::log::{
-    Beyond, Damage, HeaderDamage, LogEnd, LogReader, Mark, OpenLog, Step, scan_beyond,
+    Beyond, Damage, HEADER_LEN, HeaderDamage, LogEnd, LogReader, Mark, OpenLog, Step, scan_beyond,
 };
 use crate::manifest::Seal;
 use crate::restore::Restore;
@@ -32,16 +32,7 @@ impl<R: Restore> Replay<'_, R> {
             OpenLog::Damaged(damage) => return self.no_log(index, entry, damage),
         };
         let is_newest = index + 1 == self.inventory.logs.len();
-        let mark = reader.mark().filter(|_| self.inventory.marks_count());
-        let proof = match (entry.seal, mark) {
-            (Some(Seal::Closed { end, zxid, checksum }), _) => {
-                Some(Proof { end, zxid, checksum, is_closed: true })
-            }
-            (_, Some(Mark { end, zxid, checksum, .. })) => {
-                Some(Proof { end, zxid, checksum, is_closed: false })
-            }
-            (Some(Seal::Open | Seal::Kept) | None, None) => None,
-        };
+        let proof = self.proof(entry, &reader);
         let misses_mark = proof.is_none() && matches!(entry.seal, Some(Seal::Open));
         let mut end = LogEnd {
             path: entry.path.clone(),
@@ -66,6 +57,20 @@ impl<R: Restore> Replay<'_, R> {
         Ok(())
     }
 
+    /// Up to where the list or the log's own mark says that it must go.
+    fn proof(&self, entry: &LogEntry, reader: &LogReader) -> Option<Proof> {
+        let mark = reader.mark().filter(|_| self.inventory.marks_count());
+        match (entry.seal, mark) {
+            (Some(Seal::Closed { end, zxid, checksum }), _) => {
+                Some(Proof { end, zxid, checksum, is_closed: true })
+            }
+            (_, Some(Mark { end, zxid, checksum, .. })) => {
+                Some(Proof { end, zxid, checksum, is_closed: false })
+            }
+            (Some(Seal::Open | Seal::Kept) | None, None) => None,
+        }
+    }
+
     /// A file that is no log.
     fn no_log(
         &mut self,
@@ -74,9 +79,14 @@ impl<R: Restore> Replay<'_, R> {
         damage: HeaderDamage,
     ) -> Result<(), RecoverError> {
         let file = entry.path.clone();
+        // The records behind the header and the mark behind them still say what there was.
+        let body = LogReader::open_body(self.disk, &file, entry.name).doing("read", &file)?;
+        let proof = self.proof(entry, &body);
+        let beyond = self.beyond(entry, &body, HEADER_LEN)?;
+        let lost_to = proof.map(|proof| proof.zxid).max(beyond.last);
         match damage {
             HeaderDamage::WrongDatabase(_) => {
-                return Err(self.fault(entry, 0, Why::Header(damage), None));
+                return Err(self.fault(entry, 0, Why::Header(damage), lost_to));
             }
             // What a crash of Apache leaves before anything was acknowledged. A log of ours gets
             // its name only when it has a header.
@@ -87,7 +97,7 @@ impl<R: Restore> Replay<'_, R> {
             }
             _ => {
                 let is_newest = index + 1 == self.inventory.logs.len();
-                let error = self.fault(entry, 0, Why::Header(damage), None);
+                let error = self.fault(entry, 0, Why::Header(damage), lost_to);
                 self.allow(is_newest.then_some(Accept::CutNewestLog), error)?;
             }
         }
