@@ -8,6 +8,7 @@ mod apache;
 mod heal;
 mod json;
 mod repair;
+mod salvage;
 
 use crate::data_dir::DataDirs;
 use crate::disk::Disk;

@@ -5,14 +5,14 @@
 mod support;
 
 use std::sync::Arc;
-use support::{Server, Tree, dirs, frames, load, open, path, testdata};
+use support::{Server, Tree, dirs, frames, load, open, path, reseal, testdata};
 use zk_proto::snapshot::NodeRecord;
 use zk_proto::{Jute, StatPersisted, Zxid};
 use zk_store::data_dir::DataDirs;
 use zk_store::disk::Disk;
 use zk_store::doctor::{Apache, FixKind, RepairError, Repaired, Report, examine, repair_copy};
 use zk_store::incomplete::{Word, note_incomplete, word};
-use zk_store::recover::{RecoverOptions, recover};
+use zk_store::recover::{RecoverError, RecoverOptions, recover};
 use zk_store::sim::SimDisk;
 use zk_store::snapshot::{SnapshotOptions, SnapshotWriter};
 
@@ -204,6 +204,125 @@ fn case_g_a_poisoned_log_is_repaired_for_apache() {
     let copy = DataDirs::new("/copy", None);
     let after = examine(&disk, &copy, &RecoverOptions::default(), &mut Tree::default()).unwrap();
     assert_eq!(after.apache, Apache::Starts { last: repaired.last });
+}
+
+/// What Apache left, and what we left after a stop and after a kill.
+fn all_kinds() -> [SimDisk; 3] {
+    let ours = |is_ended: bool| {
+        let disk = SimDisk::new(512);
+        let mut server = Server::simulated(&disk).unwrap();
+        server.snapshot(SnapshotOptions::default()).unwrap();
+        for _ in 0..30 {
+            server.create().unwrap();
+        }
+        if is_ended {
+            server.log.close().unwrap();
+        }
+        disk.fork()
+    };
+    [apaches(), ours(true), ours(false)]
+}
+
+#[test]
+fn the_records_behind_a_damaged_header_are_all_saved() {
+    for disk in all_kinds() {
+        let (whole, tree) = open(&disk).unwrap();
+        for at in 0..16 {
+            let disk = damage(&disk, |bytes, _| bytes[at] ^= 1);
+            let RecoverError::Log(fault) = open(&disk).unwrap_err() else { panic!("byte {at}") };
+            // What the file itself says was there, to the transaction.
+            assert_eq!((fault.loss.safe, fault.loss.lost_to), (Zxid(0), Some(whole.last)));
+            let (repaired, saved) = repair(&disk);
+            assert_eq!((repaired.last, &repaired.cut), (whole.last, &None), "byte {at}");
+            assert!(matches!(
+                &repaired.fixes[..],
+                [fix] if matches!(fix.kind, FixKind::Header(_)) && fix.zxid == whole.last
+            ));
+            assert_eq!(saved, tree, "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_header_and_more_behind_it_damaged_is_told_lost() {
+    for disk in all_kinds() {
+        let disk = damage(&disk, |bytes, frames| {
+            bytes[0] = b'[';
+            bytes[frames[9].0 + 30] ^= 1;
+        });
+        let (repaired, _) = repair(&disk);
+        assert_eq!(repaired.last, Zxid(9));
+        assert!(repaired.cut.is_some_and(|cut| cut.2.contains("checksum")));
+    }
+}
+
+#[test]
+fn a_log_of_which_nothing_is_left_is_told_lost() {
+    let [apaches, ours @ ..] = all_kinds();
+    for content in [&b""[..], &[0; 4096], b"ZKLG\0\0", &[0x55; 4096]] {
+        for disk in &ours {
+            let disk = disk.fork();
+            disk.plant(&path("log.1"), content);
+            let (repaired, _) = repair(&disk);
+            assert_eq!(repaired.last, Zxid(0));
+            assert!(repaired.to_string().contains("LOST: everything from"), "{repaired}");
+        }
+        let disk = apaches.fork();
+        disk.plant(&path("log.1"), content);
+        let (repaired, _) = repair(&disk);
+        // A crash of Apache leaves an empty log before anything was acknowledged.
+        let is_fresh = content.iter().all(|byte| *byte == 0);
+        assert_eq!(repaired.cut.is_none(), is_fresh, "{repaired}");
+        assert_eq!(open(&disk).is_ok(), is_fresh);
+    }
+}
+
+/// Only the first of several faults is what recovery refuses.
+#[test]
+fn a_loss_behind_a_fault_that_is_repaired_is_told() {
+    let disk = SimDisk::new(512);
+    let mut server = Server::simulated(&disk).unwrap();
+    server.snapshot(SnapshotOptions::default()).unwrap();
+    for i in 0..20 {
+        server.create().unwrap();
+        if i == 9 {
+            server.log.roll().unwrap();
+        }
+    }
+    server.log.close().unwrap();
+    let disk = damage(&disk, |bytes, frames| bytes[frames[4].0 + 8..][..4].fill(0));
+    assert_eq!(repair(&disk.fork()).0.cut, None);
+    let mut second = disk.read(&path("log.b")).unwrap();
+    let (at, len) = frames(&second)[9];
+    second[at..at + len].fill(0);
+    disk.plant(&path("log.b"), &second);
+    let (repaired, _) = repair(&disk);
+    assert_eq!(repaired.last, Zxid(19));
+    assert!(repaired.cut.unwrap().2.contains("it was durable up to"));
+}
+
+/// A record with a right checksum that is not what the tree went on with.
+#[test]
+fn what_does_not_fit_the_tree_ends_history_before_it() {
+    let disk = damage(&apaches(), |bytes, frames| {
+        let (at, len) = frames[4];
+        let slash = bytes[at..at + len].windows(2).position(|pair| pair == b"/a").unwrap();
+        bytes[at + slash + 1] = b'z';
+        reseal(bytes, at);
+    });
+    let (repaired, _) = repair(&disk);
+    assert_eq!(repaired.last, Zxid(4));
+    assert!(repaired.cut.unwrap().2.contains("the tree digest after 0x5"));
+}
+
+/// The name of a damaged snapshot is all that is left of what it held.
+#[test]
+fn a_damaged_snapshot_that_no_log_reaches_is_told_lost() {
+    let disk = apaches();
+    disk.plant(&path("snapshot.1000"), b"rubbish");
+    let (repaired, _) = repair(&disk);
+    assert_eq!(repaired.last, open(&apaches()).unwrap().0.last);
+    assert!(repaired.cut.unwrap().2.contains("no log goes up to 0x1000"));
 }
 
 #[test]

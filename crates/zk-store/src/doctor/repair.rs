@@ -1,39 +1,32 @@
 //! A repaired copy: the newest whole snapshot, and behind it every record that is proven whole.
 //!
 //! What proves a record is its own checksum. A record whose length or end byte is damaged is whole
-//! if some length gives its payload the stored checksum; it is written with a right frame. A
-//! payload without its checksum is lost, and history ends before it, for nothing may be missing in
-//! between.
+//! if some length gives its payload the stored checksum; it is written with a right frame. So are
+//! the records behind a damaged header. A payload without its checksum is lost, and history ends
+//! before it, for nothing may be missing in between; it ends too before what does not fit the tree.
 
-use super::heal::heal;
+use super::salvage::{Salvage, Salvaged};
 use crate::data_dir::{DataDirs, LayoutError};
 use crate::disk::{Access, Disk, read_full, read_small};
 use crate::error::{Doing, FileError};
 use crate::incomplete::{self, Word};
-use crate::log::{
-    LogError, LogOptions, LogReader, LogWriter, OpenLog, Step, put_frame, scan_beyond,
-};
-use crate::manifest::{Manifest, SNAPSHOTS, Seal};
+use crate::log::{HeaderDamage, LogError, LogOptions, LogWriter};
+use crate::manifest::{LOGS, Manifest, SNAPSHOTS, Seal};
 use crate::names::{Compression, Name};
 use crate::recover::{
-    Inventory, LogEntry, LogFault, RecoverError, RecoverOptions, Recovered, is_beginning, recover,
-    successor,
+    Inventory, LogFault, RecoverError, RecoverOptions, Recovered, Why, is_beginning, recover,
 };
 use crate::restore::Restore;
 use crate::session_rule;
 use crate::snapshot::{SnapshotError, SnapshotOptions, SnapshotWriter, read_snapshot};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use zk_proto::acl::AclBytes;
 use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID};
-use zk_proto::txn::{Txn, TxnEntry};
-use zk_proto::{ErrorCode, Jute, Limits, StatPersisted, Zxid};
+use zk_proto::{Jute, StatPersisted, Zxid};
 
-/// Records are passed on in batches of this many bytes.
-const BATCH_BYTES: usize = 1 << 20;
 /// Files that hold no history and are copied as they are.
 const SMALL_FILES: [&str; 2] = ["currentEpoch", "acceptedEpoch"];
 const SMALL_FILE_BYTES: u64 = 4096;
@@ -92,7 +85,12 @@ pub enum FixKind {
     Duplicate,
     /// It was a check outside a multi (ZOOKEEPER-2623); a failed transaction stands in its place.
     BareCheck,
+    /// The header of its log was damaged; it is the last of the records behind.
+    Header(HeaderDamage),
 }
+
+/// Where history had to end, in bytes of a log, and why.
+pub(super) type Cut = (PathBuf, u64, String);
 
 /// What a repaired copy holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,15 +108,25 @@ pub struct Repaired {
     pub word: Word,
 }
 
+impl fmt::Display for FixKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FixKind::Frame => f.write_str("its frame was damaged, the record is whole"),
+            FixKind::Duplicate => f.write_str("it stood there twice"),
+            FixKind::BareCheck => {
+                f.write_str("a check outside a multi became a failed transaction")
+            }
+            FixKind::Header(damage) => {
+                write!(f, "{damage}; the records up to this one were read without the header")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Repaired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Fix { file, offset, zxid, kind } in &self.fixes {
-            let what = match kind {
-                FixKind::Frame => "its frame was damaged, the record is whole",
-                FixKind::Duplicate => "it stood there twice",
-                FixKind::BareCheck => "a check outside a multi became a failed transaction",
-            };
-            writeln!(f, "repaired: {} at byte {offset}: {zxid}: {what}", file.display())?;
+            writeln!(f, "repaired: {} at byte {offset}: {zxid}: {kind}", file.display())?;
         }
         if let Some((file, offset, why)) = &self.cut {
             writeln!(f, "LOST: everything from {} byte {offset} on: {why}", file.display())?;
@@ -154,42 +162,75 @@ pub fn repair_copy<R: Restore>(
     if let Ok(rule) = session_rule::load(&**disk, from) {
         session_rule::store(&**disk, to, rule.as_ref())?;
     }
+    let mut bound = None;
+    let (salvaged, last) = loop {
+        let salvaged = write_log(disk, to, &inventory, base, bound.take())?;
+        let last = salvaged.logged.unwrap_or(base).max(base);
+        match recover(&**disk, to, options, restore) {
+            Ok(recovered) if recovered.last == last => break (salvaged, last),
+            Ok(recovered) => {
+                return Err(RepairError::OtherEnd { found: recovered.last, wanted: last });
+            }
+            // Each record is whole, but they are not the history of this tree.
+            Err(RecoverError::Log(fault)) if fault.loss.safe < last => {
+                remove_log(&**disk, to)?;
+                bound = Some((fault.loss.safe, fault.why.to_string()));
+            }
+            Err(error) => return Err(RepairError::NotSound(error)),
+        }
+    };
+    let Salvaged { logged, fixes, cut } = salvaged;
+    let cut = match cut.or_else(|| missed(from, &inventory, base, logged, last)) {
+        Some(cut) => Some(cut),
+        None => unhealed(from, recover(&**disk, from, options, restore), last)?,
+    };
+    let word = note_word(&**disk, from, to, cut.is_some())?;
+    Ok(Repaired { snapshot: base, last, fixes, cut, word })
+}
+
+/// Writes the copy's log; behind `bound`, if it is given, nothing fits.
+fn write_log(
+    disk: &Arc<dyn Disk>,
+    to: &DataDirs,
+    inventory: &Inventory,
+    base: Zxid,
+    bound: Option<(Zxid, String)>,
+) -> Result<Salvaged, RepairError> {
     let log_options = LogOptions { force_sync: false, reserve_bytes: 0, ..LogOptions::default() };
     let manifest = Manifest::default();
     let writer = LogWriter::new(disk.clone(), to.logs(), log_options, base, manifest)?;
-    let mut repair = Repair {
-        disk: &**disk,
-        base,
-        last: None,
-        seen: BTreeMap::new(),
-        frames: Vec::new(),
-        writer,
-        fixes: Vec::new(),
-        cut: None,
-    };
-    let begun = inventory.logs.partition_point(|log| log.name <= base.next()).saturating_sub(1);
-    for entry in inventory.logs.iter().skip(begun) {
-        if repair.cut.is_none() {
-            repair.log(entry)?;
+    Salvage::new(&**disk, inventory, base, bound, writer).run()
+}
+
+/// Removes a log that the copy must not have.
+fn remove_log(disk: &dyn Disk, to: &DataDirs) -> Result<(), FileError> {
+    let logs = Inventory::take(disk, to)?.logs.into_iter().map(|log| log.path);
+    for path in logs.chain([to.logs().join(LOGS)]) {
+        match disk.remove(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.doing("remove", &path)?,
         }
     }
-    repair.pass_on(0)?;
-    let Repair { writer, fixes, cut, last, .. } = repair;
-    writer.close()?;
-    let last = last.unwrap_or(base).max(base);
-    let cut = match cut {
-        Some(cut) => Some(cut),
-        None => unhealed(recover(&**disk, from, options, restore), last)?,
-    };
-    match recover(&**disk, to, options, restore) {
-        Ok(recovered) if recovered.last == last => {}
-        Ok(recovered) => {
-            return Err(RepairError::OtherEnd { found: recovered.last, wanted: last });
-        }
-        Err(error) => return Err(RepairError::NotSound(error)),
+    Ok(())
+}
+
+/// What only the names and lists of files know to be missing, whatever the logs say: recovery tells
+/// it too, but not where it fails before.
+fn missed(
+    from: &DataDirs,
+    inventory: &Inventory,
+    base: Zxid,
+    logged: Option<Zxid>,
+    last: Zxid,
+) -> Option<Cut> {
+    if let Some(newest) = inventory.snapshots.first().filter(|newest| newest.zxid > last) {
+        let why = format!("it is damaged, and no log goes up to {}", newest.zxid);
+        return Some((newest.path.clone(), 0, why));
     }
-    let word = note_word(&**disk, from, to, cut.is_some())?;
-    Ok(Repaired { snapshot: base, last, fixes, cut, word })
+    let goes_on = inventory.logs.last().is_none_or(|newest| newest.name > base);
+    let reaches = goes_on || logged.is_some_and(|logged| logged >= base);
+    (!reaches && !inventory.marks_count() && base.counter() > 0)
+        .then(|| (from.logs(), 0, format!("the logs end before the snapshot of {base}")))
 }
 
 /// Whether the copy counts: not where the original did not, or a member of an ensemble has lost
@@ -218,24 +259,30 @@ fn note_word(
 /// What the original lost, if the copy has it neither: the log, the byte, and why. Marks and lists
 /// know of transactions that left no other trace.
 fn unhealed(
+    from: &DataDirs,
     original: Result<Recovered, RecoverError>,
     last: Zxid,
-) -> Result<Option<(PathBuf, u64, String)>, RepairError> {
+) -> Result<Option<Cut>, RepairError> {
     Ok(match original {
+        Ok(_) => None,
         Err(RecoverError::File(error)) => return Err(error.into()),
         Err(RecoverError::Log(fault)) => {
             let LogFault { file, offset, why, loss, .. } = *fault;
-            let is_lost = loss.lost_to.map_or(last <= loss.safe, |to| last < to);
+            let known = loss.lost_to.filter(|to| *to > loss.safe);
+            let is_lost = match why {
+                // A record stands there in the place of another one.
+                Why::NotTheMarked { .. } | Why::Conflict { .. } => true,
+                // The records behind were looked at without it, and where they may end too.
+                Why::Header(_) => known.is_some_and(|to| last < to),
+                _ => known.map_or(last <= loss.safe, |to| last < to),
+            };
             is_lost.then(|| (file, offset, why.to_string()))
         }
         Err(RecoverError::MissingLog { file, loss }) => {
             let is_lost = loss.lost_to.is_none_or(|to| last < to);
             is_lost.then(|| (file, 0, "the log is missing".to_owned()))
         }
-        Err(RecoverError::LogsBehind { dir, snapshot, .. }) => {
-            Some((dir, 0, format!("the logs end before the snapshot of {snapshot}")))
-        }
-        _ => None,
+        Err(error) => Some((from.logs(), 0, error.to_string())),
     })
 }
 
@@ -311,118 +358,4 @@ fn copy_small_files(disk: &dyn Disk, from: &DataDirs, to: &DataDirs) -> Result<(
         }
     }
     Ok(())
-}
-
-struct Repair<'a> {
-    disk: &'a dyn Disk,
-    base: Zxid,
-    last: Option<Zxid>,
-    /// Length and checksum of each record behind the snapshot.
-    seen: BTreeMap<Zxid, (usize, u32)>,
-    frames: Vec<u8>,
-    writer: LogWriter,
-    fixes: Vec<Fix>,
-    cut: Option<(PathBuf, u64, String)>,
-}
-
-impl Repair<'_> {
-    fn log(&mut self, entry: &LogEntry) -> Result<(), RepairError> {
-        let opened = LogReader::open(self.disk, &entry.path, entry.name);
-        let mut reader = match opened.doing("read", &entry.path)? {
-            OpenLog::Log(reader) => reader,
-            // A file without a header: the next one goes on, or there is a gap.
-            OpenLog::Damaged(_) => return Ok(()),
-        };
-        while self.cut.is_none() {
-            let at = reader.position();
-            let problem = match reader.step().doing("read", &entry.path)? {
-                Step::Record(record) => {
-                    self.take(entry, at, record.payload, record.checksum)?;
-                    continue;
-                }
-                Step::End => String::from("the log seems to end here"),
-                Step::Damage(damage) => damage.to_string(),
-            };
-            let (file, after) = (reader.file().clone(), self.last.unwrap_or(Zxid::ZERO));
-            let limit = reader.limit();
-            if let Some((payload, checksum, zxid)) =
-                heal(&*file, at, limit).doing("read", &entry.path)?
-            {
-                let kind = FixKind::Frame;
-                self.fixes.push(Fix { file: entry.path.clone(), offset: at, zxid, kind });
-                self.take(entry, at, &payload, checksum)?;
-                reader.seek(at + (payload.len() + crate::log::FRAME_LEN) as u64);
-                continue;
-            }
-            let beyond = scan_beyond(file, at + 1, limit, after).doing("read", &entry.path)?;
-            match beyond.first {
-                // What is lost is in the snapshot.
-                Some((next, zxid)) if zxid <= self.base.next() => reader.seek(next),
-                Some((_, zxid)) => {
-                    let why = format!("{problem}; later records (from {zxid}) cannot follow");
-                    self.cut = Some((entry.path.clone(), at, why));
-                }
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    fn take(
-        &mut self,
-        entry: &LogEntry,
-        offset: u64,
-        payload: &[u8],
-        checksum: u32,
-    ) -> Result<(), RepairError> {
-        let file = entry.path.clone();
-        let decoded = TxnEntry::read(&mut zk_proto::Reader::with_limits(payload, Limits::NONE));
-        let txn = match decoded {
-            Ok(txn) => txn,
-            Err(error) => {
-                self.cut = Some((file, offset, error.to_string()));
-                return Ok(());
-            }
-        };
-        let zxid = txn.zxid();
-        if zxid <= self.base {
-            self.last = self.last.max(Some(zxid));
-            return Ok(());
-        }
-        let after = self.last.unwrap_or(self.base).max(self.base);
-        if zxid <= after {
-            if self.seen.get(&zxid) == Some(&(payload.len(), checksum)) {
-                self.fixes.push(Fix { file, offset, zxid, kind: FixKind::Duplicate });
-            } else {
-                self.cut = Some((file, offset, format!("{zxid} stands behind {after}")));
-            }
-            return Ok(());
-        }
-        let expected = successor(after, zxid);
-        if zxid != expected {
-            self.cut = Some((file, offset, format!("{zxid} follows {after}, but {expected} must")));
-            return Ok(());
-        }
-        self.seen.insert(zxid, (payload.len(), checksum));
-        self.last = Some(zxid);
-        if matches!(txn.txn, Txn::Check(_)) {
-            let mut header = txn.header;
-            let error = Txn::Error(ErrorCode::Unimplemented.code());
-            header.op = error.opcode().code();
-            put_frame(&mut self.frames, &TxnEntry { header, txn: error, digest: None }.to_bytes());
-            self.fixes.push(Fix { file, offset, zxid, kind: FixKind::BareCheck });
-        } else {
-            put_frame(&mut self.frames, payload);
-        }
-        self.pass_on(BATCH_BYTES)
-    }
-
-    /// Writes the records that are there if they are at least so many bytes.
-    fn pass_on(&mut self, least: usize) -> Result<(), RepairError> {
-        if self.frames.len() >= least {
-            self.writer.commit(&self.frames)?;
-            self.frames.clear();
-        }
-        Ok(())
-    }
 }

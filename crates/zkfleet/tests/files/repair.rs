@@ -37,6 +37,30 @@ fn nothing_is_lost_where_a_record_is_whole() {
     assert_eq!(after["apache"]["last"], wanted);
 }
 
+/// Magic, version and database id: nothing of a record is in them.
+#[test]
+fn a_damaged_header_loses_nothing() {
+    for at in [0, 5, 9, 15] {
+        for place in [Place::ours(), Place::apaches("apache-3.9.4")] {
+            let wanted = last(&place);
+            for snapshot in place.files("snapshot.").split_off(1) {
+                fs::remove_file(snapshot).unwrap();
+            }
+            let log = place.dir().join("version-2/log.1");
+            place.flip(&log, at);
+            let (said, after) = repair(&place);
+            assert_eq!(said.code, Some(0), "{}", said.err);
+            assert!(said.err.contains("were read without the header"), "{}", said.err);
+            assert_eq!(after["state"]["last"], wanted);
+            fs::remove_dir_all(place.beside("copy")).unwrap();
+            fs::write(&log, "").unwrap();
+            let (said, _) = repair(&place);
+            assert_eq!(said.code, Some(1), "{}", said.err);
+            assert!(said.err.contains("LOST: everything from"), "{}", said.err);
+        }
+    }
+}
+
 #[test]
 fn what_is_lost_is_told() {
     type Damage = fn(&Place);
