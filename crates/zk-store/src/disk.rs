@@ -30,6 +30,9 @@ pub enum Access {
 /// See [`Access::CreateDirect`].
 pub const DIRECT_ALIGN: usize = 4096;
 
+/// So much of a file is copied at a time.
+const COPY_BYTES: usize = 64 << 10;
+
 /// A file in a directory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DirEntry {
@@ -127,6 +130,25 @@ pub(crate) fn read_full(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io:
         }
     }
     Ok(n)
+}
+
+/// Copies a file, durably but for its name. Where there is nothing but zeros nothing is written.
+pub(crate) fn copy_file(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let source = disk.open(from, Access::Read)?;
+    let target = disk.open(to, Access::Create)?;
+    let (mut at, mut buf) = (0, vec![0; COPY_BYTES]);
+    loop {
+        let n = read_full(&*source, &mut buf, at)?;
+        if n == 0 {
+            break;
+        }
+        if buf[..n].iter().any(|byte| *byte != 0) {
+            target.write_at(&buf[..n], at)?;
+        }
+        at += n as u64;
+    }
+    target.set_len(at)?;
+    target.sync_data()
 }
 
 /// Puts `bytes` in place of the file `name` at once: after a crash there is the old or the new

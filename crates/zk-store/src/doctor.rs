@@ -5,7 +5,6 @@
 //! writes silently. [`repair_copy`] writes a copy that both load. Neither changes the original.
 
 mod apache;
-mod heal;
 mod json;
 mod repair;
 mod salvage;

@@ -4,6 +4,7 @@ mod blocks;
 mod current;
 mod end;
 mod frame;
+mod heal;
 mod mark;
 mod reader;
 mod scan;
@@ -12,6 +13,7 @@ mod writer;
 
 pub(crate) use frame::payload_at;
 pub use frame::{EOR, FRAME_LEN, HEADER_LEN, Run, put_frame};
+pub(crate) use heal::heal;
 pub use mark::Mark;
 pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
 pub use scan::{Beyond, scan_beyond};

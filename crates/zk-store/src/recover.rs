@@ -12,6 +12,7 @@ mod error;
 mod escape;
 mod file;
 mod inventory;
+mod keep;
 mod replay;
 mod settle;
 

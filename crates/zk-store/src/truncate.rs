@@ -108,8 +108,9 @@ fn find(disk: &dyn Disk, inventory: &Inventory, zxid: Zxid) -> Result<Option<Log
         if record.zxid == zxid {
             let (end, checksum) = (record.end, record.checksum);
             let (path, name) = (log.path.clone(), log.name);
-            let (proven_to, is_dirty) = (0, true);
-            let found = LogEnd { path, name, end, zxid, checksum, mark, proven_to, is_dirty };
+            let (proven_to, is_dirty, keep_as) = (0, true, None);
+            let found =
+                LogEnd { path, name, end, zxid, checksum, mark, proven_to, is_dirty, keep_as };
             return Ok(Some(found));
         }
     }

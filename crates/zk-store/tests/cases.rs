@@ -121,6 +121,59 @@ fn case_a2_in_the_last_record_the_mark_decides() {
     assert_eq!(overridden(&disk, cut).last, last);
 }
 
+/// What is cut on an operator's order is kept, whole and beside it, and nothing is written over.
+#[test]
+fn a_log_that_is_cut_on_order_is_kept_as_it_was() {
+    let cut = Overrides { cut_newest_log: true, ..Overrides::default() };
+    let header = |bytes: &mut Vec<u8>, _: &[(usize, usize)]| bytes[0] = b'[';
+    let zero = |bytes: &mut Vec<u8>, frames: &[(usize, usize)]| {
+        bytes[frames[9].0 + 8..frames[9].0 + 12].fill(0);
+    };
+    for disk in [apaches(), ours(true), ours(false)] {
+        for damaged in [damage(&disk, header), damage(&disk, zero)] {
+            let text = fault(&damaged).to_string();
+            assert!(text.contains("are whole: `zkfleet doctor DIR --repair-to NEW`"), "{text}");
+            let (was, again) = (damaged.read(&path(LOG)).unwrap(), damaged.fork());
+            let recovered = overridden(&damaged, cut);
+            let is_told = |note: &Note| matches!(note, Note::Kept { kept, .. } if *kept == path("zkfleet.cut.log.1"));
+            assert!(recovered.notes.iter().any(is_told), "{:?}", recovered.notes);
+            recovered.settle(&damaged, &dirs()).unwrap();
+            assert_eq!(damaged.read(&path("zkfleet.cut.log.1")).unwrap(), was);
+            assert_eq!(accepted(&damaged).0.last, recovered.last, "nobody takes it for a log");
+            again.plant(&path("zkfleet.cut.log.1"), b"earlier");
+            overridden(&again, cut).settle(&again, &dirs()).unwrap();
+            assert_eq!(again.read(&path("zkfleet.cut.log.1")).unwrap(), b"earlier");
+            assert_eq!(again.read(&path("zkfleet.cut.log.1.2")).unwrap(), was);
+        }
+    }
+    // What a crash leaves is cut at any start, and not kept.
+    let torn = damage(&ours(false), |bytes, frames| bytes[frames.last().unwrap().0 + 30] ^= 1);
+    accepted(&torn).0.settle(&torn, &dirs()).unwrap();
+    assert!(torn.read(&path("zkfleet.cut.log.1")).is_err());
+}
+
+/// Wherever a crash comes, the log is there as it was, or its copy is.
+#[test]
+fn a_crash_while_a_log_is_cut_on_order_loses_none_of_it() {
+    let cut = Overrides { cut_newest_log: true, ..Overrides::default() };
+    let mut is_done = false;
+    for calls in 0.. {
+        let disk = damage(&ours(true), |bytes, frames| bytes[frames[9].0 + 30] ^= 1);
+        let was = disk.read(&path(LOG)).unwrap();
+        let recovered = overridden(&disk, cut);
+        disk.cut_power_at(calls);
+        is_done |= recovered.settle(&disk, &dirs()).is_ok();
+        disk.crash_states(50, calls, |after| {
+            let kept = after.read(&path("zkfleet.cut.log.1"));
+            assert!(kept.is_ok() || after.read(&path(LOG)).unwrap() == was, "call {calls}");
+            assert!(kept.is_err() || kept.unwrap() == was, "call {calls}");
+        });
+        if is_done {
+            break;
+        }
+    }
+}
+
 #[test]
 fn case_b_a_cut_or_zeroed_last_record_is_missed_when_it_was_durable() {
     let zero = |bytes: &mut Vec<u8>, frames: &[(usize, usize)]| {

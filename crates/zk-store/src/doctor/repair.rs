@@ -7,7 +7,7 @@
 
 use super::salvage::{Salvage, Salvaged};
 use crate::data_dir::{DataDirs, LayoutError};
-use crate::disk::{Access, Disk, read_full, read_small};
+use crate::disk::{Disk, copy_file, read_small};
 use crate::error::{Doing, FileError};
 use crate::incomplete::{self, Word};
 use crate::log::{HeaderDamage, LogError, LogOptions, LogWriter};
@@ -304,7 +304,7 @@ fn copy_snapshot<R: Restore>(
         }
         let name = Name::Snapshot(entry.zxid, entry.compression).to_string();
         let target = to.snapshots().join(&name);
-        copy(&**disk, &entry.path, &target).doing("copy", &target)?;
+        copy_file(&**disk, &entry.path, &target).doing("copy", &target)?;
         let mut list = Manifest::default();
         list.insert(name, Seal::Open);
         list.store(&**disk, &to.snapshots(), SNAPSHOTS).doing("write", &to.snapshots())?;
@@ -331,28 +331,12 @@ fn copy_snapshot<R: Restore>(
     Ok(Zxid::ZERO)
 }
 
-fn copy(disk: &dyn Disk, from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
-    let source = disk.open(from, Access::Read)?;
-    let target = disk.open(to, Access::Create)?;
-    let (mut at, mut buf) = (0, vec![0; 1 << 20]);
-    loop {
-        match read_full(&*source, &mut buf, at)? {
-            0 => break,
-            n => {
-                target.write_at(&buf[..n], at)?;
-                at += n as u64;
-            }
-        }
-    }
-    target.sync_data()
-}
-
 fn copy_small_files(disk: &dyn Disk, from: &DataDirs, to: &DataDirs) -> Result<(), FileError> {
     let small = SMALL_FILES.map(|name| (from.snapshots().join(name), to.snapshots().join(name)));
     let myid = (from.data().join("myid"), to.data().join("myid"));
     for (source, target) in small.into_iter().chain([myid]) {
         match read_small(disk, &source, SMALL_FILE_BYTES) {
-            Ok(_) => copy(disk, &source, &target).doing("copy", &target)?,
+            Ok(_) => copy_file(disk, &source, &target).doing("copy", &target)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).doing("read", &source),
         }

@@ -3,12 +3,11 @@
 //! What nothing proves to be lost is not told as whole either: where a log may have gone on, and
 //! no record turns up that follows right behind, something may be missing.
 
-use super::heal::heal;
 use super::repair::{Cut, Fix, FixKind, RepairError};
 use crate::disk::Disk;
 use crate::error::Doing;
 use crate::log::{Beyond, Damage, HeaderDamage, LogReader, LogWriter, OpenLog, Step};
-use crate::log::{FRAME_LEN, put_frame, scan_beyond};
+use crate::log::{FRAME_LEN, heal, put_frame, scan_beyond};
 use crate::manifest::Seal;
 use crate::recover::{Inventory, LogEntry, Why, successor};
 use std::collections::BTreeMap;

@@ -24,6 +24,8 @@ pub(crate) struct LogEnd {
     pub(crate) proven_to: u64,
     /// Something stands behind that no reader should find.
     pub(crate) is_dirty: bool,
+    /// An operator ordered that it is cut here: as it was it is kept under this name.
+    pub(crate) keep_as: Option<PathBuf>,
 }
 
 impl LogEnd {

@@ -127,7 +127,7 @@ const ADVICE: &str = "`zkfleet doctor DIR --repair-to NEW` writes what can be sa
 
 /// Where a log fails, why, and what that costs.
 #[derive(Debug, thiserror::Error)]
-#[error("{} at byte {offset}: {why}; {loss}; {ADVICE}", .file.display())]
+#[error("{} at byte {offset}: {why}; {loss}; {}", .file.display(), advice(*.is_savable))]
 pub struct LogFault {
     /// The log.
     pub file: PathBuf,
@@ -139,6 +139,18 @@ pub struct LogFault {
     pub loss: Loss,
     /// What lets it pass, if anything can.
     pub accept: Option<Accept>,
+    /// Records behind it are whole, and a repair saves them.
+    pub is_savable: bool,
+}
+
+fn advice(is_savable: bool) -> &'static str {
+    match is_savable {
+        true => {
+            "records behind it are whole: `zkfleet doctor DIR --repair-to NEW` writes them too to \
+             a copy, so try that first"
+        }
+        false => ADVICE,
+    }
 }
 
 /// What a damage costs.
@@ -331,6 +343,13 @@ pub enum Note {
         /// How many did not match.
         mismatches: u64,
     },
+    /// A log that is cut on explicit order is kept as it was.
+    Kept {
+        /// The log.
+        file: PathBuf,
+        /// Its copy, which nobody reads as a log.
+        kept: PathBuf,
+    },
     /// An explicit flag let something pass that is refused otherwise.
     Overridden(RecoverError),
     /// There are so many others that the same lets pass: each txn behind a gap can be one.
@@ -341,6 +360,12 @@ pub enum Note {
         count: u64,
     },
 }
+
+const TORN: &str = "it is left out as a torn write: it stands behind what is known to have been \
+                    durable (only what was acknowledged since the last mark, a moment before the \
+                    end, could be in it)";
+const UNPROVEN: &str =
+    "it is left out as Apache does; nothing proves that it was never acknowledged";
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -365,17 +390,7 @@ impl fmt::Display for Note {
                     Some(damage) => write!(f, "{damage}; ")?,
                     None => write!(f, "rubbish behind; ")?,
                 }
-                f.write_str(match proven {
-                    true => {
-                        "it is left out as a torn write: it stands behind what is known to have \
-                         been durable (only what was acknowledged since the last mark, a moment \
-                         before the end, could be in it)"
-                    }
-                    false => {
-                        "it is left out as Apache does; nothing proves that it was never \
-                         acknowledged"
-                    }
-                })
+                f.write_str(if *proven { TORN } else { UNPROVEN })
             }
             Note::NoBeginning { file, first } => write!(
                 f,
@@ -407,6 +422,9 @@ impl fmt::Display for Note {
                 "{mismatches} recorded digests did not match; nothing says where the tree is \
                  exact"
             ),
+            Note::Kept { file, kept } => {
+                write!(f, "{} is cut; as it was it is kept as {}", file.display(), kept.display())
+            }
             Note::Overridden(error) => write!(f, "let pass on explicit order: {error}"),
             Note::OverriddenToo { accept, count } => {
                 write!(f, "let pass on explicit order: {count} more by {accept}")

@@ -97,7 +97,11 @@ impl fmt::Display for Escape {
         }
         let names: Vec<&str> = all.iter().map(|accept| accept.name()).collect();
         let names = names.join(",");
-        write!(f, "; `zkfleet server --accept {names}` starts once without what is lost")
+        write!(f, "; `zkfleet server --accept {names}` starts once without what is lost")?;
+        if all.contains(&Accept::CutNewestLog) {
+            f.write_str(", and keeps the log as it was (zkfleet.cut.log.*, beside it)")?;
+        }
+        Ok(())
     }
 }
 

@@ -4,13 +4,16 @@
 use super::accept::Accept;
 use super::error::{Note, RecoverError, Why};
 use super::inventory::LogEntry;
+use super::keep::free_name;
 use super::replay::Replay;
 use crate::error::{Doing, FileError};
 use crate::log::{
-    Beyond, Damage, HEADER_LEN, HeaderDamage, LogEnd, LogReader, Mark, OpenLog, Step, scan_beyond,
+    Beyond, Damage, HEADER_LEN, HeaderDamage, LogEnd, LogReader, Mark, OpenLog, Step, heal,
+    scan_beyond,
 };
 use crate::manifest::Seal;
 use crate::restore::Restore;
+use std::path::PathBuf;
 use zk_proto::Zxid;
 
 /// Up to where a log must go.
@@ -43,6 +46,7 @@ impl<R: Restore> Replay<'_, R> {
             mark: reader.mark(),
             proven_to: proof.map_or(0, |proof| proof.end),
             is_dirty: false,
+            keep_as: None,
         };
         let damage = self.records(index, entry, &mut reader, proof, &mut end)?;
         if misses_mark {
@@ -52,7 +56,10 @@ impl<R: Restore> Replay<'_, R> {
             let lost = self.fault(entry, end.end, Why::NoMark, beyond.last);
             self.allow(is_newest.then_some(Accept::CutNewestLog), lost)?;
         }
-        self.judge_end(index, entry, &reader, proof, damage, &mut end)?;
+        let is_cut = self.judge_end(index, entry, &reader, proof, damage, &mut end)?;
+        if is_cut || (misses_mark && end.is_dirty) {
+            end.keep_as = Some(self.keep(entry)?);
+        }
         self.ends.push(end);
         Ok(())
     }
@@ -78,7 +85,7 @@ impl<R: Restore> Replay<'_, R> {
         entry: &LogEntry,
         damage: HeaderDamage,
     ) -> Result<(), RecoverError> {
-        let file = entry.path.clone();
+        let (file, mut keep_as) = (entry.path.clone(), None);
         // The records behind the header and the mark behind them still say what there was.
         let body = LogReader::open_body(self.disk, &file, entry.name).doing("read", &file)?;
         let proof = self.proof(entry, &body);
@@ -86,7 +93,8 @@ impl<R: Restore> Replay<'_, R> {
         let lost_to = proof.map(|proof| proof.zxid).max(beyond.last);
         match damage {
             HeaderDamage::WrongDatabase(_) => {
-                return Err(self.fault(entry, 0, Why::Header(damage), lost_to));
+                let error = self.fault(entry, 0, Why::Header(damage), lost_to);
+                return Err(savable(error, beyond.records > 0));
             }
             // What a crash of Apache leaves before anything was acknowledged. A log of ours gets
             // its name only when it has a header.
@@ -98,7 +106,11 @@ impl<R: Restore> Replay<'_, R> {
             _ => {
                 let is_newest = index + 1 == self.inventory.logs.len();
                 let error = self.fault(entry, 0, Why::Header(damage), lost_to);
+                let error = savable(error, beyond.records > 0);
                 self.allow(is_newest.then_some(Accept::CutNewestLog), error)?;
+                if !matches!(damage, HeaderDamage::Empty | HeaderDamage::Blank) {
+                    keep_as = Some(self.keep(entry)?);
+                }
             }
         }
         self.ends.push(LogEnd {
@@ -110,6 +122,7 @@ impl<R: Restore> Replay<'_, R> {
             mark: None,
             proven_to: 0,
             is_dirty: true,
+            keep_as,
         });
         Ok(())
     }
@@ -151,7 +164,7 @@ impl<R: Restore> Replay<'_, R> {
         }
     }
 
-    /// Whether a log may end where it does.
+    /// Whether a log may end where it does; true: it is cut there on an operator's order.
     fn judge_end(
         &mut self,
         index: usize,
@@ -160,7 +173,7 @@ impl<R: Restore> Replay<'_, R> {
         proof: Option<Proof>,
         damage: Option<Damage>,
         end: &mut LogEnd,
-    ) -> Result<(), RecoverError> {
+    ) -> Result<bool, RecoverError> {
         let next = self.inventory.logs.get(index + 1);
         let accept = next.is_none().then_some(Accept::CutNewestLog);
         let at = end.end;
@@ -172,17 +185,17 @@ impl<R: Restore> Replay<'_, R> {
             let beyond = self.beyond(entry, reader, at)?;
             end.is_dirty = true;
             let lost = self.fault(entry, at, why, Some(proof.zxid).max(beyond.last));
-            return self.allow(accept, lost);
+            return self.allow(accept, savable(lost, is_whole(entry, reader, at)?)).map(|()| true);
         }
         // The next log goes on right here: whatever stands behind was never part of history.
         let goes_on = next.is_some_and(|next| next.name == self.last().next());
         if goes_on && damage.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let beyond = self.beyond(entry, reader, at)?;
         let is_clean = damage.is_none() && beyond.first_nonzero.is_none();
         if is_clean {
-            return Ok(());
+            return Ok(false);
         }
         end.is_dirty = true;
         let is_torn = beyond.records == 0
@@ -195,15 +208,37 @@ impl<R: Restore> Replay<'_, R> {
                 damage,
                 proven: proof.is_some() || goes_on,
             });
-            return Ok(());
+            return Ok(false);
         }
         let why = damage.map_or(Why::Behind(beyond), Why::Damage);
         let lost = self.fault(entry, at, why, beyond.last);
-        self.allow(accept, lost)
+        self.allow(accept, savable(lost, is_whole(entry, reader, at)?)).map(|()| true)
+    }
+
+    /// Finds a name under which a log is kept as it was, and tells it.
+    fn keep(&mut self, entry: &LogEntry) -> Result<PathBuf, FileError> {
+        let kept = free_name(self.disk, &entry.path)?;
+        self.notes.push(Note::Kept { file: entry.path.clone(), kept: kept.clone() });
+        Ok(kept)
     }
 
     fn beyond(&self, entry: &LogEntry, reader: &LogReader, at: u64) -> Result<Beyond, FileError> {
         let file = reader.file().clone();
         scan_beyond(file, at, reader.limit(), self.last()).doing("read", &entry.path)
     }
+}
+
+/// Whether the record at `at` is whole although its frame is not: a repair finds it then, and what
+/// stands behind.
+fn is_whole(entry: &LogEntry, reader: &LogReader, at: u64) -> Result<bool, FileError> {
+    let healed = heal(&**reader.file(), at, reader.limit()).doing("read", &entry.path)?;
+    Ok(healed.is_some())
+}
+
+/// Notes of a fault whether a repair saves more than a start that lets it pass.
+fn savable(mut error: RecoverError, is_savable: bool) -> RecoverError {
+    if let RecoverError::Log(fault) = &mut error {
+        fault.is_savable = is_savable;
+    }
+    error
 }

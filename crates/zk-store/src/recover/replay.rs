@@ -224,7 +224,14 @@ impl<'a, R: Restore> Replay<'a, R> {
         let named = self.inventory.snapshots.first().map(|newest| newest.zxid);
         let loss = Loss { safe: self.last().max(self.base), lost_to: lost_to.max(named) };
         let file = entry.path.clone();
-        RecoverError::Log(Box::new(LogFault { file, offset, why, loss, accept: None }))
+        RecoverError::Log(Box::new(LogFault {
+            file,
+            offset,
+            why,
+            loss,
+            accept: None,
+            is_savable: false,
+        }))
     }
 
     pub(super) fn record(

@@ -1,5 +1,6 @@
 //! Prepares a recovered directory for new records.
 
+use super::keep::keep;
 use super::{Inventory, Recovered};
 use crate::data_dir::DataDirs;
 use crate::disk::{Access, Disk, read_full};
@@ -35,6 +36,8 @@ impl Recovered {
         let (log_dir, snapshot_dir) = (dirs.logs(), dirs.snapshots());
         remove_leftovers(disk, &log_dir)?;
         remove_leftovers(disk, &snapshot_dir)?;
+        // Before anything else: nothing is cut that is not kept.
+        self.logs.iter().try_for_each(|log| keep(disk, log))?;
         for path in self.snapshot.iter().map(|(path, _)| path) {
             sync(disk, path)?;
         }

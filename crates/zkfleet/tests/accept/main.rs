@@ -193,6 +193,24 @@ fn cut_newest_log() {
     check(&place, "cut-newest-log", &["cut-newest-log"], &["/n0", "/n3"], &["/n4"]);
 }
 
+/// Nothing is wrong with the records: what is cut is kept, and a repair of that is whole.
+#[test]
+fn what_is_cut_is_kept() {
+    let place = Place::new();
+    place.fill();
+    let mut bytes = fs::read(place.file("log.1")).unwrap();
+    bytes[0] = b'[';
+    fs::write(place.file("log.1"), &bytes).unwrap();
+    assert_eq!(place.start(&[]).err().and_then(|status| status.code()), Some(1));
+    let told = place.told();
+    let order = ["--repair-to NEW", "try that first", "--accept cut-newest-log", "zkfleet.cut.log"];
+    let found: Vec<usize> = order.iter().map(|words| told.find(words).expect(words)).collect();
+    assert!(found.is_sorted(), "{told}");
+    drop(place.start(&["cut-newest-log"]).unwrap_or_else(|_| panic!("{}", place.told())));
+    assert!(place.told().contains("as it was it is kept as"), "{}", place.told());
+    assert!(fs::read(place.file("zkfleet.cut.log.1")).unwrap() == bytes);
+}
+
 #[test]
 fn gaps() {
     let place = Place::new();

@@ -1,18 +1,16 @@
 //! Finds a whole payload in a damaged frame.
 
+use super::frame::{EOR, FRAME_HEAD, MIN_PAYLOAD};
 use crate::disk::{DiskFile, read_full};
-use crate::log::EOR;
 use std::io;
 use zk_proto::txn::TxnHeader;
 use zk_proto::{Jute, OpCode, Reader, Zxid};
 
-const HEAD: usize = 12;
-const MIN_PAYLOAD: usize = 32;
 const ADLER_MODULUS: u32 = 65_521;
 
 /// The payload of the frame at `at` with its checksum and zxid, if one length makes the stored
 /// checksum true and either the stored length or the end-of-record byte agrees with it.
-pub(super) fn heal(
+pub(crate) fn heal(
     file: &dyn DiskFile,
     at: u64,
     limit: u64,
@@ -20,7 +18,7 @@ pub(super) fn heal(
     let mut frame = vec![0; limit.saturating_sub(at) as usize];
     let n = read_full(file, &mut frame, at)?;
     frame.truncate(n);
-    let Some((head, rest)) = frame.split_first_chunk::<HEAD>() else { return Ok(None) };
+    let Some((head, rest)) = frame.split_first_chunk::<FRAME_HEAD>() else { return Ok(None) };
     let [0, 0, 0, 0, c0, c1, c2, c3, l0, l1, l2, l3] = *head else { return Ok(None) };
     let stored = u32::from_be_bytes([c0, c1, c2, c3]);
     let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
