@@ -199,7 +199,7 @@ impl Report {
         notes.is_err()
             || self.snapshots.iter().any(|snapshot| snapshot.content.is_err())
             || self.logs.iter().zip(self.logs.iter().skip(1)).any(|(log, next)| log.has_hole(next))
-            || notes.is_ok_and(|notes| notes.iter().any(|n| matches!(n, Note::DamagedManifest(_))))
+            || notes.is_ok_and(|notes| notes.iter().any(is_of_damage))
     }
 
     /// The report as one JSON object; zxids are strings as they are printed everywhere.
@@ -221,6 +221,11 @@ impl Report {
         let known = logged.flatten().chain(named).max()?;
         (known > *last).then_some((last.next(), known))
     }
+}
+
+/// Whether a note tells of a damage, or of a record that may have been acknowledged.
+fn is_of_damage(note: &Note) -> bool {
+    matches!(note, Note::DamagedManifest(_) | Note::TornTail { proven: false, .. })
 }
 
 impl LogReport {

@@ -315,6 +315,28 @@ fn what_does_not_fit_the_tree_ends_history_before_it() {
     assert!(repaired.cut.unwrap().2.contains("the tree digest after 0x5"));
 }
 
+/// Nothing proves that what an Apache's log ends with was never acknowledged.
+#[test]
+fn a_torn_end_of_apaches_is_told_and_one_behind_the_mark_is_not_lost() {
+    let cut = |bytes: &mut Vec<u8>, frames: &[(usize, usize)]| {
+        let (at, len) = *frames.last().unwrap();
+        bytes.truncate(at + len - 5);
+    };
+    let disk = damage(&apaches(), cut);
+    assert!(open(&disk).is_ok() && report(&disk).is_damaged());
+    assert!(repair(&disk).0.cut.unwrap().2.contains("ends 5 bytes before the record"));
+    let [_, ours @ ..] = all_kinds();
+    for disk in ours {
+        let torn = damage(&disk, |bytes, frames| {
+            let ((begin, _), (at, len)) = (frames[3], *frames.last().unwrap());
+            bytes.copy_within(begin..begin + 40, at + len);
+        });
+        let report = report(&torn);
+        assert!(report.state.is_ok() && !report.is_damaged(), "{report}");
+        assert_eq!(repair(&torn).0.cut, None);
+    }
+}
+
 /// The name of a damaged snapshot is all that is left of what it held.
 #[test]
 fn a_damaged_snapshot_that_no_log_reaches_is_told_lost() {

@@ -162,8 +162,9 @@ impl<'a> Salvage<'a> {
         Ok(None)
     }
 
-    /// Whether a log may end where it does, as recovery judges it. `header` is the damage of one
-    /// in which there was no record.
+    /// Whether nothing is missing where a log ends: recovery lets it end in a torn record of which
+    /// nothing proves that it was never acknowledged. `header` is the damage of one in which there
+    /// was no record.
     fn judge_end(
         &mut self,
         entry: &LogEntry,
@@ -184,14 +185,12 @@ impl<'a> Salvage<'a> {
             }
             return;
         }
-        let is_newest = self.inventory.logs.last().is_some_and(|log| log.name == entry.name);
         let is_ours = matches!(entry.seal, Some(Seal::Open));
         let why = match (header, damage) {
             // What a crash of Apache leaves before anything was acknowledged.
             (Some(HeaderDamage::Empty | HeaderDamage::Blank), _) if !is_ours => return,
             (Some(header), _) => Why::Header(header),
             _ if is_ours => Why::NoMark,
-            (None, Some(Damage::Cut { .. } | Damage::EndOfRecord(_))) if is_newest => return,
             (None, Some(damage)) => Why::Damage(*damage),
             (None, None) if beyond.first_nonzero.is_none() => return,
             (None, None) => Why::Behind(*beyond),

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use zk_proto::txn::{Txn, TxnEntry};
 use zk_proto::{ErrorCode, Zxid};
 use zk_store::disk::RealDisk;
-use zk_store::log::{LogReader, OpenLog, Step};
+use zk_store::log::{Damage, LogReader, Mark, OpenLog, Step, scan_beyond};
 use zk_store::names::Name;
+use zk_store::recover::Why;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every file is whole
-  1  a file is damaged; what is whole in front of that was printed
+  0  every file is whole; what a crash has left behind the durable mark of one is told
+  1  a file is damaged or ends early; what is whole in front of that was printed
   2  a file is no log or cannot be read";
 
 /// Arguments of `zkfleet log`.
@@ -90,13 +91,13 @@ fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
         OpenLog::Log(reader) => reader,
         OpenLog::Damaged(damage) => return Err(damaged(&damage)),
     };
+    let mut last = Zxid::ZERO;
     loop {
         match reader.step()? {
-            Step::End => return Ok(()),
-            Step::Damage(damage) => {
-                return Err(damaged(&format!("at byte {}: {damage}", reader.position())));
-            }
+            Step::End => return judge_end(file, &reader, last, None),
+            Step::Damage(damage) => return judge_end(file, &reader, last, Some(damage)),
             Step::Record(record) => {
+                last = record.zxid;
                 if args.to.is_some_and(|to| record.zxid > to) {
                     return Ok(());
                 }
@@ -115,6 +116,36 @@ fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
             }
         }
     }
+}
+
+/// Whether a log may end where it does, as `zkfleet doctor` judges it.
+fn judge_end(
+    file: &Path,
+    reader: &LogReader,
+    last: Zxid,
+    damage: Option<Damage>,
+) -> Result<(), Stop> {
+    let at = reader.position();
+    let why = match (damage, reader.mark()) {
+        (None, Some(Mark { end, zxid, .. })) if end > at => Why::BeforeMark { end, zxid },
+        (Some(damage), mark) => {
+            let why = Why::Damage(damage);
+            if mark.is_some_and(|mark| mark.end <= at) {
+                let file = file.display();
+                eprintln!("{file}: at byte {at}: {why}; a torn write behind the durable mark");
+                return Ok(());
+            }
+            why
+        }
+        (None, mark) => {
+            let beyond = scan_beyond(reader.file().clone(), at, reader.limit(), last)?;
+            if mark.is_some() || beyond.first_nonzero.is_none() {
+                return Ok(());
+            }
+            Why::Behind(beyond)
+        }
+    };
+    Err(Stop::Damaged(format!("at byte {at}: {why}")))
 }
 
 fn text_line(entry: &TxnEntry<'_>, secrets: bool) -> String {

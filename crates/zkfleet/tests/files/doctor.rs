@@ -134,6 +134,33 @@ fn a_torn_record_that_was_acknowledged_and_one_that_was_not() {
     check_text(&place, 0, &["state: whole up to", "note: ", "left out as a torn write"]);
 }
 
+/// `log` and `doctor` end alike on the same end of a log.
+#[test]
+fn the_end_of_a_log_is_judged_as_by_the_command_log() {
+    type Damage = fn(&mut Vec<u8>, &[usize]);
+    let cut: Damage = |bytes, at| bytes.truncate(at[at.len() - 1] - 5);
+    let behind: Damage = |bytes, at| {
+        let (begin, end) = (at[at.len() - 2], at[at.len() - 1]);
+        bytes.copy_within(begin..begin + 40, end);
+    };
+    let length: Damage = |bytes, at| bytes[at[1] + 8..at[1] + 12].fill(0);
+    let none: Damage = |_, _| {};
+    let apaches = || Place::apaches("apache-3.9.4");
+    for (place, damage, code) in [
+        (apaches(), cut, 1),
+        (apaches(), none, 0),
+        (Place::ours(), length, 1),
+        (Place::ours(), behind, 0),
+        (Place::killed(), behind, 0),
+    ] {
+        place.change_log(damage);
+        let said = run(&["log", &place.newest("log.").display().to_string()]);
+        assert_eq!(said.code, Some(code), "{}", said.err);
+        let doctor = run(&["doctor", "--extended-types", &place.arg()]);
+        assert_eq!(doctor.code, Some(code), "{}", doctor.out);
+    }
+}
+
 #[test]
 fn a_missing_log() {
     let place = Place::ours();
