@@ -150,14 +150,24 @@ impl DataDirs {
         let mut locks = lock(disk, &self.data, &snapshots)?;
         if snapshots != logs {
             locks.extend(lock(disk, &self.log, &logs)?);
-            if let Some(name) = first_of(disk, &logs, "snapshot.")? {
-                return Err(LayoutError::SnapshotInLogDir { dir: logs, name });
-            }
-            if let Some(name) = first_of(disk, &snapshots, "log.")? {
-                return Err(LayoutError::LogInSnapshotDir { dir: snapshots, name });
-            }
         }
+        self.check_layout(disk)?;
         Ok(DirLock(locks))
+    }
+
+    /// Whether each directory holds nothing of the other's, where they are two.
+    pub fn check_layout(&self, disk: &dyn Disk) -> Result<(), LayoutError> {
+        let (snapshots, logs) = (self.snapshots(), self.logs());
+        if snapshots == logs {
+            return Ok(());
+        }
+        if let Some(name) = first_of(disk, &logs, "snapshot.")? {
+            return Err(LayoutError::SnapshotInLogDir { dir: logs, name });
+        }
+        if let Some(name) = first_of(disk, &snapshots, "log.")? {
+            return Err(LayoutError::LogInSnapshotDir { dir: snapshots, name });
+        }
+        Ok(())
     }
 
     /// This server's number. Only the newline behind it is allowed beside the digits, as in Apache.

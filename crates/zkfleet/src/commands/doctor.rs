@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use zk_server::Loading;
-use zk_store::data_dir::DataDirs;
+use zk_store::data_dir::{DataDirs, LayoutError};
 use zk_store::disk::{Disk, RealDisk};
 use zk_store::doctor::{examine, repair_copy};
 use zk_store::recover::RecoverOptions;
@@ -52,6 +52,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             "{} is not there: name the dataDir, which holds version-2",
             dirs.snapshots().display()
         );
+        return ExitCode::from(UNREADABLE);
+    }
+    // As a server refuses to start: what is in the wrong place would not be seen at all.
+    if let Err(error) = dirs.check_layout(&*disk) {
+        match error {
+            LayoutError::File(error) => eprintln!("{error}"),
+            swapped => eprintln!("{swapped}"),
+        }
         return ExitCode::from(UNREADABLE);
     }
     if let Some(Err(why)) = args.repair_to.as_deref().map(check_empty) {

@@ -210,6 +210,28 @@ fn the_durable_mark() {
     check_text(&place, 0, &["state: whole up to"]);
 }
 
+/// In the words of a server that does not start on them.
+#[test]
+fn a_data_dir_and_a_log_dir_that_are_swapped() {
+    let place = Place::apaches("apache-3.9.4");
+    let logs = place.beside("logs");
+    fs::create_dir_all(format!("{logs}/version-2")).unwrap();
+    for log in place.files("log.") {
+        let name = log.file_name().unwrap().to_str().unwrap();
+        fs::rename(&log, format!("{logs}/version-2/{name}")).unwrap();
+    }
+    let right = run(&["doctor", "--extended-types", "--log-dir", &logs, &place.arg()]);
+    assert_eq!(right.code, Some(0), "{}", right.err);
+    let swapped = run(&["doctor", "--log-dir", &place.arg(), &logs]);
+    assert_eq!((swapped.code, &*swapped.out), (Some(2), ""));
+    assert!(swapped.err.contains("is the dataLogDir but holds snapshot."), "{}", swapped.err);
+    assert!(swapped.err.contains("move snapshots to the dataDir"), "{}", swapped.err);
+    fs::write(place.dir().join("version-2/log.1"), "").unwrap();
+    let mixed = run(&["doctor", "--log-dir", &logs, &place.arg()]);
+    assert_eq!(mixed.code, Some(2));
+    assert!(mixed.err.contains("is the dataDir but holds log.1"), "{}", mixed.err);
+}
+
 #[test]
 fn what_cannot_be_looked_at() {
     let place = Place::apaches("apache-3.9.4");
