@@ -1,6 +1,7 @@
 //! `zkfleet doctor DIR`: what a data directory holds, and whether it can be trusted.
 
 use super::{DAMAGED, UNREADABLE, told};
+use serde_json::json;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use zk_server::Loading;
 use zk_store::data_dir::{DataDirs, LayoutError};
 use zk_store::disk::{Disk, RealDisk};
-use zk_store::doctor::{examine, repair_copy};
-use zk_store::recover::RecoverOptions;
+use zk_store::doctor::{Report, examine, repair_copy};
+use zk_store::recover::{Accept, RecoverOptions};
 use zk_tree::TreeOptions;
 
 const EXIT_CODES: &str = "\
@@ -75,7 +76,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(UNREADABLE);
         }
     };
-    let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_string() };
+    let hint = args.log_dir.is_none().then(|| log_dir_hint(&report)).flatten();
+    let text = match args.json {
+        true => with_parts(&report.to_json(), hint.map(|hint| ("hint", json!(hint).to_string()))),
+        false => {
+            format!("{report}{}", hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default())
+        }
+    };
     if let Err(code) = told(io::stdout().write_all(text.as_bytes())) {
         return code;
     }
@@ -92,6 +99,28 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::from(UNREADABLE)
         }
     }
+}
+
+/// What to do where logs are missed that may be in another directory.
+fn log_dir_hint(report: &Report) -> Option<&'static str> {
+    let is_missed = match &report.state {
+        Ok(_) => report.logs.is_empty() && !report.snapshots.is_empty(),
+        Err(error) => error.accept() == Some(Accept::MissingLog),
+    };
+    is_missed.then_some(
+        "logs were looked for in the dataDir; if the configuration has a dataLogDir, name it with \
+         --log-dir",
+    )
+}
+
+/// A report as one line of JSON, with more behind its own fields.
+fn with_parts(report: &str, parts: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let mut line = report.strip_suffix('}').unwrap_or(report).to_owned();
+    for (name, json) in parts {
+        line.push_str(&format!(",\"{name}\":{json}"));
+    }
+    line.push_str("}\n");
+    line
 }
 
 /// Whether nothing is there: a copy among the files of somebody else would be neither's.

@@ -63,6 +63,13 @@ fn check_text(place: &Place, code: i32, wanted: &[&str]) {
     assert!(place.bytes() == before, "doctor has changed something");
 }
 
+/// No transaction at all: the only thing to say is where else logs may be.
+fn check_text_of_nothing(place: &Place) {
+    let said = run(&["doctor", &place.arg()]);
+    assert_eq!(said.code, Some(0));
+    assert!(said.out.contains("whole up to 0x0") && said.out.contains("--log-dir"), "{}", said.out);
+}
+
 #[test]
 fn a_whole_directory_of_ours() {
     let place = Place::ours();
@@ -168,6 +175,18 @@ fn a_missing_log() {
     let wanted =
         ["state: REFUSED", "the log is missing", "put it back", "--accept missing-log", "lost: 0x"];
     check_text(&place, 1, &wanted);
+    check_text(&place, 1, &["hint: logs were looked for in the dataDir", "--log-dir"]);
+    let (json, _) = report(&place);
+    assert!(json["hint"].as_str().unwrap().contains("--log-dir"), "{json}");
+    // Whoever has named it needs no hint.
+    let said = run(&["doctor", "--log-dir", &place.arg(), &place.arg()]);
+    assert!(said.code == Some(1) && !said.out.contains("hint"), "{}", said.out);
+    // A snapshot alone may be all that there ever was, or the logs are elsewhere.
+    let place = Place::apaches("apache-3.9.4");
+    for file in [place.files("log."), place.files("snapshot.").split_off(1)].concat() {
+        fs::remove_file(file).unwrap();
+    }
+    check_text_of_nothing(&place);
 }
 
 #[test]
