@@ -3,8 +3,9 @@
 use crate::incomplete::Word;
 use crate::recover::Escape;
 
-use super::{Apache, LogReport, Report, SnapshotReport};
+use super::{Apache, LogReport, Repaired, Report, SnapshotReport};
 use std::fmt::Write;
+use std::path::Path;
 
 pub(super) fn report(report: &Report) -> String {
     let mut out = String::from("{\"snapshots\":[");
@@ -48,6 +49,41 @@ pub(super) fn report(report: &Report) -> String {
     }
     out.push_str("}}");
     out
+}
+
+pub(super) fn repaired(repaired: &Repaired) -> String {
+    let Repaired { snapshot, last, fixes, cut, word } = repaired;
+    let mut out = format!("{{\"whole\":{},\"snapshot\":\"{snapshot}\"", cut.is_none());
+    let _ = write!(out, ",\"last\":\"{last}\",\"fixes\":[");
+    join(&mut out, fixes, |out, fix| {
+        place(out, &fix.file, fix.offset);
+        let _ = write!(out, ",\"zxid\":\"{}\",\"what\":", fix.zxid);
+        text(out, &fix.kind.to_string());
+        out.push('}');
+    });
+    out.push_str("],\"lost\":");
+    match cut {
+        Some((file, offset, why)) => {
+            place(&mut out, file, *offset);
+            out.push_str(",\"why\":");
+            text(&mut out, why);
+            out.push('}');
+        }
+        None => out.push_str("null"),
+    }
+    if *word != Word::Whole {
+        out.push_str(",\"member\":");
+        text(&mut out, &word.to_string());
+    }
+    out.push('}');
+    out
+}
+
+/// Begins an object with a place in a file.
+fn place(out: &mut String, file: &Path, offset: u64) {
+    out.push_str("{\"file\":");
+    text(out, &file.to_string_lossy());
+    let _ = write!(out, ",\"offset\":{offset}");
 }
 
 fn snapshot(out: &mut String, snapshot: &SnapshotReport) {

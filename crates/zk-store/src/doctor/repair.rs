@@ -5,6 +5,7 @@
 //! the records behind a damaged header. A payload without its checksum is lost, and history ends
 //! before it, for nothing may be missing in between; it ends too before what does not fit the tree.
 
+use super::json;
 use super::salvage::{Salvage, Salvaged};
 use crate::data_dir::{DataDirs, LayoutError};
 use crate::disk::{Disk, copy_file, read_small};
@@ -106,6 +107,14 @@ pub struct Repaired {
     /// What a member of an ensemble may do with it: the others must not follow one that may lack
     /// what it has acknowledged (DESIGN R5).
     pub word: Word,
+}
+
+impl Repaired {
+    /// The same as one JSON object; zxids are strings as they are printed everywhere.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json::repaired(self)
+    }
 }
 
 impl fmt::Display for FixKind {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use zk_server::Loading;
 use zk_store::data_dir::{DataDirs, LayoutError};
 use zk_store::disk::{Disk, RealDisk};
-use zk_store::doctor::{Report, examine, repair_copy};
+use zk_store::doctor::{RepairError, Repaired, Report, examine, repair_copy};
 use zk_store::recover::{Accept, RecoverOptions};
 use zk_tree::TreeOptions;
 
@@ -76,20 +76,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(UNREADABLE);
         }
     };
-    let hint = args.log_dir.is_none().then(|| log_dir_hint(&report)).flatten();
-    let text = match args.json {
-        true => with_parts(&report.to_json(), hint.map(|hint| ("hint", json!(hint).to_string()))),
-        false => {
-            format!("{report}{}", hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default())
-        }
-    };
-    if let Err(code) = told(io::stdout().write_all(text.as_bytes())) {
+    // Where there is a copy, it is made first: one object tells both.
+    let copy =
+        args.repair_to.as_ref().filter(|_| args.json).map(|to| repair(&disk, &dirs, to, tree));
+    if let Err(code) = told(io::stdout().write_all(text(args, &report, copy.as_ref()).as_bytes())) {
         return code;
     }
     let verdict = if report.is_damaged() { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS };
     let Some(to) = &args.repair_to else { return verdict };
-    let to = DataDirs::new(to, None);
-    match repair_copy(&disk, &dirs, &to, &options, &mut Loading::new(tree)) {
+    match copy.unwrap_or_else(|| repair(&disk, &dirs, to, tree)) {
         Ok(repaired) => {
             eprint!("{repaired}");
             if repaired.cut.is_none() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) }
@@ -99,6 +94,33 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::from(UNREADABLE)
         }
     }
+}
+
+fn repair(
+    disk: &Arc<dyn Disk>,
+    dirs: &DataDirs,
+    to: &Path,
+    tree: TreeOptions,
+) -> Result<Repaired, RepairError> {
+    let (to, options) = (DataDirs::new(to, None), RecoverOptions::default());
+    repair_copy(disk, dirs, &to, &options, &mut Loading::new(tree))
+}
+
+/// What is printed of a directory, and as JSON of its copy.
+fn text(args: &Args, report: &Report, copy: Option<&Result<Repaired, RepairError>>) -> String {
+    let hint = args.log_dir.is_none().then(|| log_dir_hint(report)).flatten();
+    if !args.json {
+        return format!(
+            "{report}{}",
+            hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default()
+        );
+    }
+    let hint = hint.map(|hint| ("hint", json!(hint).to_string()));
+    let copy = copy.map(|copy| match copy {
+        Ok(repaired) => ("repaired", repaired.to_json()),
+        Err(error) => ("repaired", json!({ "error": error.to_string() }).to_string()),
+    });
+    with_parts(&report.to_json(), hint.into_iter().chain(copy))
 }
 
 /// What to do where logs are missed that may be in another directory.

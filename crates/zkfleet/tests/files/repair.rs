@@ -13,9 +13,14 @@ fn repair(place: &Place) -> (Said, Value) {
     let (before, to) = (place.bytes(), place.beside("copy"));
     let said = run(&["doctor", "--json", "--repair-to", &to, &place.arg()]);
     assert!(place.bytes() == before, "the original has changed");
-    let [_] = &said.json()[..] else { panic!("{}", said.out) };
+    let [told] = &said.json()[..] else { panic!("{}", said.out) };
+    let told = &told["repaired"];
+    assert_eq!(told["whole"], said.code == Some(0), "{told}");
+    assert_eq!(told["lost"].is_null(), !said.err.contains("LOST"), "{told}");
+    assert_eq!(told["fixes"].as_array().unwrap().len(), said.err.matches("repaired: ").count());
     let after = run(&["doctor", "--json", &to]);
     assert_eq!(after.code, Some(0), "{}", after.out);
+    assert_eq!(told["last"], after.json()[0]["state"]["last"]);
     (said, after.json().remove(0))
 }
 
@@ -89,6 +94,9 @@ fn what_is_lost_is_told() {
         assert_eq!(said.code, Some(1), "{why}: {}", said.err);
         let told = said.err.lines().find(|line| line.starts_with("LOST: everything from "));
         assert!(told.is_some_and(|line| line.contains(why)), "{why}: {}", said.err);
+        let lost = &said.json()[0]["repaired"]["lost"];
+        assert!(lost["why"].as_str().unwrap().contains(why), "{lost}");
+        assert!(told.unwrap().contains(lost["file"].as_str().unwrap()) && lost["offset"].is_u64());
         let up_to = after["state"]["last"].as_str().unwrap();
         assert!(said.err.contains(&format!("the copy is whole up to {up_to}")), "{}", said.err);
         assert_ne!(after["state"]["last"], whole);
@@ -123,6 +131,9 @@ fn nothing_is_written_over() {
     let said = run(&["doctor", "--repair-to", &place.beside("copy"), &place.arg()]);
     assert_eq!(said.code, Some(2), "{}", said.err);
     assert!(said.err.contains("nothing to build on"), "{}", said.err);
+    let said = run(&["doctor", "--json", "--repair-to", &place.beside("other"), &place.arg()]);
+    let why = said.json()[0]["repaired"]["error"].clone();
+    assert!(said.code == Some(2) && why.as_str().unwrap().contains("nothing to build on"));
 }
 
 #[test]
