@@ -10,5 +10,5 @@ mod writer;
 pub use reader::{
     SnapshotDamage, SnapshotError, SnapshotInfo, StreamError, read_snapshot, read_stream,
 };
-pub use source::ReadOptions;
+pub use source::{ReadOptions, detect};
 pub use writer::{SnapshotFile, SnapshotOptions, SnapshotWriter};

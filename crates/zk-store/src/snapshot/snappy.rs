@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 
 /// Magic, version 1, compatible from version 1.
-const HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
+pub(super) const HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 /// Block size of snappy-java.
 const BLOCK_BYTES: usize = 32 << 10;
 /// Writers may choose other block sizes; none chooses one above this.

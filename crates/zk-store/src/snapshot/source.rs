@@ -1,7 +1,8 @@
 //! A snapshot's bytes, decompressed on the way, with a bound on what they may swell to.
 
-use super::snappy::SnappyReader;
-use crate::disk::{Access, Disk};
+use super::snappy::{self, SnappyReader};
+use crate::disk::{Access, Disk, read_full};
+use crate::error::{Doing, FileError};
 use crate::log::FileSource;
 use crate::names::Compression;
 use flate2::read::GzDecoder;
@@ -9,6 +10,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use zk_proto::jute::Limits;
+use zk_proto::snapshot::MAGIC;
 
 /// What is taken for reasonable when reading.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,23 @@ impl Default for ReadOptions {
 
 /// A file may always become this many bytes.
 const FREE_EXPANSION: u64 = 256 << 20;
+
+/// How gzip begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// As what a snapshot a file begins, whatever its name is; `None`: as none. What is compressed may
+/// still be something else.
+pub fn detect(disk: &dyn Disk, path: &Path) -> Result<Option<Compression>, FileError> {
+    let mut head = [0; snappy::HEADER.len()];
+    let file = disk.open(path, Access::Read).doing("read", path)?;
+    let n = read_full(&*file, &mut head, 0).doing("read", path)?;
+    Ok(match &head[..n] {
+        head if head.starts_with(&MAGIC.to_be_bytes()) => Some(Compression::None),
+        head if head.starts_with(&GZIP) => Some(Compression::Gzip),
+        head if *head == snappy::HEADER => Some(Compression::Snappy),
+        _ => None,
+    })
+}
 
 /// The uncompressed bytes of a snapshot file.
 pub(super) enum Source {

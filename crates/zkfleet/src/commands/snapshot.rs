@@ -5,7 +5,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zk_proto::acl::AclBytes;
 use zk_proto::snapshot::{AclRecord, NodeRecord, OPEN_ACL_ID, SessionRecord};
@@ -13,9 +13,9 @@ use zk_proto::txn::TxnEntry;
 use zk_proto::{StatPersisted, Zxid};
 use zk_store::Restore;
 use zk_store::disk::RealDisk;
-use zk_store::names::Name;
+use zk_store::names::{Compression, Name};
 use zk_store::recover::RecoverOptions;
-use zk_store::snapshot::{SnapshotError, read_snapshot};
+use zk_store::snapshot::{SnapshotDamage, SnapshotError, detect, read_snapshot};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -27,7 +27,8 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// A file named snapshot.<zxid>, also with .gz or .snappy
+    /// A file named snapshot.<zxid>, also with .gz or .snappy; one of another name, as from the
+    /// AdminServer's command snapshot, is known by how it begins
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Only znodes at or below this path
@@ -45,14 +46,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let name = args.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Name::Snapshot(zxid, compression) = Name::parse(name) else {
-        eprintln!(
-            "{}: not a snapshot: its name must be snapshot.<zxid in hexadecimal>",
-            args.file.display()
-        );
-        return ExitCode::from(UNREADABLE);
+    let (named, compression) = match form(&args.file) {
+        Ok(form) => form,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(UNREADABLE);
+        }
     };
+    let zxid = named.unwrap_or(Zxid::ZERO);
     let out = BufWriter::new(io::stdout().lock());
     let mut printer = Printer { args, out, acls: HashMap::new(), written: Ok(()) };
     // Whatever jute.maxbuffer it was written with.
@@ -74,9 +75,16 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                 info.nodes,
                 info.sessions,
                 info.acls,
-                info.zxid
+                named.unwrap_or(info.fuzzy_to())
             );
             ExitCode::SUCCESS
+        }
+        // Compressed, and nothing but that says that it is a snapshot.
+        Err(SnapshotError::Damaged { damage: SnapshotDamage::Header { .. }, .. })
+            if named.is_none() =>
+        {
+            eprintln!("{}: {NO_SNAPSHOT}", args.file.display());
+            ExitCode::from(UNREADABLE)
         }
         Err(error) => {
             eprintln!("{error}");
@@ -85,6 +93,22 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                 SnapshotError::Damaged { .. } => DAMAGED,
             })
         }
+    }
+}
+
+const NO_SNAPSHOT: &str = "not a snapshot: its name must be snapshot.<zxid in hexadecimal>, or it \
+                           must begin as one";
+
+/// The zxid in a file's name, if that says one, and how the file is compressed.
+fn form(file: &Path) -> Result<(Option<Zxid>, Compression), String> {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Name::Snapshot(zxid, compression) = Name::parse(name) {
+        return Ok((Some(zxid), compression));
+    }
+    match detect(&RealDisk, file) {
+        Ok(Some(compression)) => Ok((None, compression)),
+        Ok(None) => Err(format!("{}: {NO_SNAPSHOT}", file.display())),
+        Err(error) => Err(error.to_string()),
     }
 }
 

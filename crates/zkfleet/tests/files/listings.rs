@@ -100,6 +100,32 @@ fn a_snapshot_in_every_form() {
     assert!(line.ends_with("length 10 acl world:anyone:cdrwa data \"by create2\""), "{line}");
 }
 
+/// What the AdminServer streams lies under any name.
+#[test]
+fn a_snapshot_under_another_name() {
+    let place = Place::apaches("apache-3.9.4");
+    let version_2 = place.dir().join("version-2");
+    let plain = run(&["snapshot", "--json", &arg(&version_2.join("snapshot.20"))]);
+    for name in ["snapshot.20", "snapshot.20.gz", "snapshot.20.snappy"] {
+        for other in ["snap.out", "snapshot.20.bak", "log.1.old"] {
+            fs::copy(version_2.join(name), place.beside(other)).unwrap();
+            let said = run(&["snapshot", "--json", &place.beside(other)]);
+            assert_eq!((said.code, &said.out), (Some(0), &plain.out), "{name}: {}", said.err);
+            assert!(said.err.contains("up to zxid 0x20"), "{}", said.err);
+        }
+    }
+    // Cut off it is damaged, and something else is none.
+    let whole = fs::read(version_2.join("snapshot.20")).unwrap();
+    fs::write(place.beside("snap.out"), &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(run(&["snapshot", &place.beside("snap.out")]).code, Some(1));
+    for content in [&b""[..], b"ZKLG\0\0\0\x02", b"text"] {
+        fs::write(place.beside("snap.out"), content).unwrap();
+        let said = run(&["snapshot", &place.beside("snap.out")]);
+        assert_eq!((said.code, &*said.out), (Some(2), ""), "{}", said.err);
+        assert!(said.err.contains("or it must begin as one"), "{}", said.err);
+    }
+}
+
 #[test]
 fn a_damaged_snapshot() {
     let place = Place::ours();
