@@ -20,8 +20,8 @@ use zk_store::snapshot::{SnapshotDamage, SnapshotError, detect, read_snapshot};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  the file is whole
-  1  it is damaged; what stands in front of the damage was printed
-  2  it is no snapshot or cannot be read";
+  1  it is damaged, and what stands in front of the damage was printed; or --path is not in it
+  2  it is no snapshot or cannot be read, or --path is no path";
 
 /// Arguments of `zkfleet snapshot`.
 #[derive(clap::Args)]
@@ -46,6 +46,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if !zk_proto::path::is_valid(&args.path) {
+        eprintln!("{:?} is no path of a znode: it begins with / and ends without", args.path);
+        return ExitCode::from(UNREADABLE);
+    }
     let (named, compression) = match form(&args.file) {
         Ok(form) => form,
         Err(why) => {
@@ -55,11 +59,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     let zxid = named.unwrap_or(Zxid::ZERO);
     let out = BufWriter::new(io::stdout().lock());
-    let mut printer = Printer { args, out, acls: HashMap::new(), written: Ok(()) };
+    let mut printer = Printer { args, out, acls: HashMap::new(), is_found: false, written: Ok(()) };
     // Whatever jute.maxbuffer it was written with.
     let options = RecoverOptions::default().read;
     let read = read_snapshot(&RealDisk, &args.file, (zxid, compression), &options, &mut printer);
-    let Printer { mut out, written, .. } = printer;
+    let Printer { mut out, written, is_found, .. } = printer;
     let is_cut_off = written.is_err();
     match told(written.and_then(|()| out.flush())) {
         Err(code) => return code,
@@ -77,7 +81,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                 info.acls,
                 named.unwrap_or(info.fuzzy_to())
             );
-            ExitCode::SUCCESS
+            if is_found {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("{}: there is no znode {}", args.file.display(), args.path);
+            ExitCode::from(DAMAGED)
         }
         // Compressed, and nothing but that says that it is a snapshot.
         Err(SnapshotError::Damaged { damage: SnapshotDamage::Header { .. }, .. })
@@ -116,6 +124,8 @@ struct Printer<'a, W> {
     args: &'a Args,
     out: W,
     acls: HashMap<i64, Box<[u8]>>,
+    /// Whether the path that was asked for is there.
+    is_found: bool,
     /// The first failure of the output; the reader of the file would call it a damage.
     written: io::Result<()>,
 }
@@ -165,6 +175,7 @@ impl<W: Write> Restore for Printer<'_, W> {
         if !zk_proto::path::is_at_or_below(path, &self.args.path) {
             return Ok(());
         }
+        self.is_found = true;
         let StatPersisted {
             czxid,
             mzxid,

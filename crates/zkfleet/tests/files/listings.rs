@@ -127,6 +127,27 @@ fn a_snapshot_under_another_name() {
 }
 
 #[test]
+fn a_path_that_is_not_in_a_snapshot() {
+    let place = Place::apaches("apache-3.9.4");
+    let file = arg(&place.dir().join("version-2/snapshot.20"));
+    for (path, code, wanted) in [
+        ("/", 0, "whole: 15 znodes"),
+        ("/zookeeper", 0, "whole: 15 znodes"),
+        ("/nope", 1, "there is no znode /nope"),
+        ("/tw", 1, "there is no znode /tw"),
+        ("two", 2, "\"two\" is no path of a znode: it begins with /"),
+        ("/two/", 2, "ends without"),
+        ("", 2, "is no path"),
+    ] {
+        let said = run(&["snapshot", "--path", path, &file]);
+        assert_eq!(said.code, Some(code), "{path}: {}", said.err);
+        assert!(said.err.contains(wanted), "{path}: {}", said.err);
+        let nodes = said.out.lines().filter(|line| line.starts_with('/')).count();
+        assert_eq!(nodes > 0, code == 0, "{path}: {}", said.out);
+    }
+}
+
+#[test]
 fn a_damaged_snapshot() {
     let place = Place::ours();
     let file = place.newest("snapshot.");
