@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 use support::{Server, Tree, dirs, frames, load, open, path, reseal, testdata};
-use zk_proto::snapshot::NodeRecord;
+use zk_proto::snapshot::{NodeRecord, ZxidDigest};
 use zk_proto::{Jute, StatPersisted, Zxid};
 use zk_store::data_dir::DataDirs;
 use zk_store::disk::Disk;
@@ -344,7 +344,40 @@ fn a_damaged_snapshot_that_no_log_reaches_is_told_lost() {
     disk.plant(&path("snapshot.1000"), b"rubbish");
     let (repaired, _) = repair(&disk);
     assert_eq!(repaired.last, open(&apaches()).unwrap().0.last);
-    assert!(repaired.cut.unwrap().2.contains("no log goes up to 0x1000"));
+    assert!(repaired.cut.unwrap().2.contains("and no log goes up to 0x1000"));
+}
+
+/// A snapshot that holds a part of what is lost behind it is no state of the server; one from
+/// before is, with the logs up to the damage.
+#[test]
+fn a_snapshot_that_is_ahead_of_what_is_left_is_passed_over() {
+    let disk = SimDisk::new(512);
+    let mut server = Server::simulated(&disk).unwrap();
+    server.snapshot(SnapshotOptions::default()).unwrap();
+    for _ in 0..9 {
+        server.create().unwrap();
+    }
+    // Begun at 5 and ended at 9, as Apache's are.
+    let (acls, nodes) = server.tree.encode();
+    let digest = server.tree.compute_digest() as i64;
+    let (shared, dir) = (server.disk.clone(), dirs().snapshots());
+    let options = SnapshotOptions::default();
+    let mut writer = SnapshotWriter::begin(shared, &dir, Zxid(5), options, &[], &acls).unwrap();
+    writer.nodes(&nodes).unwrap();
+    writer.finish(Some(ZxidDigest { zxid: 9, version: 2, digest })).unwrap();
+    server.log.close().unwrap();
+    assert_eq!(repair(&disk.fork()).0.snapshot, Zxid(5));
+    let torn = damage(&disk, |bytes, frames| bytes[frames[6].0 + 30] ^= 1);
+    let (repaired, tree) = repair(&torn);
+    assert_eq!((repaired.snapshot, repaired.last), (Zxid(0), Zxid(6)));
+    assert_eq!(tree.nodes.len(), 4 + 6);
+    assert!(repaired.cut.unwrap().2.contains("checksum"));
+    // Nothing older is there, and then nothing is.
+    torn.remove(&path("snapshot.0")).unwrap();
+    torn.rename(&path("log.1"), &path("log.2")).unwrap();
+    let (shared, to): (Arc<dyn Disk>, _) = (Arc::new(torn), DataDirs::new("/other", None));
+    let none = repair_copy(&shared, &dirs(), &to, &RecoverOptions::default(), &mut Tree::default());
+    assert!(matches!(none, Err(RepairError::NotSound(RecoverError::SnapshotAhead { .. }))));
 }
 
 #[test]

@@ -166,27 +166,29 @@ pub fn repair_copy<R: Restore>(
     }
     // Whatever there is of it before the end must not count.
     incomplete::note_incomplete(&**disk, to)?;
-    let base = copy_snapshot(disk, from, to, &inventory, options, restore)?;
     copy_small_files(&**disk, from, to)?;
     if let Ok(rule) = session_rule::load(&**disk, from) {
         session_rule::store(&**disk, to, rule.as_ref())?;
     }
-    let mut bound = None;
-    let (salvaged, last) = loop {
-        let salvaged = write_log(disk, to, &inventory, base, bound.take())?;
-        let last = salvaged.logged.unwrap_or(base).max(base);
-        match recover(&**disk, to, options, restore) {
-            Ok(recovered) if recovered.last == last => break (salvaged, last),
-            Ok(recovered) => {
-                return Err(RepairError::OtherEnd { found: recovered.last, wanted: last });
+    let (mut tried, mut failure) = (0, None);
+    let (base, salvaged, last) = loop {
+        let base = match copy_snapshot(disk, from, to, &inventory, &mut tried, options, restore) {
+            Err(RepairError::NothingToBuildOn(dir)) => {
+                return Err(
+                    failure.map_or(RepairError::NothingToBuildOn(dir), RepairError::NotSound)
+                );
             }
-            // Each record is whole, but they are not the history of this tree.
-            Err(RecoverError::Log(fault)) if fault.loss.safe < last => {
-                remove_log(&**disk, to)?;
-                bound = Some((fault.loss.safe, fault.why.to_string()));
-            }
-            Err(error) => return Err(RepairError::NotSound(error)),
+            copied => copied?,
+        };
+        match copy_logs(disk, to, &inventory, base, options, restore) {
+            Ok((salvaged, last)) => break (base, salvaged, last),
+            // It holds a part of what is lost behind it, or is wrong: an older one may hold less.
+            Err(RepairError::NotSound(
+                error @ (RecoverError::SnapshotAhead { .. } | RecoverError::SnapshotDigest { .. }),
+            )) => failure = Some(error),
+            Err(error) => return Err(error),
         }
+        remove_files(&**disk, to, &[LOGS, SNAPSHOTS])?;
     };
     let Salvaged { logged, fixes, cut } = salvaged;
     let cut = match cut.or_else(|| missed(from, &inventory, base, logged, last)) {
@@ -195,6 +197,34 @@ pub fn repair_copy<R: Restore>(
     };
     let word = note_word(&**disk, from, to, cut.is_some())?;
     Ok(Repaired { snapshot: base, last, fixes, cut, word })
+}
+
+/// Writes the log of a copy that has its snapshot, and its last transaction.
+fn copy_logs<R: Restore>(
+    disk: &Arc<dyn Disk>,
+    to: &DataDirs,
+    inventory: &Inventory,
+    base: Zxid,
+    options: &RecoverOptions,
+    restore: &mut R,
+) -> Result<(Salvaged, Zxid), RepairError> {
+    let mut bound = None;
+    loop {
+        let salvaged = write_log(disk, to, inventory, base, bound.take())?;
+        let last = salvaged.logged.unwrap_or(base).max(base);
+        match recover(&**disk, to, options, restore) {
+            Ok(recovered) if recovered.last == last => return Ok((salvaged, last)),
+            Ok(recovered) => {
+                return Err(RepairError::OtherEnd { found: recovered.last, wanted: last });
+            }
+            // Each record is whole, but they are not the history of this tree.
+            Err(RecoverError::Log(fault)) if fault.loss.safe < last => {
+                remove_files(&**disk, to, &[LOGS])?;
+                bound = Some((fault.loss.safe, fault.why.to_string()));
+            }
+            Err(error) => return Err(RepairError::NotSound(error)),
+        }
+    }
 }
 
 /// Writes the copy's log; behind `bound`, if it is given, nothing fits.
@@ -211,10 +241,15 @@ fn write_log(
     Salvage::new(&**disk, inventory, base, bound, writer).run()
 }
 
-/// Removes a log that the copy must not have.
-fn remove_log(disk: &dyn Disk, to: &DataDirs) -> Result<(), FileError> {
-    let logs = Inventory::take(disk, to)?.logs.into_iter().map(|log| log.path);
-    for path in logs.chain([to.logs().join(LOGS)]) {
+/// Removes the files of these lists, which the copy must not have.
+fn remove_files(disk: &dyn Disk, to: &DataDirs, lists: &[&str]) -> Result<(), FileError> {
+    let Inventory { logs, snapshots, .. } = Inventory::take(disk, to)?;
+    let mut paths: Vec<PathBuf> = logs.into_iter().map(|log| log.path).collect();
+    if lists.contains(&SNAPSHOTS) {
+        paths.extend(snapshots.into_iter().map(|snapshot| snapshot.path));
+    }
+    paths.extend(lists.iter().map(|list| to.logs().join(list)));
+    for path in paths {
         match disk.remove(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.doing("remove", &path)?,
@@ -233,7 +268,7 @@ fn missed(
     last: Zxid,
 ) -> Option<Cut> {
     if let Some(newest) = inventory.snapshots.first().filter(|newest| newest.zxid > last) {
-        let why = format!("it is damaged, and no log goes up to {}", newest.zxid);
+        let why = format!("it cannot be used, and no log goes up to {}", newest.zxid);
         return Some((newest.path.clone(), 0, why));
     }
     let goes_on = inventory.logs.last().is_none_or(|newest| newest.name > base);
@@ -291,20 +326,26 @@ fn unhealed(
             let is_lost = loss.lost_to.is_none_or(|to| last < to);
             is_lost.then(|| (file, 0, "the log is missing".to_owned()))
         }
+        Err(RecoverError::SnapshotDigest { file, mismatch }) => {
+            (last < mismatch.zxid).then(|| (file, 0, mismatch.to_string()))
+        }
         Err(error) => Some((from.logs(), 0, error.to_string())),
     })
 }
 
-/// Copies the newest whole snapshot; writes an empty one where the logs begin at the beginning.
+/// Copies the newest whole snapshot behind the `tried` ones; writes an empty one where the logs
+/// begin at the beginning.
 fn copy_snapshot<R: Restore>(
     disk: &Arc<dyn Disk>,
     from: &DataDirs,
     to: &DataDirs,
     inventory: &Inventory,
+    tried: &mut usize,
     options: &RecoverOptions,
     restore: &mut R,
 ) -> Result<Zxid, RepairError> {
-    for entry in &inventory.snapshots {
+    for entry in inventory.snapshots.iter().skip(*tried) {
+        *tried += 1;
         let form = (entry.zxid, entry.compression);
         match read_snapshot(&**disk, &entry.path, form, &options.read, restore) {
             Ok(_) => {}
@@ -319,7 +360,9 @@ fn copy_snapshot<R: Restore>(
         list.store(&**disk, &to.snapshots(), SNAPSHOTS).doing("write", &to.snapshots())?;
         return Ok(entry.zxid);
     }
-    if !inventory.logs.first().is_some_and(|log| is_beginning(log.name)) {
+    // The empty one comes last, and once.
+    let is_over = std::mem::replace(tried, usize::MAX) == usize::MAX;
+    if is_over || !inventory.logs.first().is_some_and(|log| is_beginning(log.name)) {
         return Err(RepairError::NothingToBuildOn(from.snapshots()));
     }
     let mut acls = 1i32.to_bytes();
