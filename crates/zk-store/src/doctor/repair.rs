@@ -184,7 +184,9 @@ pub fn repair_copy<R: Restore>(
             Ok((salvaged, last)) => break (base, salvaged, last),
             // It holds a part of what is lost behind it, or is wrong: an older one may hold less.
             Err(RepairError::NotSound(
-                error @ (RecoverError::SnapshotAhead { .. } | RecoverError::SnapshotDigest { .. }),
+                error @ (RecoverError::SnapshotAhead { .. }
+                | RecoverError::SnapshotDigest { .. }
+                | RecoverError::Unfinished { .. }),
             )) => failure = Some(error),
             Err(error) => return Err(error),
         }
