@@ -38,8 +38,11 @@ impl Check for Primary {
                 self.leads.insert(*sid, epoch.0);
             }
             Record::Says { sid, said: Said::Entered(epoch) } => {
-                let promised = annals.members.get(sid).map_or(0, |view| view.accepted.0);
-                if promised > epoch.0 {
+                let view = annals.members.get(sid);
+                let (promised, last) = view.map_or((0, 0), |it| (it.accepted.0, it.last()));
+                // The promise of an observer counts nothing.
+                let votes = annals.voters(last, last).any(|voters| voters.contains(sid));
+                if promised > epoch.0 && votes {
                     return Err(format!("{sid} enters {}, and has promised {promised}", epoch.0));
                 }
                 self.entered.entry(epoch.0).or_default().insert(*sid);
