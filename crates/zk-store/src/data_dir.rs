@@ -3,6 +3,7 @@
 
 use crate::disk::{Disk, DiskFile, read_small, replace_file};
 use crate::error::{Doing, FileError};
+use crate::names::Name;
 use std::io;
 use std::path::{Path, PathBuf};
 use zk_proto::{Epoch, Zxid};
@@ -34,6 +35,18 @@ pub enum LayoutError {
         .0.display()
     )]
     Missing(PathBuf),
+    /// Its files stand where the directory for them should be.
+    #[error(
+        "{} holds {name} itself: is it the {VERSION_DIR} of a data directory? Then name the directory \
+         above it; a server would begin here with nothing",
+        .dir.display()
+    )]
+    Inside {
+        /// The directory of the configuration.
+        dir: PathBuf,
+        /// A snapshot or log in it.
+        name: String,
+    },
     /// Snapshots where only logs belong: dataDir and dataLogDir are swapped (ZOOKEEPER-2967).
     #[error("{} is the dataLogDir but holds {name}; move snapshots to the dataDir or correct the configuration", .dir.display())]
     SnapshotInLogDir {
@@ -139,6 +152,7 @@ impl DataDirs {
             match disk.list(dir) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && autocreate => {
+                    check_not_inside(disk, dir)?;
                     disk.create_dir_all(dir).doing("create", dir)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -247,6 +261,18 @@ fn lock(disk: &dyn Disk, dir: &Path, files: &Path) -> Result<Vec<Box<dyn DiskFil
     locks.into_iter().filter_map(Result::transpose).collect()
 }
 
+/// A directory is about to be made: nothing of what belongs into it stands beside it.
+fn check_not_inside(disk: &dyn Disk, dir: &Path) -> Result<(), LayoutError> {
+    let Some(above) = dir.parent() else { return Ok(()) };
+    // It need not be there either.
+    let Ok(entries) = disk.list(above) else { return Ok(()) };
+    let is_ours = |name: &String| matches!(Name::parse(name), Name::Log(_) | Name::Snapshot(..));
+    match entries.into_iter().map(|entry| entry.name).find(is_ours) {
+        Some(name) => Err(LayoutError::Inside { dir: above.to_path_buf(), name }),
+        None => Ok(()),
+    }
+}
+
 fn first_of(disk: &dyn Disk, dir: &Path, prefix: &str) -> Result<Option<String>, FileError> {
     let entries = disk.list(dir).doing("list", dir)?;
     Ok(entries.into_iter().map(|entry| entry.name).find(|name| name.starts_with(prefix)))
@@ -290,6 +316,16 @@ mod tests {
         disk.remove(Path::new("/logs/version-2/snapshot.0")).unwrap();
         disk.plant(Path::new("/data/version-2/log.1"), b"");
         assert!(matches!(dirs.open(&disk, true), Err(LayoutError::LogInSnapshotDir { .. })));
+    }
+
+    #[test]
+    fn a_directory_that_is_meant_for_the_files_is_refused() {
+        let disk = SimDisk::new(512);
+        drop(DataDirs::new("/data", None).open(&disk, true).unwrap());
+        disk.plant(Path::new("/data/version-2/log.1"), b"");
+        let inside = DataDirs::new("/data/version-2", None).open(&disk, true);
+        assert!(matches!(inside, Err(LayoutError::Inside { name, .. }) if name == "log.1"));
+        drop(DataDirs::new("/data", None).open(&disk, true).unwrap());
     }
 
     #[test]

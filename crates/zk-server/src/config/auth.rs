@@ -71,6 +71,13 @@ impl AuthSettings {
             sasl: SaslSettings::read(keys, has(Provider::Sasl)),
         };
         check_super_digest(keys, &settings);
+        if has(Provider::Sasl) && settings.sasl.users_file.is_none() {
+            keys.warn(
+                "authProvider.sasl",
+                "authProvider: SASLAuthenticationProvider is named and there are no users, so nobody can \
+                 have an identity of sasl; set java.security.auth.login.config to a JAAS file",
+            );
+        }
         settings.required_schemes = required_schemes(keys, &settings);
         settings
     }
@@ -151,12 +158,21 @@ fn digest(keys: &mut Keys) -> DigestScheme {
 }
 
 fn check_super_digest(keys: &mut Keys, settings: &AuthSettings) {
+    const KEY: &str = "DigestAuthenticationProvider.superDigest";
     let Some(digest) = &settings.super_digest else { return };
-    if !digest.expose().contains(&b':') {
-        keys.error(
-            "DigestAuthenticationProvider.superDigest",
-            "DigestAuthenticationProvider.superDigest must be name:hash, the hash of name:password \
-             in base64",
+    let Some(colon) = digest.expose().iter().position(|byte| *byte == b':') else {
+        return keys
+            .error(KEY, format!("{KEY} must be name:hash, the hash of name:password in base64"));
+    };
+    let hash = settings.digest.id(b"any:one").map(|id| id.len() - "any:".len());
+    if hash.is_some_and(|length| digest.expose().len() - colon - 1 != length) {
+        keys.warn(
+            KEY,
+            format!(
+                "{KEY}: what stands behind the colon is no hash by digestAlg in base64, so nobody will be \
+                 a superuser by it; for SHA-1 it is: printf '%s' name:password | openssl dgst -sha1 \
+                 -binary | base64"
+            ),
         );
     }
 }

@@ -1,5 +1,6 @@
 //! From files, command line and environment to a [`ServerConfig`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -280,6 +281,18 @@ pub(super) fn is_dynamic(key: &str) -> bool {
     server || key.starts_with("group") || key.starts_with("weight")
 }
 
+/// A secret may stand in a line that was put out of use.
+fn masked_comment(line: &str) -> Cow<'_, str> {
+    let is_comment = line.trim_start().starts_with(['#', '!']);
+    let Some(end) = line.find(['=', ':']).filter(|_| is_comment) else { return line.into() };
+    let (before, _) = line.split_at(end);
+    let mut words = before.split(['#', '!', ' ', '\t']);
+    match words.any(|word| is_secret(canonical(word))) {
+        true => format!("{before}=***").into(),
+        false => line.into(),
+    }
+}
+
 /// The text of a file with the values of secret keys replaced.
 fn masked(text: &[u8], entries: &[Property]) -> String {
     let secret = entries.iter().filter(|entry| is_secret(canonical(entry.key.trim())));
@@ -287,7 +300,7 @@ fn masked(text: &[u8], entries: &[Property]) -> String {
     let mut out = String::with_capacity(text.len());
     for (line, number) in properties::natural_lines(text).zip(1..) {
         match secret.iter().find(|entry| (entry.line..=entry.last_line).contains(&number)) {
-            None => out.push_str(&String::from_utf8_lossy(line)),
+            None => out.push_str(&masked_comment(&String::from_utf8_lossy(line))),
             Some(entry) if entry.line == number => out.push_str(&format!("{}=***", entry.key)),
             Some(_) => continue,
         }

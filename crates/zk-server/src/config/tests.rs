@@ -635,6 +635,10 @@ fn secrets_are_in_no_text() {
     assert!(good.config.initial_text.ends_with("zookeeper.ssl.trustStore.password=***\n"));
     let bad = findings(&format!("{MINIMAL}{text}"), &[], Options::default());
     assert!(bad.contains("snapCount = x") && !bad.contains("canary"), "{bad}");
+    let old = "# once: a comment\n#ssl.keyStore.password=canary\n ! old zookeeper.ssl.trustStore.password: canary\n";
+    let old = loaded(&format!("{MINIMAL}{old}")).config.initial_text;
+    assert!(old.contains("# once: a comment\n#ssl.keyStore.password=***\n ! old "), "{old}");
+    assert!(!old.contains("canary"), "{old}");
     // Line ends that only Java counts do not bring a value back.
     let odd = format!("{MINIMAL}{QUIET}#\r#\rssl.keyStore.password=canary\r#\n");
     let odd = parse("zoo.cfg", odd.as_bytes(), &[], Options::default()).unwrap();
