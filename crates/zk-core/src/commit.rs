@@ -77,7 +77,9 @@ impl Core {
             }
             Work::Ended { conn, xid } => end_connection(tree, conn, xid, fx),
             Work::Renewed { conn, timeout_ms, read_only_byte } => {
-                self.renewed(conn, timeout_ms, read_only_byte, fx);
+                if let Some(session) = self.waits_for_its_session(conn) {
+                    self.establish(conn, session, timeout_ms, read_only_byte, fx);
+                }
             }
             Work::Ready { conn, frame, close } => {
                 fx.ready(conn, &frame);

@@ -248,18 +248,10 @@ impl Core {
         }
     }
 
-    /// What a renewed session waited for is done. It may have moved on meanwhile.
-    pub(crate) fn renewed(
-        &mut self,
-        conn: ConnId,
-        timeout_ms: i32,
-        read_only_byte: bool,
-        fx: &mut Effects,
-    ) {
+    /// The session that a connection waits for: it may have moved on meanwhile.
+    pub(crate) fn waits_for_its_session(&self, conn: ConnId) -> Option<SessionId> {
         let waits = |it: &&Connection| it.state == ConnState::Opening;
-        if let Some(session) = self.conns.get(&conn).filter(waits).map(|it| it.session) {
-            self.establish(conn, session, timeout_ms, read_only_byte, fx);
-        }
+        self.conns.get(&conn).filter(waits).map(|it| it.session)
     }
 
     /// Tells a client that it has its session.

@@ -146,10 +146,12 @@ impl<W: WatchAccess> Reader<'_, W> {
     /// A znode that the connection may do one of `wanted` with.
     fn allowed(&self, path: &str, wanted: Perms) -> Result<NodeRef<'_>, ErrorCode> {
         let node = self.node(path)?;
-        if !node.is_open() {
-            self.auth.allows(node.acl(), wanted, self.identities)?;
-        }
+        self.rights().may(node, wanted)?;
         Ok(node)
+    }
+
+    fn rights(&self) -> Rights<'_> {
+        Rights { auth: self.auth, identities: self.identities, verdicts: Verdicts::default() }
     }
 
     fn get_data(&mut self, request: &ReadRequest<'_>, out: &mut Vec<u8>) -> Outcome {
@@ -241,12 +243,10 @@ impl<W: WatchAccess> Reader<'_, W> {
             return Err(ErrorCode::MarshallingError.into());
         }
         let start = out.len();
-        let mut verdicts = Verdicts::default();
+        let mut rights = self.rights();
         let mut allowed = |path: &str| -> Result<_, ErrorCode> {
             let node = self.node(path)?;
-            if !node.is_open() {
-                verdicts.allows(self.auth, node.acl(), Perms::READ, self.identities)?;
-            }
+            rights.may(node, Perms::READ)?;
             Ok(node)
         };
         for op in &request.ops {
@@ -327,12 +327,10 @@ impl<W: WatchAccess> Reader<'_, W> {
     ) -> Outcome {
         let (tree, conn, since) = (self.tree, self.conn, request.relative_zxid);
         let (auth, identities) = (self.auth, self.identities);
-        let mut verdicts = Verdicts::default();
+        let mut rights = Rights { auth, identities, verdicts: Verdicts::default() };
         // As for events of the moment: nothing is told of what the client may not read. Apache
         // tells it here.
-        let mut may_tell = |node: NodeRef<'_>| {
-            node.is_open() || verdicts.allows(auth, node.acl(), Perms::READ, identities).is_ok()
-        };
+        let mut may_tell = |node: NodeRef<'_>| rights.may(node, Perms::READ).is_ok();
         let mut tell = |event: EventType, path: &str| {
             *events += 1;
             zk_proto::jute::put_frame(out, |out| put_notification(out, -1, event, path));
@@ -373,6 +371,23 @@ impl<W: WatchAccess> Reader<'_, W> {
             }
             Ok(())
         })
+    }
+}
+
+/// What a client may do, for the time of one request.
+struct Rights<'a> {
+    auth: &'a AuthOptions,
+    identities: &'a [Identity],
+    verdicts: Verdicts,
+}
+
+impl Rights<'_> {
+    /// Whether one of `wanted` may be done with a znode.
+    fn may(&mut self, node: NodeRef<'_>, wanted: Perms) -> Result<(), ErrorCode> {
+        match node.is_open() {
+            true => Ok(()),
+            false => self.verdicts.allows(self.auth, node.acl(), wanted, self.identities),
+        }
     }
 }
 
