@@ -65,14 +65,20 @@ impl From<ErrorCode> for Failure {
     }
 }
 
-/// Whether a frame is a read that looks at any number of znodes for an answer of any size: a turn
-/// ends with it, so that nobody waits for many of them.
+/// Whether a frame is a read that may look at any number of znodes, whatever its answer's size: a
+/// turn ends with it, so that nobody waits for many of them.
 #[must_use]
 pub fn visits_many(frame: &[u8]) -> bool {
     let op = frame.get(4..8).and_then(|op| op.first_chunk::<4>());
     matches!(
         op.and_then(|op| OpCode::from_code(i32::from_be_bytes(*op))),
-        Some(OpCode::GetAllChildrenNumber | OpCode::GetEphemerals | OpCode::MultiRead)
+        Some(
+            OpCode::GetAllChildrenNumber
+                | OpCode::GetEphemerals
+                | OpCode::MultiRead
+                | OpCode::SetWatches
+                | OpCode::SetWatches2
+        )
     )
 }
 

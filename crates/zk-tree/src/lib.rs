@@ -33,6 +33,7 @@ pub use prepare::{
     Pending, Plan, PrepareOptions, Preparer, Proposal, check_create_mode, is_well_formed,
 };
 pub use quota::StatsTrack;
+pub use reap::ReapWalk;
 pub use snapshot::SnapshotHead;
 pub use tree::{NodeRef, Tree, TreeOptions};
 pub use watch::{ConnId, WatchCounts, Watches};

@@ -5,7 +5,7 @@ use super::{Engine, Gate};
 use crate::net::conn::NO_DEADLINE;
 use std::sync::atomic::Ordering;
 use zk_core::{Core, Effects, Times};
-use zk_tree::{ConnId, Tree};
+use zk_tree::{ConnId, ReapWalk, Tree};
 
 impl Engine {
     /// Expires sessions, and closes connections that are past their deadline. This was to happen at
@@ -62,7 +62,12 @@ impl Engine {
     /// takes them; the others are due the next time.
     pub(crate) fn reap(&self, max_never_used_ms: i64, most: usize) -> usize {
         let now = self.times();
-        let due = self.tree.read().due_for_reaping(now.wall_ms, max_never_used_ms, most);
+        let (mut walk, mut due) = (ReapWalk::default(), Vec::new());
+        while !walk.is_over() && due.len() < most {
+            let tree = self.tree.read();
+            let left = most - due.len();
+            due.extend(tree.due_for_reaping(&mut walk, now.wall_ms, max_never_used_ms, left));
+        }
         for (done, path) in due.iter().enumerate() {
             let reap = |core: &mut Core, tree: &Tree, fx: &mut Effects| {
                 core.reap(tree, now, path, max_never_used_ms, fx);

@@ -79,10 +79,14 @@ impl Engine {
         end.map(|()| Some(run.bytes))
     }
 
-    /// How many whole frames are in `input`.
+    /// How many whole frames are in `input`, up to a read that must not stand in the pipeline
+    /// behind those in front of it.
     fn count_frames(&self, mut input: &[u8]) -> usize {
         let mut count = 0;
         while let Ok(Some(frame)) = first_frame(input, self.options.max_frame_bytes) {
+            if count > 0 && visits_many(frame) {
+                break;
+            }
             input = &input[4 + frame.len()..];
             count += 1;
         }

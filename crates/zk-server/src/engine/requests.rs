@@ -30,7 +30,8 @@ pub(crate) enum Next {
     Frame,
     /// There are whole frames, for which the connection has too much under way.
     Turn,
-    /// There are whole frames, and too much waits for the disk; the connection is woken.
+    /// There are whole frames, and too much waits for the disk, or a write of the connection's own;
+    /// the connection is woken.
     Log,
     /// There are reads, for which it is others' turn first.
     Others,
@@ -153,6 +154,9 @@ impl Engine {
                 Some(frame) if reads.is_over && is_plain_read(frame) => {
                     return Ok(Handled { bytes, next: Next::Others });
                 }
+                Some(frame) if visits_many(frame) && self.waits_for_own_writes(conn) => {
+                    return Ok(Handled { bytes, next: Next::Log });
+                }
                 Some(_) => {}
             }
             match self.submit(conn, &input[bytes..])? {
@@ -163,6 +167,18 @@ impl Engine {
                 return Ok(Handled { bytes, next: Next::Turn });
             }
         }
+    }
+
+    /// Whether requests of the connection are under way: then it is woken when the log has gone on.
+    fn waits_for_own_writes(&self, conn: &Arc<Conn>) -> bool {
+        let state = conn.state.lock();
+        // Under the connection's lock: the answer that it waits for, and the wake behind that, come
+        // after.
+        let waits = state.in_flight > 0;
+        if waits {
+            self.pipe.wait(conn);
+        }
+        waits
     }
 
     /// A packet came in that is no request: a connect request or a four-letter word.

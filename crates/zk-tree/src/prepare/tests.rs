@@ -3,7 +3,7 @@
 mod quota;
 
 use super::*;
-use crate::{Applied, TreeLoader, TreeOptions};
+use crate::{Applied, ReapWalk, TreeLoader, TreeOptions};
 use proptest::prelude::*;
 use zk_proto::acl::AclBytes;
 use zk_proto::request::{Create, CreateMode, MultiOp, MultiRequest};
@@ -308,12 +308,15 @@ fn a_znode_under_changes_without_end_is_looked_at_anew() {
     w.finish();
 }
 
+fn due(w: &World, now_ms: i64, max_never_used_ms: i64) -> Vec<String> {
+    w.tree.due_for_reaping(&mut ReapWalk::default(), now_ms, max_never_used_ms, 9)
+}
+
 #[test]
 fn containers_and_ttl_znodes_are_reaped_when_due() {
     let mut w = World::new(0);
     w.request(create("/c", CreateMode::Container)).expect("container");
     w.request(create("/t", CreateMode::PersistentWithTtl)).expect("ttl");
-    let due = |w: &World, now, never_used| w.tree.due_for_reaping(now, never_used, 9);
     assert_eq!(due(&w, 60, 0), Vec::<String>::new(), "never used, and the TTL is not over");
     assert_eq!(due(&w, 71, 0), ["/t"]);
     assert_eq!(due(&w, 40, 20), ["/c"]);
@@ -328,12 +331,33 @@ fn containers_and_ttl_znodes_are_reaped_when_due() {
 }
 
 #[test]
+fn all_that_is_due_is_found_in_parts() {
+    let mut w = World::new(0);
+    let mut paths = Vec::new();
+    for i in 0..5000 {
+        let mode = if i % 2 == 0 { CreateMode::Container } else { CreateMode::PersistentWithTtl };
+        paths.push(format!("/{i:04}"));
+        w.request(create(&paths[i], mode)).expect("create");
+    }
+    w.finish();
+    let (mut walk, mut found, mut parts) = (ReapWalk::default(), Vec::new(), 0);
+    while !walk.is_over() {
+        found.extend(w.tree.due_for_reaping(&mut walk, i64::MAX, 20, 1500));
+        parts += 1;
+    }
+    found.sort();
+    assert!(found == paths && parts == 4, "{} in {parts} parts", found.len());
+    let due = w.tree.due_for_reaping(&mut ReapWalk::default(), 0, 0, 9);
+    assert!(due.is_empty(), "{due:?} are due");
+}
+
+#[test]
 fn what_was_used_since_the_reaper_looked_stays() {
     let mut w = World::new(3);
     w.request(create("/t", CreateMode::PersistentWithTtl)).expect("ttl");
     w.zxid += 6;
     w.finish();
-    assert_eq!(w.tree.due_for_reaping(71, 0, 9), ["/t"]);
+    assert_eq!(due(&w, 71, 0), ["/t"]);
     w.request(set("/t", b"again", -1)).expect("set");
     let reap = Proposal::Reap { path: "/t", max_never_used_ms: 0 };
     assert_eq!(w.propose(0, &reap), Err(ErrorCode::BadVersion), "its time began anew");

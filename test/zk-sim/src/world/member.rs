@@ -14,7 +14,7 @@ use zk_core::{Admission, Core, CoreOptions, Effect, Effects, Times};
 use zk_proto::{Limits, SessionId, Zxid};
 use zk_session::password::Passwords;
 use zk_tree::auth::{AuthOptions, Identity};
-use zk_tree::{ConnId, PrepareOptions, Tree, TreeOptions, Watches};
+use zk_tree::{ConnId, PrepareOptions, ReapWalk, Tree, TreeOptions, Watches};
 
 /// What a running process holds.
 pub(super) struct Member {
@@ -320,7 +320,8 @@ impl World {
             return self.drive(|m, now, fx| m.core.reap(&m.tree, now, &path, never_used_ms, fx));
         }
         if let Some(member) = &self.member {
-            self.due = member.tree.due_for_reaping(wall_ms, never_used_ms, 4);
+            let walk = &mut ReapWalk::default();
+            self.due = member.tree.due_for_reaping(walk, wall_ms, never_used_ms, 4);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admin::Metrics;
+use crate::engine::requests::{Handled, Next};
 use crate::engine::{EngineOptions, SaslOptions, TxnLog};
 use crate::net::Home;
 use crate::net::conn::{Line, OUTPUT_HIGH_WATER};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use zk_core::CoreOptions;
 use zk_proto::connect::ConnectRequest;
 use zk_proto::jute::put_frame;
-use zk_proto::request::{ReadRequest, Request, RequestHeader, SetDataRequest};
+use zk_proto::request::{PathRequest, ReadRequest, Request, RequestHeader, SetDataRequest};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{Jute, Reader, Zxid};
 use zk_tree::TreeOptions;
@@ -169,6 +170,28 @@ fn a_client_that_does_not_read_takes_nobody_s_place() {
     let count = answers(&deaf).len();
     assert!(count > 10 && world.engine.pipe.posted() == 0, "{count} answers");
     assert_eq!(deaf.state.lock().in_flight, 0);
+}
+
+#[test]
+fn a_long_read_behind_a_write_stands_in_nobody_s_way() {
+    let world = World::new(1000);
+    let conn = world.client();
+    let long = Request::GetAllChildrenNumber(PathRequest { path: "/".into() });
+    let (first, second, third) = (set(1, b"a"), request(2, &long), set(3, b"b"));
+    let frames = [&first[..], &second, &third].concat();
+    let handled = world.engine.input(&conn, &frames).unwrap();
+    assert_eq!(handled, Handled { bytes: first.len(), next: Next::Log });
+    assert_eq!(world.engine.gate.lock().core.outstanding(), 1);
+    // It is woken, and is not taken for silent meanwhile.
+    conn.heard_ms.store(i64::MIN, Ordering::Relaxed);
+    world.sync();
+    assert!(conn.heard_ms.load(Ordering::Relaxed) >= 0);
+    assert_eq!(answers(&conn), [1]);
+    let handled = world.engine.input(&conn, &frames[first.len()..]).unwrap();
+    assert_eq!(handled.bytes, second.len() + third.len());
+    assert_eq!(answers(&conn), [2]);
+    world.sync();
+    assert_eq!(answers(&conn), [3]);
 }
 
 #[test]

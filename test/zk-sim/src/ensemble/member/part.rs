@@ -12,7 +12,7 @@ use std::rc::Rc;
 use zk_core::{Admission, Core, LearnerId};
 use zk_proto::quorum::Forwarded;
 use zk_proto::{Epoch, SessionId, Zxid};
-use zk_tree::ConnId;
+use zk_tree::{ConnId, ReapWalk};
 
 /// So many txns are applied at once.
 const TURN: usize = 256;
@@ -289,7 +289,7 @@ impl Driver<'_> {
             return;
         }
         let now = self.times();
-        for path in self.p.tree.due_for_reaping(now.wall_ms, 0, 4) {
+        for path in self.p.tree.due_for_reaping(&mut ReapWalk::default(), now.wall_ms, 0, 4) {
             let super::Process { core, tree, fx, .. } = &mut *self.p;
             core.reap(tree, now, &path, 0, fx);
             self.hub.mark(Point::Reaped);
