@@ -269,6 +269,19 @@ impl Core {
         }
     }
 
+    /// A session was asked for elsewhere behind this member's master, which refuses what is asked
+    /// for here in its name with whatever error the leader has for that. The client must not take
+    /// it for the answer to its request: nothing more is said to it, and it has to come again.
+    pub fn turn_away(&mut self, session: SessionId, fx: &mut Effects) {
+        let Some(conn) = self.sessions.get(session).and_then(|found| found.owner?.conn()) else {
+            return;
+        };
+        if self.conns.get(&conn).is_some_and(|it| it.session == session) {
+            self.conns.remove(&conn);
+            fx.close(conn);
+        }
+    }
+
     /// Appends the sessions that were heard since the last time, for the answer to a ping of the
     /// leader: it alone lets sessions expire. `heard_ms` tells when a connection was last heard.
     pub fn tell_heard(

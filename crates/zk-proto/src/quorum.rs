@@ -61,6 +61,8 @@ mod number {
     pub(super) const LEADER_INFO: i32 = 17;
     pub(super) const ACK_EPOCH: i32 = 18;
     pub(super) const INFORM_AND_ACTIVATE: i32 = 19;
+    /// Not Apache's, whose observers pass over types that they do not know (`Observer`).
+    pub(super) const MOVED: i32 = 1000;
 }
 
 /// A packet as it stands on the wire.

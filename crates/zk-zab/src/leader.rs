@@ -227,6 +227,10 @@ pub enum Refusal {
     /// No configuration knows it, and strangers may not come.
     #[error("sid {0} is in no configuration")]
     Stranger(Sid),
+    /// It goes on asking in the name of a session that has moved away from it, and of which it was
+    /// told so.
+    #[error("it goes on asking for session {id:x}, which has moved away", id = .0.0)]
+    Moved(SessionId),
     /// It was silent, or owed an ACK, for so many ms.
     #[error("nothing came for {0} ms")]
     Silent(u64),

@@ -85,6 +85,8 @@ pub enum Output<'a> {
         /// Whether it is alive, and now this member's.
         is_valid: bool,
     },
+    /// Let the client go that has this session here: it was asked for elsewhere since.
+    Moved(SessionId),
     /// A configuration was proposed.
     Proposed(Ensemble),
     /// The configuration that was proposed counts from here on.

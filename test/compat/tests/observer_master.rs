@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use zk_proto::Zxid;
 use zk_proto::request::{CreateMode, ReadRequest, ReconfigRequest, Request};
 use zk_proto::watch::EventType;
-use zk_testkit::{Engine, Ensemble, Error, PATIENCE, apache_or_skip, four_letter_word, free_port};
+use zk_testkit::{
+    Client, Engine, Ensemble, Error, PATIENCE, apache_or_skip, four_letter_word, free_port,
+};
 
 const SESSION_MS: i32 = 20_000;
 /// The observer, behind three voters.
@@ -210,10 +212,19 @@ fn old_places_are_refused(voters: Engine, observer: Engine) -> Result<(), Error>
     let mut other = ensemble.connect(OBSERVER, SESSION_MS)?;
     old.create("/mine", b"", CreateMode::Ephemeral)?;
     let mut new = ensemble.resume(FEEDS, &old.session().clone(), Zxid::ZERO)?;
-    for _ in 0..3 {
-        let written = old.create("/old-place", b"", CreateMode::Persistent);
+    let refused = |client: &mut Client| {
+        let written = client.create("/old-place", b"", CreateMode::Persistent);
         assert!(written.is_err(), "{written:?}");
-        old.sync()?;
+    };
+    refused(&mut old);
+    if observer == Engine::Ours {
+        // It knows why, and lets the client come again.
+        assert!(old.sync().is_err());
+    } else {
+        for _ in 0..2 {
+            old.sync()?;
+            refused(&mut old);
+        }
     }
     other.create("/other", b"", CreateMode::Ephemeral)?;
     new.create("/new-place", b"", CreateMode::Ephemeral)?;

@@ -67,6 +67,9 @@ pub enum FromLeader<'a> {
         /// Whether it is alive, and now the learner's.
         is_valid: bool,
     },
+    /// Ours alone, of a follower to its observers: a session was asked for elsewhere since, so that
+    /// what this one still asks for in its name is refused. Its client has to come again.
+    Moved(SessionId),
 }
 
 impl<'a> FromLeader<'a> {
@@ -110,6 +113,7 @@ impl<'a> FromLeader<'a> {
                 let mut r = Reader::new(packet.data()?);
                 FromLeader::Revalidate { session: SessionId(r.i64()?), is_valid: r.bool()? }
             }
+            number::MOVED => FromLeader::Moved(SessionId(Reader::new(packet.data()?).i64()?)),
             other => {
                 return Err(DecodeError::Unknown {
                     what: "packet of a leader",
@@ -137,6 +141,7 @@ impl<'a> FromLeader<'a> {
             FromLeader::Ping(_) => "PING",
             FromLeader::Sync => "SYNC",
             FromLeader::Revalidate { .. } => "REVALIDATE",
+            FromLeader::Moved(_) => "MOVED",
         }
     }
 
@@ -179,6 +184,9 @@ impl<'a> FromLeader<'a> {
                     is_valid.write(out);
                 };
                 put_with(out, number::REVALIDATE, -1, data);
+            }
+            FromLeader::Moved(session) => {
+                put_with(out, number::MOVED, -1, |out| session.0.write(out));
             }
         }
     }

@@ -108,6 +108,10 @@ fn what_leaders_say() {
         FromLeader::Revalidate { session: SessionId(1), is_valid: true },
         "00000006 ffffffffffffffff 00000009 0000000000000001 01 ffffffff",
     );
+    leader(
+        FromLeader::Moved(SessionId(1)),
+        "000003e8 ffffffffffffffff 00000008 0000000000000001 ffffffff",
+    );
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Engine {
         self.replace_core(&mut gate, &tree, Engine::learning_core);
         let learned = learned.iter().filter_map(|lesson| match lesson {
             Lesson::Txn(txn) => Some(txn),
-            Lesson::Synced | Lesson::Revalidated(..) => None,
+            Lesson::Synced | Lesson::Revalidated(..) | Lesson::Moved(_) => None,
         });
         let applied = tree.last_zxid();
         let later = under_way.iter().filter(|(zxid, _)| *zxid > applied).map(|(_, txn)| txn);
@@ -201,6 +201,7 @@ impl Engine {
                     Lesson::Revalidated(session, is_valid) => {
                         core.revalidated(now, *session, *is_valid, fx);
                     }
+                    Lesson::Moved(session) => core.turn_away(*session, fx),
                 }
                 lessons.pop_front();
                 while !fx.is_large() && core.go_on(&tree, watches, fx) {}

@@ -71,6 +71,8 @@ pub(crate) enum Lesson {
     Synced,
     /// Whether a session that moves here is alive.
     Revalidated(SessionId, bool),
+    /// A session has moved away.
+    Moved(SessionId),
 }
 
 /// Who does what there is to do: the caller, soon, where the thread would have to be woken for it.

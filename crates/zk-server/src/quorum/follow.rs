@@ -32,6 +32,7 @@ impl Held<'_> {
                 Learn::Revalidated { session, is_valid } => {
                     lessons.push(Lesson::Revalidated(session, is_valid));
                 }
+                Learn::Moved(session) => lessons.push(Lesson::Moved(session)),
                 Learn::AnswerPing(zxid) => self.chore(Chore::AnswerPing(zxid)),
                 Learn::WriteAccepted(epoch) => self.chore(Chore::WriteAccepted(epoch)),
                 Learn::WriteCurrent(epoch) => self.chore(Chore::WriteCurrent(epoch)),

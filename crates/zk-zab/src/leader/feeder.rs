@@ -8,7 +8,7 @@ use std::sync::Arc;
 use zk_proto::quorum::{Forwarded, FromLeader, FromLearner};
 use zk_proto::{OpCode, SessionId, Sid, Zxid};
 
-use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase};
+use super::{Census, Incumbent, Leader, LeaderTimes, LinkId, Output, Phase, Refusal};
 use crate::Configs;
 use crate::planted::{Faults, Planted};
 
@@ -33,6 +33,8 @@ pub struct Feeder {
     /// they are all this follower's, so it is here that late requests of an old place are kept from
     /// it.
     owners: BTreeMap<SessionId, Option<LinkId>>,
+    /// Since when who had a session before is refused what it asks for in its name.
+    refused: BTreeMap<(LinkId, SessionId), u64>,
 }
 
 impl Feeder {
@@ -58,9 +60,14 @@ impl Feeder {
             faults: Faults::default(),
             own,
         };
-        let (syncs, moves) = (VecDeque::new(), VecDeque::new());
-        let (designated, owners) = (BTreeMap::new(), BTreeMap::new());
-        Feeder { reign, designated, syncs, moves, owners }
+        Feeder {
+            reign,
+            designated: BTreeMap::new(),
+            syncs: VecDeque::new(),
+            moves: VecDeque::new(),
+            owners: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
     }
 
     /// It breaks what a leader with these faults breaks.
@@ -78,6 +85,7 @@ impl Feeder {
     /// theirs.
     pub fn disconnected(&mut self, link: LinkId) {
         self.reign.disconnected(link);
+        self.refused.retain(|(of, _), _| *of != link);
     }
 
     /// An observer said something.
@@ -92,7 +100,7 @@ impl Feeder {
         self.reign.heard(now_ms, link, packet, &mut wanted);
         for output in wanted {
             match output {
-                Output::Request { link, request } => self.pass_up(link, request, out),
+                Output::Request { link, request } => self.pass_up(now_ms, link, request, out),
                 output => out.push(output),
             }
         }
@@ -100,8 +108,17 @@ impl Feeder {
 
     /// What an observer's client wants goes to the leader. Where its session has moved elsewhere
     /// behind this follower meanwhile, the leader could not tell, and is asked for what it refuses:
-    /// the observer gets its answer in the order of questions, and nothing is changed.
-    fn pass_up<'a>(&mut self, link: LinkId, request: Forwarded<'a>, out: &mut Vec<Output<'a>>) {
+    /// the observer gets its answer in the order of questions, and nothing is changed. It is told
+    /// before that: a move that came late may have taken the session from where its client is, who
+    /// must not go on with errors, but come again. An observer of Apache's does not understand; one
+    /// that still asks after `syncLimit` is let go.
+    fn pass_up<'a>(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        request: Forwarded<'a>,
+        out: &mut Vec<Output<'a>>,
+    ) {
         let session = request.session;
         let is_elsewhere = |owner: &Option<LinkId>| *owner != Some(link);
         let has_moved = self.owners.get(&session).is_some_and(is_elsewhere)
@@ -113,7 +130,16 @@ impl Feeder {
             }
             // A leader lets anybody end a session who knows it (`PrepRequestProcessor`).
             Some(OpCode::CloseSession) => request,
-            _ if has_moved => Forwarded { op: OpCode::Delete.code(), body: DELETE_ROOT, ..request },
+            _ if has_moved => {
+                let since_ms = *self.refused.entry((link, session)).or_insert(now_ms);
+                if now_ms.saturating_sub(since_ms) >= self.reign.times.sync_ms {
+                    self.disconnected(link);
+                    out.push(Output::Close { link, why: Refusal::Moved(session) });
+                    return;
+                }
+                out.push(Output::Send { to: link, packet: FromLeader::Moved(session) });
+                Forwarded { op: OpCode::Delete.code(), body: DELETE_ROOT, ..request }
+            }
             op => {
                 if op == Some(OpCode::CreateSession) {
                     self.owners.insert(session, Some(link));
@@ -190,11 +216,15 @@ impl Feeder {
     fn moves_to(&mut self, session: SessionId, to: Option<LinkId>) {
         self.moves.push_back((session, to));
         self.owners.insert(session, to);
+        if let Some(link) = to {
+            self.refused.remove(&(link, session));
+        }
     }
 
     /// A session has ended.
     pub fn ended(&mut self, session: SessionId) {
         self.owners.remove(&session);
+        self.refused.retain(|(_, of), _| *of != session);
     }
 
     /// The leader has answered the oldest sync; whether that was an observer's.

@@ -35,6 +35,7 @@ impl Learner {
             FromLeader::Revalidate { session, is_valid } => {
                 self.answered(LeadersAnswer::Revalidate { session, is_valid }, out);
             }
+            FromLeader::Moved(session) => out.push(Output::Moved(session)),
             other => return Err(self.unexpected(&other)),
         }
         Ok(())

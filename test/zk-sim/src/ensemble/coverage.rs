@@ -35,7 +35,10 @@ macro_rules! points {
             /// Whether it happens only where followers feed observers.
             #[must_use]
             pub fn is_of_feeding(self) -> bool {
-                matches!(self, Point::Fed | Point::PassedUp | Point::MovedBehind)
+                matches!(
+                    self,
+                    Point::Fed | Point::PassedUp | Point::MovedBehind | Point::SendMoved
+                )
             }
 
             /// Whether it is a defence against members that are not as they should be: here it may
@@ -79,6 +82,7 @@ points! {
     SendPing = "send: PING",
     SendSync = "send: SYNC",
     SendRevalidated = "send: REVALIDATE answered",
+    SendMoved = "send: MOVED",
     Append = "append to the log",
     LogDone = "log is on disk",
     LogTold = "peer knows that the log is on disk",

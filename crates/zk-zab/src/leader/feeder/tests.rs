@@ -83,10 +83,12 @@ fn request(op: OpCode) -> FromLearner<'static> {
     FromLearner::Request(Forwarded { session, cxid: 1, op, body: b"", identities: Vec::new() })
 }
 
-/// What goes up in place of a request of an old place.
-fn refused() -> Output<'static> {
+/// What an old place is told, and what goes up in place of its request.
+fn refused(link: u64) -> [Output<'static>; 2] {
     let FromLearner::Request(asked) = request(OpCode::Delete) else { unreachable!() };
-    Output::Upstream(FromLearner::Request(Forwarded { body: DELETE_ROOT, ..asked }))
+    let asked = Forwarded { body: DELETE_ROOT, ..asked };
+    let told = send(link, FromLeader::Moved(asked.session));
+    [told, Output::Upstream(FromLearner::Request(asked))]
 }
 
 #[test]
@@ -235,7 +237,7 @@ fn a_session_that_has_moved_asks_for_nothing_at_its_old_place() {
     assert!(!fed.feeder.revalidated(session, true, &mut fed.out));
     fed.wants(&[]);
     fed.hear(1, request(OpCode::SetData));
-    fed.wants(&[refused()]);
+    fed.wants(&refused(1));
     // It is told of everything that it waits for, and may end the session.
     fed.hear(1, request(OpCode::Sync));
     fed.hear(1, request(OpCode::CloseSession));
@@ -243,6 +245,27 @@ fn a_session_that_has_moved_asks_for_nothing_at_its_old_place() {
     fed.wants(&passed);
     assert!(fed.feeder.synced(&mut fed.out));
     fed.wants(&[Output::Synced(Some(LinkId(1)))]);
+
+    // One that does not listen is let go.
+    fed.now_ms += TIMES.sync_ms - 1;
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&refused(1));
+    fed.now_ms += 1;
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[Output::Close { link: LinkId(1), why: Refusal::Moved(session) }]);
+
+    // It comes back, and has its time again when it leaves once more.
+    let mut fed = Fed::feeding();
+    fed.feeder.asked_move(session);
+    fed.hear(1, request(OpCode::SetData));
+    fed.moves(1, session);
+    fed.now_ms += TIMES.sync_ms;
+    fed.out.clear();
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&[Output::Upstream(request(OpCode::SetData))]);
+    fed.feeder.asked_move(session);
+    fed.hear(1, request(OpCode::SetData));
+    fed.wants(&refused(1));
 
     // An ended one is nobody's.
     let mut fed = Fed::feeding();
@@ -294,14 +317,14 @@ fn a_session_is_who_asks_for_it_at_once_and_stays_when_that_one_goes() {
     fed.feeder.ask_move(LinkId(2), session, 1000, &mut fed.out);
     fed.out.clear();
     fed.hear(1, request(OpCode::SetData));
-    fed.wants(&[refused()]);
+    fed.wants(&refused(1));
 
     let mut fed = Fed::feeding();
     fed.hear(1, request(OpCode::CreateSession));
     fed.feeder.asked_move(session);
     fed.out.clear();
     fed.hear(1, request(OpCode::SetData));
-    fed.wants(&[refused()]);
+    fed.wants(&refused(1));
 
     let mut fed = Fed::feeding();
     fed.feeder.asked_move(session);
@@ -311,5 +334,5 @@ fn a_session_is_who_asks_for_it_at_once_and_stays_when_that_one_goes() {
     fed.feeder.disconnected(LinkId(2));
     fed.out.clear();
     fed.hear(1, request(OpCode::SetData));
-    fed.wants(&[refused()]);
+    fed.wants(&refused(1));
 }

@@ -25,8 +25,6 @@ pub(crate) struct Asked {
     pub(crate) xid: i32,
     /// What.
     pub(crate) op: Option<OpCode>,
-    /// On which connection.
-    pub(crate) conn: Conn,
     /// The session.
     pub(crate) session: i64,
     /// The whole frame.
@@ -128,7 +126,6 @@ impl Annals {
             view.is_open.0 = true;
             if let Ok(request) = ConnectRequest::read(&mut Reader::new(&frame)) {
                 view.wanted = request.session_id.0;
-                self.places.insert(view.wanted, conn);
             }
             return;
         }
@@ -137,7 +134,7 @@ impl Annals {
         let op = OpCode::from_code(header.op);
         let ids = view.ids.clone();
         let (xid, session) = (header.xid, view.session);
-        let asked = Rc::new(Asked { xid, op, conn, session, frame, ids, after });
+        let asked = Rc::new(Asked { xid, op, session, frame, ids, after });
         if op == Some(OpCode::Auth) {
             let is_of = |user: &&(&str, &str)| asked.frame.ends_with(user.0.as_bytes());
             view.add_identity(USERS.iter().find(is_of).map_or("", |user| user.1));
@@ -198,8 +195,10 @@ impl Annals {
         self.fact = Fact::Replied { conn, header, asked, zxid, expected, missed };
     }
 
+    /// What is refused because it came late is never told to a client: it may be where its session
+    /// is, if a move came late too.
     fn written(&self, zxid: Option<i64>, _: &Asked) -> Option<Reply> {
-        let committed = self.committed(zxid?)?;
+        let committed = self.committed(zxid?).filter(|it| !it.is_late)?;
         Some(match &committed.step.reply {
             Ok(body) => (0, body.clone()),
             Err(error) => (*error, Vec::new()),

@@ -188,21 +188,14 @@ impl Annals {
                 }
                 act(&asked.ids, Wish::Configure(&text))
             }
-            // Why an ensemble is not changed only its leader knows.
-            (Txn::Error(code), Some(asked)) if asked.op == Some(OpCode::Reconfig) => {
-                committed.after = asked.after;
-                act(&asked.ids, Wish::Refused(*code))
-            }
             (Txn::Error(SESSION_MOVED), _) => {
                 committed.is_late = true;
                 act(&[], Wish::Refused(SESSION_MOVED))
             }
-            // A follower has asked for what is refused, in place of an observer's client.
-            (Txn::Error(code::BAD_ARGUMENTS), Some(asked))
-                if self.facts.feeds && self.places.get(&asked.session) > Some(&asked.conn) =>
-            {
-                committed.is_late = true;
-                act(&[], Wish::Refused(code::BAD_ARGUMENTS))
+            // Why an ensemble is not changed only its leader knows.
+            (Txn::Error(code), Some(asked)) if asked.op == Some(OpCode::Reconfig) => {
+                committed.after = asked.after;
+                act(&asked.ids, Wish::Refused(*code))
             }
             (Txn::Error(code::SESSION_EXPIRED), _) if !knows => {
                 act(&[], Wish::Refused(code::SESSION_EXPIRED))
@@ -213,10 +206,19 @@ impl Annals {
                 committed.after = asked.after;
                 let mut r = Reader::new(&asked.frame);
                 let op = RequestHeader::read(&mut r).ok().and_then(|it| OpCode::from_code(it.op));
-                match op.map(|op| Request::read(op, &mut r)) {
-                    Some(Ok(Some(request))) => act(&asked.ids, Wish::Request(&request)),
+                let request = op.map(|op| Request::read(op, &mut r));
+                let step = match &request {
+                    Some(Ok(Some(request))) => act(&asked.ids, Wish::Request(request)),
                     _ => act(&[], Wish::Refused(code::MARSHALLING)),
+                };
+                let refusal = Err(code::BAD_ARGUMENTS);
+                let is_refused = matches!(entry.txn, Txn::Error(code::BAD_ARGUMENTS));
+                if self.facts.feeds && is_refused && step.reply != refusal {
+                    // A follower has asked for that, in place of an observer's client.
+                    committed.is_late = true;
+                    return act(&[], Wish::Refused(code::BAD_ARGUMENTS));
                 }
+                step
             }
             (_, None) => {
                 committed.fault = Some(format!("nobody asked for {:?}", entry.txn));

@@ -117,8 +117,6 @@ pub(crate) struct Annals {
     pub(crate) settled: Vec<Settlement>,
     /// Requests that may become txns, by session and xid.
     requests: BTreeMap<(i64, i32), Rc<Asked>>,
-    /// The newest connection that has asked for each session that was ever asked for.
-    places: BTreeMap<i64, Conn>,
     /// Txns that answer requests, by session and xid.
     answers: BTreeMap<(i64, i32), i64>,
     wires: BTreeMap<Conn, clients::Wire>,
@@ -143,7 +141,6 @@ impl Annals {
             fact: Fact::Plain,
             settled: Vec::new(),
             requests: BTreeMap::new(),
-            places: BTreeMap::new(),
             answers: BTreeMap::new(),
             wires: BTreeMap::new(),
         }

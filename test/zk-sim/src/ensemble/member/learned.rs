@@ -22,6 +22,7 @@ impl Driver<'_> {
                 Learn::Revalidated { session, is_valid } => {
                     self.p.lessons.push_back(Lesson::Revalidated(session, is_valid));
                 }
+                Learn::Moved(session) => self.p.lessons.push_back(Lesson::Moved(session)),
                 Learn::AnswerPing(zxid) => self.chore(Chore::AnswerPing(zxid)),
                 Learn::WriteAccepted(epoch) => self.chore(Chore::WriteAccepted(epoch)),
                 Learn::WriteCurrent(epoch) => self.chore(Chore::WriteCurrent(epoch)),

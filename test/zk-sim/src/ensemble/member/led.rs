@@ -100,6 +100,7 @@ impl Driver<'_> {
             FromLeader::Ping(_) => Point::SendPing,
             FromLeader::Sync => Point::SendSync,
             FromLeader::Revalidate { .. } => Point::SendRevalidated,
+            FromLeader::Moved(_) => Point::SendMoved,
         };
         self.send_payload(to, encoded(packet), point);
     }

@@ -82,6 +82,10 @@ impl Driver<'_> {
                     core.revalidated(now, *session, *is_valid, fx);
                     None
                 }
+                Lesson::Moved(session) => {
+                    core.turn_away(*session, fx);
+                    None
+                }
             };
             while core.go_on(tree, watches, fx) {}
             if matches!(lesson, Lesson::Txn(_)) {
@@ -302,6 +306,6 @@ impl Driver<'_> {
 fn txn_of(lesson: Lesson) -> Option<Rc<[u8]>> {
     match lesson {
         Lesson::Txn(txn) => Some(txn),
-        Lesson::Synced | Lesson::Revalidated(..) => None,
+        Lesson::Synced | Lesson::Revalidated(..) | Lesson::Moved(_) => None,
     }
 }

@@ -38,7 +38,7 @@ const KINDS: [(Point, u32); 18] = [
 ];
 
 /// Boundaries that are passed only when a member begins or ends a part.
-const RARE: [Point; 24] = [
+const RARE: [Point; 25] = [
     Point::SendInfo,
     Point::SendAckEpoch,
     Point::SendLeaderInfo,
@@ -50,6 +50,7 @@ const RARE: [Point; 24] = [
     Point::SendUpToDate,
     Point::SendRevalidate,
     Point::SendRevalidated,
+    Point::SendMoved,
     Point::AcceptedBegun,
     Point::AcceptedDone,
     Point::CurrentBegun,
