@@ -29,6 +29,8 @@ pub struct CoreOptions {
     pub enforced_schemes: Option<Vec<String>>,
     /// The most bytes that the answer to one multiRead may have (RELIABILITY T11).
     pub max_response_bytes: usize,
+    /// The most bytes that any other answer may have.
+    pub max_answer_bytes: usize,
     /// The longest string or buffer in a request.
     pub limits: zk_proto::Limits,
     /// `audit.enable`: whether there are [`Effect::Audit`](crate::Effect::Audit)s.
@@ -74,6 +76,7 @@ impl Default for CoreOptions {
             passwords: Passwords::apache(),
             enforced_schemes: None,
             max_response_bytes: 4 * zk_proto::Limits::DEFAULT_MAX_BUFFER,
+            max_answer_bytes: usize::MAX,
             limits: zk_proto::Limits::default(),
             audit: false,
             reconfig_enabled: false,

@@ -46,6 +46,8 @@ pub struct Reader<'a, W> {
     pub limits: Limits,
     /// The most bytes that the answer to a multiRead may have.
     pub max_response_bytes: usize,
+    /// The most bytes that any other answer may have.
+    pub max_answer_bytes: usize,
 }
 
 /// How an answer ends: with its body in place, or with an error.
@@ -195,7 +197,7 @@ impl<W: WatchAccess> Reader<'_, W> {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let node = self.allowed(&request.path, Perms::READ)?;
-        put_children(node, out);
+        put_children(node, self.max_answer_bytes, out)?;
         if with_stat {
             node.stat().write(out);
         }
@@ -231,13 +233,18 @@ impl<W: WatchAccess> Reader<'_, W> {
     fn get_ephemerals(&self, request: &GetEphemeralsRequest<'_>, out: &mut Vec<u8>) -> Outcome {
         let prefix = request.prefix.as_deref().unwrap_or_default();
         let all = prefix.trim().is_empty() || prefix == "/";
-        let paths: Vec<Text<'_>> = self
-            .tree
-            .ephemerals_of(self.session)
-            .filter(|path| all || path.starts_with(prefix))
-            .map(Text::Owned)
-            .collect();
-        paths.write(out);
+        let paths = self.tree.ephemerals_of(self.session);
+        let paths = paths.filter(|path| all || path.starts_with(prefix));
+        let (at, mut count) = (out.len(), 0i32);
+        count.write(out);
+        for path in paths {
+            zk_proto::jute::put_text(out, &path);
+            if out.len() - at > self.max_answer_bytes {
+                return Err(ErrorCode::BadArguments.into());
+            }
+            count += 1;
+        }
+        out[at..at + 4].copy_from_slice(&count.to_be_bytes());
         Ok(())
     }
 
@@ -261,13 +268,15 @@ impl<W: WatchAccess> Reader<'_, W> {
                 MultiOp::GetData(ReadOp { path: Some(path), .. }) => allowed(path).map(|node| {
                     MultiResult::GetData(node.data(), node.stat()).write(out);
                 }),
-                MultiOp::GetChildren(ReadOp { path: Some(path), .. }) => {
-                    allowed(path).map(|node| {
+                MultiOp::GetChildren(ReadOp { path: Some(path), .. }) => match allowed(path) {
+                    Ok(node) => {
                         let op = OpCode::GetChildren.code();
                         MultiHeader { op, done: false, err: 0 }.write(out);
-                        put_children(node, out);
-                    })
-                }
+                        put_children(node, self.max_response_bytes, out)?;
+                        Ok(())
+                    }
+                    Err(code) => Err(code),
+                },
                 _ => {
                     MultiHeader::END.write(out);
                     return Err(Failure { code: ErrorCode::MarshallingError, keeps_body: true });
@@ -402,10 +411,16 @@ fn whole<'l, 'a>(list: &'l WatchPaths<'a>) -> Result<&'l [Option<Text<'a>>], Err
     list.as_deref().ok_or(ErrorCode::MarshallingError)
 }
 
-/// Count and names, without a list in between.
-fn put_children(node: NodeRef<'_>, out: &mut Vec<u8>) {
+/// Count and names, without a list in between; an error when they have more than `most` bytes: one
+/// small request must not cost any amount of memory (RELIABILITY T11).
+fn put_children(node: NodeRef<'_>, most: usize, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    let start = out.len();
     node.num_children().write(out);
     for child in node.children() {
         zk_proto::jute::put_buffer(out, Some(child.name()));
+        if out.len() - start > most {
+            return Err(ErrorCode::BadArguments);
+        }
     }
+    Ok(())
 }

@@ -354,6 +354,7 @@ impl Core {
             identities,
             limits: self.options.limits,
             max_response_bytes: self.options.max_response_bytes,
+            max_answer_bytes: self.options.max_answer_bytes,
         };
         // Catch-up events of a setWatches are in the same bytes, in front of the answer.
         reader.answer(frame, &mut fx.bytes);

@@ -6,11 +6,13 @@ use zk_core::{Core, CoreOptions, Effect, Effects, Times};
 use zk_proto::acl::{self, Acl};
 use zk_proto::connect::ConnectRequest;
 use zk_proto::request::{
-    AuthPacket, Create, MultiOp, MultiRequest, Request, RequestHeader, SetDataRequest,
+    AuthPacket, Create, GetEphemeralsRequest, MultiOp, MultiRequest, ReadRequest, Request,
+    RequestHeader, SetDataRequest,
 };
 use zk_proto::response::ReplyHeader;
 use zk_proto::txn::TxnEntry;
 use zk_proto::{ErrorCode, Jute, Limits, OpCode, Perms, Reader};
+use zk_tree::auth::AuthOptions;
 use zk_tree::{ConnId, PrepareOptions, Tree, TreeOptions, Watches};
 
 const CONN: ConnId = ConnId(1);
@@ -83,6 +85,27 @@ impl Member {
         self.carry_out(fx);
     }
 
+    /// The error code of the answer to a read, as if no answer might have more than so many bytes.
+    fn read(&mut self, max_answer_bytes: usize, request: &Request<'_>) -> i32 {
+        let mut frame = RequestHeader { xid: 1, op: request.opcode().code() }.to_bytes();
+        request.write(&mut frame);
+        let session = self.core.session_of(CONN).unwrap();
+        let mut reader = zk_core::Reader {
+            tree: &self.tree,
+            watches: &mut self.watches,
+            auth: &AuthOptions::default(),
+            conn: CONN,
+            session,
+            identities: &[],
+            limits: Limits::default(),
+            max_response_bytes: usize::MAX,
+            max_answer_bytes,
+        };
+        let mut out = Vec::new();
+        reader.answer(&frame, &mut out);
+        ReplyHeader::read(&mut Reader::new(&out[4..])).unwrap().err
+    }
+
     fn auth(&mut self, user: &str) {
         let auth = format!("{user}:secret");
         let (scheme, auth) = (Some("digest".into()), Some(auth.as_bytes()));
@@ -123,6 +146,30 @@ fn what_auth_entries_stand_for_is_bounded() {
     let ops = paths.iter().map(|path| MultiOp::Create(create(path, &list))).collect();
     member.ask(&Request::Multi(MultiRequest { ops }));
     assert!(member.tree.get("/0").is_none() && !member.closed);
+}
+
+#[test]
+fn answers_are_bounded() {
+    let mut member = Member::new(0xf_ffff);
+    let open = acl::AclBytes::OPEN.as_bytes();
+    // Each has a name of 996 characters and a path of one more, behind a length of four bytes.
+    for n in 0..10 {
+        let path = format!("/{n:0996}");
+        let create = Create { flags: 1, ..create(&path, open) };
+        member.ask(&Request::Create(create));
+    }
+    member.answers.clear();
+    let children = || ReadRequest { path: "/".into(), watch: false };
+    // "zookeeper" is a child too.
+    for (most, code) in [(4 + 10 * 1000 + 13, ErrorCode::Ok), (10_016, ErrorCode::BadArguments)] {
+        for request in [Request::GetChildren(children()), Request::GetChildren2(children())] {
+            assert_eq!(member.read(most, &request), code.code(), "{most}");
+        }
+    }
+    let request = Request::GetEphemerals(GetEphemeralsRequest { prefix: Some("/".into()) });
+    for (most, code) in [(4 + 10 * 1001, ErrorCode::Ok), (10_013, ErrorCode::BadArguments)] {
+        assert_eq!(member.read(most, &request), code.code(), "{most}");
+    }
 }
 
 #[test]

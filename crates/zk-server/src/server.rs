@@ -427,6 +427,7 @@ fn engine_options(
         max_sessions: config.limits.sessions.map_or(usize::MAX, |n| n as usize),
         throttle: config.limits.connect_throttle.clone(),
         max_response_bytes: RESPONSE_FACTOR * max_frame_bytes,
+        max_answer_bytes: config.limits.unsent_bytes.unwrap_or(usize::MAX),
         limits: Limits { max_len: max_record_bytes },
         audit: config.service.audit,
         reconfig_enabled: config.quorum.reconfig_enabled,

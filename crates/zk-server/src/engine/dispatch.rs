@@ -212,6 +212,16 @@ impl Engine {
         }
     }
 
+    /// Behind answers that were made beside the pipeline: as [`Engine::relieve`]. No lock is held.
+    pub(super) fn relieve_now(&self) {
+        let mut gate = self.gate.lock();
+        let Gate { conns, dirty, .. } = &mut *gate;
+        self.relieve(conns, dirty);
+        let left = Left { dirty: std::mem::take(dirty), ..Left::default() };
+        drop(gate);
+        self.flush(left);
+    }
+
     /// Lets clients go for whom most waits, until all that waits is no more than may.
     fn relieve(&self, conns: &Conns, dirty: &mut Vec<Arc<Conn>>) {
         while self.backlog.is_over() {

@@ -256,6 +256,7 @@ impl Engine {
             identities: &identities,
             limits: self.options.core.limits,
             max_response_bytes: self.options.core.max_response_bytes,
+            max_answer_bytes: self.options.core.max_answer_bytes,
         };
         let (mut at, mut count) = (0, 0);
         let before = state.output().len();
@@ -291,6 +292,9 @@ impl Engine {
         drop(state);
         drop(tree);
         self.count_reads(count, began.elapsed(), at as u64, sent);
+        if self.backlog.is_over() {
+            self.relieve_now();
+        }
         Ok(Reads { bytes: at, is_over })
     }
 

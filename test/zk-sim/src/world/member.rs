@@ -88,6 +88,7 @@ fn core_options(settings: &Settings, passwords: Passwords) -> CoreOptions {
         enforced_schemes: settings.terms.enforces_digest.then(|| vec!["digest".into()]),
         max_sessions: usize::MAX,
         max_response_bytes: settings.terms.max_response_bytes,
+        max_answer_bytes: usize::MAX,
         limits: Limits::default(),
         throttle: None,
         reconfig_enabled: false,

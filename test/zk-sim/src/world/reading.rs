@@ -104,6 +104,7 @@ impl World {
             identities: &serving.identities,
             limits: Limits::default(),
             max_response_bytes: self.settings.terms.max_response_bytes,
+            max_answer_bytes: usize::MAX,
         };
         let mut bytes = Vec::new();
         reader.answer(frame, &mut bytes);

@@ -48,13 +48,17 @@ impl World {
     }
 
     fn with(core: CoreOptions, max_outstanding: usize) -> World {
+        World::of(core, max_outstanding, 100 << 20)
+    }
+
+    fn of(core: CoreOptions, max_outstanding: usize, max_backlog_bytes: usize) -> World {
         let options = EngineOptions {
             core,
             max_frame_bytes: 1 << 20,
             max_outstanding,
             large_requests: None,
             max_unsent_bytes: 64 << 20,
-            max_backlog_bytes: 100 << 20,
+            max_backlog_bytes,
             handshake_deadline_ms: 5000,
             sasl: SaslOptions::default(),
         };
@@ -192,6 +196,21 @@ fn a_long_read_behind_a_write_stands_in_nobody_s_way() {
     assert_eq!(answers(&conn), [2]);
     world.sync();
     assert_eq!(answers(&conn), [3]);
+}
+
+#[test]
+fn reads_that_nobody_takes_are_bounded_without_any_write() {
+    let world = World::of(CoreOptions::default(), 1000, 250_000);
+    let writer = world.client();
+    world.engine.submit(&writer, &set(1, &[7; 100_000])).unwrap();
+    world.sync();
+    let readers = [0; 3].map(|_| world.client());
+    let path = || ReadRequest { path: "/zookeeper/quota".into(), watch: false };
+    for reader in &readers {
+        world.engine.input(reader, &request(1, &Request::GetData(path()))).unwrap();
+    }
+    let left = readers.iter().filter(|conn| conn.state.lock().phase == Phase::Live).count();
+    assert_eq!(left, 2, "one has been let go");
 }
 
 #[test]

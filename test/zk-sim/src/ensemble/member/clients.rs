@@ -118,6 +118,7 @@ impl Driver<'_> {
             identities: &serving.identities,
             limits: Limits::default(),
             max_response_bytes: core_options.max_response_bytes,
+            max_answer_bytes: core_options.max_answer_bytes,
         };
         let mut out = Vec::new();
         reader.answer(frame, &mut out);
