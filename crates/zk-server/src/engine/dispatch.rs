@@ -69,6 +69,7 @@ impl Engine {
                         self.send(&mut state, conn, fx.get(frame), is_reply, now_ms, &mut sent);
                     }
                     conn.count_backlog(&mut state);
+                    conn.count_traffic(&mut state);
                     note(conn, &mut state, dirty);
                 }
                 &Effect::Established { conn, session, timeout_ms } => {

@@ -40,7 +40,7 @@ use words::Words;
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
 use crate::net::conn::{Conn, Line};
-use crate::net::{Backlog, Company};
+use crate::net::{Backlog, Company, Traffic};
 use crate::quorum::Quorum;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::HashMap;
@@ -109,6 +109,8 @@ pub(crate) struct Engine {
     large: LargeRequests,
     /// Answers and events that wait for clients.
     pub(crate) backlog: Arc<Backlog>,
+    /// Requests under way.
+    pub(crate) traffic: Arc<Traffic>,
     /// Turns of four-letter words.
     words: Words,
     pub(crate) pipe: Arc<Pipe>,
@@ -211,6 +213,7 @@ impl Engine {
             auth: options.core.prepare.auth.clone(),
             large: LargeRequests::new(options.large_requests),
             backlog: Arc::new(Backlog::new(options.max_backlog_bytes)),
+            traffic: Arc::default(),
             words: Words::new(),
             audit: options.core.audit.then(AuditLog::new),
             options,

@@ -144,14 +144,16 @@ impl Pipe {
     }
 
     /// Keeps places for `wanted` requests of a connection, as far as there are any; how many. If
-    /// there are none, the connection is woken when that has changed.
+    /// there are none, the connection is woken when that has changed. However many bytes others
+    /// have posted, one request of an address that has none under way finds a place.
     pub(super) fn reserve(&self, conn: &Arc<Conn>, wanted: usize) -> usize {
         let mut state = self.state.lock();
         let under_way = state.posted + state.queued;
-        let places = match state.bytes < MAIL_BYTES {
-            true => wanted.min(self.max_outstanding.saturating_sub(under_way)),
-            false => 0,
+        let most = match state.bytes < MAIL_BYTES {
+            true => wanted,
+            false => usize::from(wanted > 0 && conn.is_first()),
         };
+        let places = most.min(self.max_outstanding.saturating_sub(under_way));
         state.posted += places;
         if places == 0 && wanted > 0 {
             state.waiting.push(conn.clone());

@@ -4,8 +4,8 @@
 use super::pipe::Work;
 use super::requests::{Hangup, first_frame, is_plain_read, note_request};
 use super::{Engine, Gate, SharedWatches, sasl};
-use crate::net::Solo;
 use crate::net::conn::{Conn, Inbox, Phase};
+use crate::net::{Solo, cost};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +22,12 @@ const FEW: usize = 4;
 struct Run {
     bytes: usize,
     count: usize,
+}
+
+impl Run {
+    fn cost(self) -> usize {
+        cost(self.count as u32, self.bytes)
+    }
 }
 
 /// How posted requests were dealt with.
@@ -63,6 +69,9 @@ impl Engine {
             }
             self.pipe.note_queued(gate.core.outstanding());
         }
+        if conn.room().is_none() {
+            return Ok(self.wait_for_room(conn));
+        }
         let places = self.pipe.reserve(conn, wanted);
         if places == 0 && wanted > 0 {
             // What is outstanding ends with a transaction, and so with a call of the log.
@@ -77,6 +86,17 @@ impl Engine {
             None => self.post(conn, &input[..run.bytes], run.count),
         }
         end.map(|()| Some(run.bytes))
+    }
+
+    /// So much of its address is under way that no more is read; the connection is woken.
+    fn wait_for_room(&self, conn: &Arc<Conn>) -> Option<usize> {
+        self.metrics.request_throttle_wait_count.add(1);
+        self.pipe.wait(conn);
+        if conn.room().is_some() {
+            // Whoever made room may have looked before it was there.
+            conn.wake();
+        }
+        None
     }
 
     /// How many whole frames are in `input`, up to a read that must not stand in the pipeline
@@ -99,9 +119,11 @@ impl Engine {
         let now_ms = self.now_ms();
         let mut run = Run::default();
         let mut end = Ok(());
+        // The first one goes in any case: there was room before.
+        let room = conn.room().unwrap_or(1);
         {
             let mut state = conn.state.lock();
-            while run.count < most && state.may_read() {
+            while run.count < most && state.may_read() && run.cost() < room {
                 match first_frame(&input[run.bytes..], self.options.max_frame_bytes) {
                     Ok(Some(frame)) => {
                         let rejected = &self.metrics.large_requests_rejected;
@@ -121,6 +143,7 @@ impl Engine {
                     }
                 }
             }
+            conn.count_traffic(&mut state);
         }
         self.metrics.stats.packets_received.add(run.count as u64);
         self.metrics.prep_processor_request_queued.add(run.count as u64);
@@ -139,6 +162,7 @@ impl Engine {
         };
         state.inbox.frames.extend_from_slice(frames);
         state.inbox.count += count;
+        conn.count_traffic(&mut state);
         // Under the connection's lock: nobody takes out what is not counted yet.
         self.pipe.post(conn, older, older_bytes + frames.len(), is_listed);
     }
@@ -294,6 +318,7 @@ impl Engine {
                 // Its task posts it again when the client has taken some. Until then it must not
                 // take the place of others.
                 (state.is_posted, state.is_paused) = (false, true);
+                conn.count_traffic(&mut state);
                 let (count, bytes) = (state.inbox.count, state.inbox.frames.len());
                 self.pipe.taken(count, bytes, gate.core.outstanding());
                 return true;
@@ -353,7 +378,11 @@ impl Engine {
     fn forget(&self, gate: &mut Gate, conn: &Conn) {
         gate.core.disconnected(conn.id, conn.heard_ms.load(Ordering::Relaxed));
         gate.conns.remove(&conn.id);
-        conn.state.lock().abandon().for_each(|bytes| self.large.give_back(bytes));
+        {
+            let mut state = conn.state.lock();
+            state.abandon().for_each(|bytes| self.large.give_back(bytes));
+            conn.count_traffic(&mut state);
+        }
         self.watches.lock().remove_connection(conn.id);
     }
 

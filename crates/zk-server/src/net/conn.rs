@@ -5,6 +5,7 @@
 
 use super::home::Home;
 use super::seats::Seat;
+use super::traffic::{Share, cost};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ pub(crate) struct Line {
     /// The socket, when other threads may write to it; a TLS stream is written by its task alone.
     pub(crate) socket: Option<OwnedWriteHalf>,
     /// Free again when the socket is closed.
-    pub(crate) _seat: Option<Seat>,
+    pub(crate) seat: Option<Seat>,
     /// The thread that serves it.
     pub(crate) home: Arc<Home>,
     /// Whether it came through TLS.
@@ -105,6 +106,8 @@ pub(crate) struct ConnState {
     pub(crate) in_flight: u32,
     /// Their bytes: each may wait in memory as a whole.
     in_flight_bytes: usize,
+    /// What they cost, as the sum of the address knows it.
+    told: usize,
     /// Bytes of each, and when it came.
     arrivals: VecDeque<(u32, i64)>,
     pub(crate) stats: ConnStats,
@@ -184,6 +187,7 @@ impl Conn {
                 is_writing: false,
                 in_flight: 0,
                 in_flight_bytes: 0,
+                told: 0,
                 arrivals: VecDeque::new(),
                 stats: ConnStats::default(),
                 phase: Phase::Fresh,
@@ -228,6 +232,29 @@ impl Conn {
             let now = state.backlog();
             self.line.home.backlog.tell(&mut state.counted, now);
         }
+    }
+
+    /// What more requests of its address may cost; `None` for nothing, see [`Share::room`].
+    pub(crate) fn room(&self) -> Option<usize> {
+        let Some(share) = self.share() else { return Some(usize::MAX) };
+        share.room(&self.line.home.traffic)
+    }
+
+    /// Whether nothing of its address is under way.
+    pub(crate) fn is_first(&self) -> bool {
+        self.share().is_some_and(Share::is_idle)
+    }
+
+    /// Tells the sum of its address what its requests cost.
+    pub(crate) fn count_traffic(&self, state: &mut ConnState) {
+        if let Some(share) = self.share() {
+            let now = state.cost();
+            share.tell(&self.line.home.traffic, &mut state.told, now);
+        }
+    }
+
+    fn share(&self) -> Option<&Share> {
+        self.line.seat.as_ref().map(|seat| &*seat.share)
     }
 
     /// Lets what waits for it go; who is writing some of it drops that himself.
@@ -334,7 +361,12 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.line.home.backlog.tell(&mut self.state.get_mut().counted, 0);
+        let Line { home, seat, .. } = &self.line;
+        let state = self.state.get_mut();
+        home.backlog.tell(&mut state.counted, 0);
+        if let Some(seat) = seat {
+            seat.share.tell(&home.traffic, &mut state.told, 0);
+        }
     }
 }
 
@@ -380,8 +412,15 @@ impl ConnState {
         (took_ms, bytes as usize)
     }
 
+    /// What its requests under way cost others; nothing while they wait for the client to read.
+    fn cost(&self) -> usize {
+        let is_parked = self.inbox.count > 0 && !self.is_posted;
+        if is_parked { 0 } else { cost(self.in_flight, self.in_flight_bytes) }
+    }
+
     /// Nobody waits for answers any more: the bytes of the requests without one.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = usize> {
+        (self.in_flight, self.in_flight_bytes) = (0, 0);
         std::mem::take(&mut self.arrivals).into_iter().map(|(bytes, _)| bytes as usize)
     }
 

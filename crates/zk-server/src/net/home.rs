@@ -3,6 +3,7 @@
 use super::backlog::Backlog;
 use super::outbox::Outbox;
 use super::solo::Solo;
+use super::traffic::Traffic;
 use std::sync::Arc;
 
 /// The thread of a connection, as others see it.
@@ -13,11 +14,13 @@ pub(crate) struct Home {
     pub(crate) solo: Solo,
     /// What waits for the clients of all threads.
     pub(crate) backlog: Arc<Backlog>,
+    /// What the clients of all threads have asked for.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl Home {
     /// Without `others` a thread never waits.
-    pub(crate) fn new(others: bool, backlog: Arc<Backlog>) -> Home {
-        Home { outbox: Outbox::default(), solo: Solo::new(others), backlog }
+    pub(crate) fn new(others: bool, backlog: Arc<Backlog>, traffic: Arc<Traffic>) -> Home {
+        Home { outbox: Outbox::default(), solo: Solo::new(others), backlog, traffic }
     }
 }

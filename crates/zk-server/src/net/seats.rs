@@ -1,5 +1,6 @@
 //! How many connections there may be: from one address, and in all (client-protocol 13.6).
 
+use super::traffic::Share;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ pub(crate) struct Seats {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    per_address: HashMap<IpAddr, usize>,
+    per_address: HashMap<IpAddr, (usize, Arc<Share>)>,
 }
 
 /// A place; dropping it makes it free.
@@ -27,6 +28,8 @@ struct Taken {
 pub(crate) struct Seat {
     seats: Arc<Seats>,
     address: IpAddr,
+    /// What all connections of this address share.
+    pub(super) share: Arc<Share>,
 }
 
 impl Seats {
@@ -38,13 +41,14 @@ impl Seats {
     pub(crate) fn take(self: &Arc<Seats>, address: IpAddr) -> Option<Seat> {
         let is_full = |max: usize, count: usize| max != 0 && count >= max;
         let mut taken = self.taken.lock();
-        let of_address = taken.per_address.get(&address).copied().unwrap_or(0);
+        let of_address = taken.per_address.get(&address).map_or(0, |(count, _)| *count);
         if is_full(self.per_address_max, of_address) || is_full(self.total_max, taken.total) {
             return None;
         }
         taken.total += 1;
-        taken.per_address.insert(address, of_address + 1);
-        Some(Seat { seats: self.clone(), address })
+        let (count, share) = taken.per_address.entry(address).or_default();
+        *count += 1;
+        Some(Seat { seats: self.clone(), address, share: share.clone() })
     }
 }
 
@@ -52,7 +56,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
         taken.total -= 1;
-        if let Some(count) = taken.per_address.get_mut(&self.address) {
+        if let Some((count, _)) = taken.per_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
                 taken.per_address.remove(&self.address);

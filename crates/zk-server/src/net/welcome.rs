@@ -88,7 +88,7 @@ impl Gatekeeper {
                 }
             }
         };
-        let line = |socket, is_secure| Line { peer, socket, _seat: Some(seat), home, is_secure };
+        let line = |socket, is_secure| Line { peer, socket, seat: Some(seat), home, is_secure };
         let (conn, wire) = if is_tls {
             // Boxed: a handshake is large, and over soon.
             let shaken = Box::pin(self.handshake(stream, deadline)).await;

@@ -47,7 +47,9 @@ impl Workers {
         let start = |_| {
             let (sender, arrivals) = mpsc::unbounded_channel();
             // Without others there would be nobody for four-letter words meanwhile.
-            let home = Arc::new(Home::new(count > 1, gatekeeper.engine.backlog.clone()));
+            let engine = &gatekeeper.engine;
+            let home = Home::new(count > 1, engine.backlog.clone(), engine.traffic.clone());
+            let home = Arc::new(home);
             let desk = Desk { arrivals: sender, home: home.clone() };
             let (gatekeeper, stopped) = (gatekeeper.clone(), stopped.clone());
             (desk, Start { gatekeeper, arrivals, home, doors: Vec::new(), stopped })

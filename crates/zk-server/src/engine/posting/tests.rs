@@ -4,8 +4,8 @@ use super::*;
 use crate::admin::Metrics;
 use crate::engine::requests::{Handled, Next};
 use crate::engine::{EngineOptions, SaslOptions, TxnLog};
-use crate::net::Home;
 use crate::net::conn::{Line, OUTPUT_HIGH_WATER};
+use crate::net::{Home, Seats};
 use parking_lot::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -40,6 +40,7 @@ impl TxnLog for Appender {
 struct World {
     engine: Arc<Engine>,
     log: Arc<List>,
+    seats: Arc<Seats>,
 }
 
 impl World {
@@ -66,14 +67,21 @@ impl World {
         let appender = Box::new(Appender(log.clone()));
         let tree = Tree::new(TreeOptions::default());
         let engine = Engine::new(options, tree, Vec::new(), Arc::<Metrics>::default(), appender);
-        World { engine, log }
+        World { engine, log, seats: Seats::new(0, 0) }
     }
 
     /// A connection with a session.
     fn client(&self) -> Arc<Conn> {
+        self.client_of(None)
+    }
+
+    /// The same, of an address whose requests are counted.
+    fn client_of(&self, address: Option<&str>) -> Arc<Conn> {
+        let seat = address.and_then(|address| self.seats.take(address.parse().unwrap()));
         let peer = "127.0.0.1:9".parse().unwrap();
-        let home = Arc::new(Home::new(true, self.engine.backlog.clone()));
-        let line = Line { peer, socket: None, _seat: None, home, is_secure: false };
+        let home =
+            Arc::new(Home::new(true, self.engine.backlog.clone(), self.engine.traffic.clone()));
+        let line = Line { peer, socket: None, seat, home, is_secure: false };
         let conn = self.engine.connect(line, Vec::new(), i64::MAX);
         let connect = ConnectRequest::new_session(10_000);
         let mut frame = Vec::new();
@@ -211,6 +219,44 @@ fn reads_that_nobody_takes_are_bounded_without_any_write() {
     }
     let left = readers.iter().filter(|conn| conn.state.lock().phase == Phase::Live).count();
     assert_eq!(left, 2, "one has been let go");
+}
+
+#[test]
+fn whoever_sends_without_a_pause_leaves_room_for_others() {
+    let world = World::new(usize::MAX);
+    let many = [0; 12].map(|_| world.client_of(Some("10.0.0.1")));
+    let other = world.client_of(Some("10.0.0.2"));
+    let frames: Vec<u8> = (0..20_000).flat_map(|xid| set(xid, b"x")).collect();
+    let mut sent = 0;
+    for conn in &many {
+        while let Some(bytes @ 1..) = world.post(conn, &frames) {
+            sent += bytes;
+        }
+    }
+    assert!(sent > frames.len() / 2 && sent < frames.len(), "{sent} of {}", frames.len());
+    assert_eq!(world.post(&many[11], &frames), None);
+    // A large one of another address goes at once, and then not all that there is.
+    let large = set(1, &[7; 1_000_000]);
+    assert_eq!(world.post(&other, &large), Some(large.len()));
+    assert!(world.post(&other, &frames).is_some_and(|bytes| bytes < frames.len()));
+    while world.engine.take_mail() != Turn::Done {}
+    world.sync();
+    assert_eq!(other.state.lock().in_flight, 0);
+    // However many bytes wait.
+    for conn in &many[..3] {
+        while let Some(1..) = world.post(conn, &large) {}
+    }
+    assert_eq!(world.post(&other, &large), Some(large.len()));
+    while world.engine.take_mail() != Turn::Done {}
+    world.sync();
+    // All is answered, and nothing is under way: whoever waited goes on, and ends in the midst.
+    assert!(world.post(&many[11], &frames).is_some());
+    for conn in many.iter().chain([&other]) {
+        world.engine.disconnect(conn);
+    }
+    while world.engine.take_mail() != Turn::Done {}
+    world.sync();
+    assert!(world.client_of(Some("10.0.0.1")).room() > Some(10_000));
 }
 
 #[test]
