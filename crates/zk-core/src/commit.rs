@@ -19,6 +19,10 @@ use zk_tree::{Applied, Change, ChangeKind, ConnId, Observe, Plan, Tree};
 /// from there, that applying made something else of a znode (Apache's `DIGEST_LOG_INTERVAL`).
 const ANEW_EVERY: u32 = 128;
 
+/// A turn ends with a transaction of so many bytes: a multi of many small parts takes a while, and
+/// reads wait for the tree.
+pub const LONG_TXN_BYTES: usize = 64 << 10;
+
 impl Core {
     /// Everything up to `zxid` is on the disks of a quorum: alone, on the own one. Does at most
     /// `most` pieces of work, and fewer when their answers are large, so that reads get their turns
@@ -47,6 +51,9 @@ impl Core {
                         .expect("prepare encoded this transaction");
                     self.apply(tree, watches, now_ms, &entry, answer, fx);
                     self.txns.take_back(txn);
+                    if len >= LONG_TXN_BYTES {
+                        break;
+                    }
                 }
                 Some(work) => {
                     if self.carry_out(tree, watches, work, fx) {

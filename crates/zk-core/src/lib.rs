@@ -34,6 +34,7 @@ mod throttle;
 mod txns;
 
 pub use audit::{Asker, AuditRecord};
+pub use commit::LONG_TXN_BYTES;
 pub use effects::{Effect, Effects, News, Refusal, Span};
 pub use learner::LearnError;
 pub use options::{Admission, CoreOptions, LocalSessions, Membership, Times};

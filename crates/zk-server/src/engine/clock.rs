@@ -18,9 +18,18 @@ impl Engine {
         if self.stall.excuses(now_ms) {
             return;
         }
+        self.close_late(now_ms);
+        for home in &*self.homes.lock() {
+            home.rounds.ask(now_ms);
+        }
+    }
+
+    /// Closes connections that are past their deadline.
+    fn close_late(&self, now_ms: i64) {
         for conn in self.gate.lock().conns.values() {
             let deadline_ms = conn.deadline_ms.load(Ordering::Relaxed);
-            if deadline_ms != NO_DEADLINE && deadline_ms < now_ms {
+            let is_over = deadline_ms != NO_DEADLINE && deadline_ms < now_ms;
+            if is_over && !conn.line.home.rounds.is_late() {
                 // Once: the next tick may find it on its way out.
                 conn.deadline_ms.store(NO_DEADLINE, Ordering::Relaxed);
                 self.metrics.sessionless_connections_expired.add(1);

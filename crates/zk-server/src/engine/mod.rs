@@ -40,7 +40,7 @@ use words::Words;
 use crate::admin::{Inspect, Metrics};
 use crate::config::LargeRequestSettings;
 use crate::net::conn::{Conn, Line};
-use crate::net::{Backlog, Company, Traffic};
+use crate::net::{Backlog, Company, Home, Traffic};
 use crate::quorum::Quorum;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::HashMap;
@@ -109,6 +109,8 @@ pub(crate) struct Engine {
     large: LargeRequests,
     /// Answers and events that wait for clients.
     pub(crate) backlog: Arc<Backlog>,
+    /// The threads that serve connections.
+    pub(crate) homes: Mutex<Vec<Arc<Home>>>,
     /// Requests under way.
     pub(crate) traffic: Arc<Traffic>,
     /// Turns of four-letter words.
@@ -213,6 +215,7 @@ impl Engine {
             auth: options.core.prepare.auth.clone(),
             large: LargeRequests::new(options.large_requests),
             backlog: Arc::new(Backlog::new(options.max_backlog_bytes)),
+            homes: Mutex::default(),
             traffic: Arc::default(),
             words: Words::new(),
             audit: options.core.audit.then(AuditLog::new),

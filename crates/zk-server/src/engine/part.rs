@@ -7,7 +7,7 @@ use crate::net::conn::{Conn, Phase};
 use crate::quorum::Quorum;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use zk_core::{Admission, Core, Effect, Effects, LearnError, LearnerId};
+use zk_core::{Admission, Core, Effect, Effects, LONG_TXN_BYTES, LearnError, LearnerId};
 use zk_proto::quorum::{Forwarded, Touched};
 use zk_proto::{Epoch, SessionId, Zxid};
 use zk_tree::{SnapshotHead, Tree};
@@ -177,17 +177,18 @@ impl Engine {
         let mut lessons = self.pipe.take_lessons(LESSON_TURN);
         let is_more = lessons.len() == LESSON_TURN;
         let mut tree = self.tree.write();
-        let mut failure = None;
+        let (mut failure, mut was_long) = (None, false);
         {
             let mut watches = self.watches.lock();
             let Gate { core, fx, .. } = &mut *gate;
             while let Some(lesson) = lessons.front() {
-                if fx.is_large() {
+                if fx.is_large() || was_long {
                     break;
                 }
                 let watches = &mut *watches;
                 match lesson {
                     Lesson::Txn(txn) => {
+                        was_long = txn.len() >= LONG_TXN_BYTES;
                         let learned = core.learned(&mut tree, watches, now.monotonic_ms, txn, fx);
                         if let Err(error) = learned {
                             failure = Some(error);

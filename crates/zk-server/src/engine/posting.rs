@@ -24,12 +24,6 @@ struct Run {
     count: usize,
 }
 
-impl Run {
-    fn cost(self) -> usize {
-        cost(self.count as u32, self.bytes)
-    }
-}
-
 /// How posted requests were dealt with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Turn {
@@ -120,10 +114,10 @@ impl Engine {
         let mut run = Run::default();
         let mut end = Ok(());
         // The first one goes in any case: there was room before.
-        let room = conn.room().unwrap_or(1);
+        let (room, mut spent) = (conn.room().unwrap_or(1), 0);
         {
             let mut state = conn.state.lock();
-            while run.count < most && state.may_read() && run.cost() < room {
+            while run.count < most && state.may_read() && spent < room {
                 match first_frame(&input[run.bytes..], self.options.max_frame_bytes) {
                     Ok(Some(frame)) => {
                         let rejected = &self.metrics.large_requests_rejected;
@@ -131,10 +125,12 @@ impl Engine {
                             end = Err(hangup);
                             break;
                         }
-                        state.arrived(frame.len(), now_ms);
+                        let cost = cost(frame);
+                        state.arrived(frame.len(), cost, now_ms);
                         note_request(&mut state.stats, frame);
                         run.bytes += 4 + frame.len();
                         run.count += 1;
+                        spent += cost as usize;
                     }
                     Ok(None) => break,
                     Err(hangup) => {

@@ -215,7 +215,7 @@ impl Engine {
             let mut state = conn.state.lock();
             state.phase = Phase::Connecting;
             // Its answer counts as an answer: so it must have a beginning.
-            state.arrived(0, now.monotonic_ms);
+            state.arrived(0, 0, now.monotonic_ms);
         }
         let tree = self.tree.read();
         let Gate { core, fx, company, .. } = &mut *gate;

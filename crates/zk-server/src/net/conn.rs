@@ -5,7 +5,7 @@
 
 use super::home::Home;
 use super::seats::Seat;
-use super::traffic::{Share, cost};
+use super::traffic::Share;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -106,10 +106,10 @@ pub(crate) struct ConnState {
     pub(crate) in_flight: u32,
     /// Their bytes: each may wait in memory as a whole.
     in_flight_bytes: usize,
-    /// What they cost, as the sum of the address knows it.
+    /// What they cost, and what the sum of the address knows of that.
+    in_flight_cost: usize,
     told: usize,
-    /// Bytes of each, and when it came.
-    arrivals: VecDeque<(u32, i64)>,
+    arrivals: VecDeque<Arrival>,
     pub(crate) stats: ConnStats,
     pub(crate) phase: Phase,
     pub(crate) session: SessionId,
@@ -136,6 +136,15 @@ pub(crate) struct ConnState {
 pub(crate) struct Inbox {
     pub(crate) frames: Vec<u8>,
     pub(crate) count: usize,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    bytes: u32,
+    cost: u32,
+    /// When it came.
+    now_ms: i64,
 }
 
 /// Where a connection is in its life.
@@ -187,6 +196,7 @@ impl Conn {
                 is_writing: false,
                 in_flight: 0,
                 in_flight_bytes: 0,
+                in_flight_cost: 0,
                 told: 0,
                 arrivals: VecDeque::new(),
                 stats: ConnStats::default(),
@@ -222,7 +232,11 @@ impl Conn {
     pub(crate) fn heard_ms(&self, now_ms: i64) -> i64 {
         let state = self.state.lock();
         let is_our_fault = state.is_full() && state.may_answer();
-        if is_our_fault { now_ms } else { self.heard_ms.load(Ordering::Relaxed) }
+        if is_our_fault || self.line.home.rounds.is_late() {
+            now_ms
+        } else {
+            self.heard_ms.load(Ordering::Relaxed)
+        }
     }
 
     /// Tells the sum of all connections how much waits for this one.
@@ -389,18 +403,21 @@ impl ConnState {
         &mut self.output
     }
 
-    /// A request of so many bytes was given to the pipeline.
-    pub(crate) fn arrived(&mut self, bytes: usize, now_ms: i64) {
-        let bytes = bytes as u32;
+    /// A request of so many bytes, that costs so much, was given to the pipeline.
+    pub(crate) fn arrived(&mut self, bytes: usize, cost: u32, now_ms: i64) {
         self.in_flight += 1;
-        self.in_flight_bytes += bytes as usize;
-        self.arrivals.push_back((bytes, now_ms));
+        self.in_flight_bytes += bytes;
+        self.in_flight_cost += cost as usize;
+        self.arrivals.push_back(Arrival { bytes: bytes as u32, cost, now_ms });
     }
 
     /// The pipeline answered one: how long it took, in ms, and its bytes.
     pub(crate) fn answered(&mut self, now_ms: i64) -> (u32, usize) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some((bytes, since_ms)) = self.arrivals.pop_front() else { return (0, 0) };
+        let Some(Arrival { bytes, cost, now_ms: since_ms }) = self.arrivals.pop_front() else {
+            return (0, 0);
+        };
+        self.in_flight_cost -= cost as usize;
         let took_ms = (now_ms - since_ms).clamp(0, i64::from(u32::MAX)) as u32;
         self.in_flight_bytes -= bytes as usize;
         if self.arrivals.is_empty() {
@@ -415,13 +432,13 @@ impl ConnState {
     /// What its requests under way cost others; nothing while they wait for the client to read.
     fn cost(&self) -> usize {
         let is_parked = self.inbox.count > 0 && !self.is_posted;
-        if is_parked { 0 } else { cost(self.in_flight, self.in_flight_bytes) }
+        if is_parked { 0 } else { self.in_flight_cost }
     }
 
     /// Nobody waits for answers any more: the bytes of the requests without one.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = usize> {
-        (self.in_flight, self.in_flight_bytes) = (0, 0);
-        std::mem::take(&mut self.arrivals).into_iter().map(|(bytes, _)| bytes as usize)
+        (self.in_flight, self.in_flight_bytes, self.in_flight_cost) = (0, 0, 0);
+        std::mem::take(&mut self.arrivals).into_iter().map(|arrival| arrival.bytes as usize)
     }
 
     /// Bytes that have not gone out.

@@ -1,6 +1,7 @@
 //! Serving one connection: one small future that reads, hands over, writes, until the end.
 
 use super::conn::{Conn, Phase};
+use super::turns::{LONG, Ticket, let_others_go_first};
 use super::welcome::Gatekeeper;
 use super::wire::Wire;
 use crate::engine::{Engine, Handled, Hangup, Next};
@@ -101,6 +102,10 @@ struct Input {
     has_backlog: bool,
     /// Bytes of output that had not gone out when reading stopped for them.
     unsent: usize,
+    /// Its place among those whose turns are long.
+    ticket: Option<Arc<Ticket>>,
+    /// How long it has been served without a look at others.
+    used: Duration,
     stranger: Option<Stranger>,
     /// The stream has ended or is broken: the client's doing, not ours.
     is_dropped: bool,
@@ -115,6 +120,7 @@ impl Input {
         wire: &mut Wire,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
+        self.used = Duration::ZERO;
         loop {
             conn.state.lock().register(cx);
             if conn.state.lock().phase == Phase::Dead {
@@ -148,10 +154,13 @@ impl Input {
                 return Poll::Pending;
             }
             match ready!(self.poll_input(engine, conn, wire, cx)) {
-                Ok(Next::Frame | Next::Turn) => {}
-                Ok(Next::Others) => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                Ok(Next::Frame | Next::Turn) if self.used < LONG => {}
+                Ok(Next::Frame | Next::Turn | Next::Others) => {
+                    let_others_go_first(cx);
+                    return match wire.poll_output(conn, cx) {
+                        Poll::Ready(Err(Hangup)) => Poll::Ready(()),
+                        _ => Poll::Pending,
+                    };
                 }
                 // The log wakes the task. Reads in front of what waits may have been answered.
                 Ok(Next::Log) => match wire.poll_output(conn, cx) {
@@ -172,6 +181,7 @@ impl Input {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Next, Hangup>> {
         if self.has_backlog {
+            ready!(self.poll_turn(engine, conn, cx));
             let rest = std::mem::take(&mut self.rest);
             return Poll::Ready(self.hand_over(engine, conn, &rest));
         }
@@ -181,6 +191,11 @@ impl Input {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(SCRATCH_BYTES, 0);
             match ready!(poll_read(wire, scratch, cx)) {
+                Ok(got) if is_slow(engine, conn) => {
+                    self.rest = scratch[..got].to_vec();
+                    self.has_backlog = true;
+                    Poll::Ready(Ok(Next::Turn))
+                }
                 Ok(got) => Poll::Ready(self.hand_over(engine, conn, &scratch[..got])),
                 Err(hangup) => {
                     self.is_dropped = true;
@@ -213,9 +228,21 @@ impl Input {
         if !is_whole(&self.rest[..self.have], engine.options.max_frame_bytes) {
             return Poll::Ready(Ok(Next::Frame));
         }
+        self.rest.truncate(std::mem::take(&mut self.have));
+        if is_slow(engine, conn) {
+            self.has_backlog = true;
+            return Poll::Ready(Ok(Next::Turn));
+        }
         let rest = std::mem::take(&mut self.rest);
-        let have = std::mem::take(&mut self.have);
-        Poll::Ready(self.hand_over(engine, conn, &rest[..have]))
+        Poll::Ready(self.hand_over(engine, conn, &rest))
+    }
+
+    /// Ready when the connection may be served: at once, unless turns of its address are long.
+    fn poll_turn(&mut self, engine: &Engine, conn: &Conn, cx: &Context<'_>) -> Poll<()> {
+        if self.ticket.is_none() && !is_slow(engine, conn) {
+            return Poll::Ready(());
+        }
+        conn.line.home.turns.poll(&mut self.ticket, conn.line.peer.ip(), cx)
     }
 
     fn hand_over(
@@ -225,7 +252,11 @@ impl Input {
         all: &[u8],
     ) -> Result<Next, Hangup> {
         let is_fresh = conn.state.lock().phase == Phase::Fresh;
-        let Handled { bytes, next } = engine.input(conn, all).inspect_err(|_| {
+        let turns = &conn.line.home.turns;
+        let begun = turns.begin();
+        let handled = engine.input(conn, all);
+        self.used += turns.end(&begun, conn.line.peer.ip(), || engine.now_ms());
+        let Handled { bytes, next } = handled.inspect_err(|_| {
             self.stranger = is_fresh.then(|| Stranger(name_stranger(all)));
         })?;
         self.rest = all[bytes..].to_vec();
@@ -233,6 +264,11 @@ impl Input {
         self.have = if self.has_backlog { 0 } else { self.rest.len() };
         Ok(next)
     }
+}
+
+/// Whether the turns of its address are long ones.
+fn is_slow(engine: &Engine, conn: &Conn) -> bool {
+    conn.line.home.turns.is_slow(conn.line.peer.ip(), || engine.now_ms())
 }
 
 /// Whether the first frame is there, or too long ever to be.

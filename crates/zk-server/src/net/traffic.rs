@@ -2,6 +2,7 @@
 //! pause must not make everybody wait behind all that it has sent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use zk_proto::OpCode;
 
 /// All requests under way may cost so much, shared by the addresses that have some: a write behind
 /// as many small ones waits for some 20 ms. More at a time makes nothing faster.
@@ -10,12 +11,16 @@ const MOST: usize = 16 << 10;
 /// An address may have so many small ones in any case.
 const LEAST: usize = 256;
 
-/// So many bytes cost as much as one request more.
+/// So many bytes cost as much as a small request more.
 const BYTES: usize = 256;
+/// The same in a multi, whose parts may be as short as 18 bytes.
+const MULTI_BYTES: usize = 32;
 
-/// What so many requests of so many bytes together cost.
-pub(crate) fn cost(requests: u32, bytes: usize) -> usize {
-    requests as usize + bytes / BYTES
+/// What a request costs, given without its length.
+pub(crate) fn cost(frame: &[u8]) -> u32 {
+    let multi = OpCode::Multi.code().to_be_bytes();
+    let bytes = if frame.get(4..8) == Some(&multi[..]) { MULTI_BYTES } else { BYTES };
+    1 + (frame.len() / bytes) as u32
 }
 
 /// The requests of all addresses.

@@ -50,6 +50,7 @@ impl Workers {
             let engine = &gatekeeper.engine;
             let home = Home::new(count > 1, engine.backlog.clone(), engine.traffic.clone());
             let home = Arc::new(home);
+            engine.homes.lock().push(home.clone());
             let desk = Desk { arrivals: sender, home: home.clone() };
             let (gatekeeper, stopped) = (gatekeeper.clone(), stopped.clone());
             (desk, Start { gatekeeper, arrivals, home, doors: Vec::new(), stopped })
@@ -101,6 +102,10 @@ async fn work(Start { gatekeeper, mut arrivals, home, doors, mut stopped }: Star
     }
     let own = home.clone();
     tokio::spawn(async move { own.outbox.deliver().await });
+    let own = home.clone();
+    tokio::spawn(async move { own.turns.give().await });
+    let own = home.clone();
+    tokio::spawn(async move { own.rounds.make().await });
     loop {
         tokio::select! {
             some = arrivals.recv() => {
