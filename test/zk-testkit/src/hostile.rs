@@ -6,6 +6,7 @@
 //! send went out, and the answer that it waits for came. A test of which no strike lands has tested
 //! nothing.
 
+mod floods;
 mod frames;
 mod ground;
 mod operators;
@@ -13,6 +14,7 @@ mod requests;
 mod sessions;
 mod watches;
 
+pub use floods::{Flood, Flooders};
 pub use ground::Ground;
 
 use std::collections::VecDeque;

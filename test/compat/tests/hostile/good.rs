@@ -11,7 +11,7 @@ use zk_testkit::hostile::Ground;
 use zk_testkit::{Client, Error, http};
 
 /// Of all of them but the owner, which has less.
-const SESSION_TIMEOUT_MS: i32 = 10_000;
+pub(crate) const SESSION_TIMEOUT_MS: i32 = 10_000;
 /// Short, and yet more than a process of a busy machine may have to wait for a processor.
 const OWNER_TIMEOUT_MS: i32 = 3_000;
 /// Between two requests of a client: none of them is a load.

@@ -14,8 +14,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zk_testkit::hostile::{Attack, Attackers, Ground, Tally, attacks, wanted};
-use zk_testkit::{Engine, Error, PATIENCE, Server, ServerConfig, free_port};
+use zk_proto::request::CreateMode;
+use zk_testkit::hostile::{Attack, Attackers, Flood, Flooders, Ground, Tally, attacks, wanted};
+use zk_testkit::{Client, Engine, Error, PATIENCE, Server, ServerConfig, free_port};
 
 use memory::Memory;
 
@@ -23,6 +24,11 @@ use memory::Memory;
 const ATTACKED_FOR: Duration = Duration::from_secs(10);
 /// Until what they have left must be gone: their sessions live for ten seconds.
 const GONE_AFTER: Duration = Duration::from_secs(20);
+/// So many flood a server for so long, and so many writes are the least that somebody else gets
+/// done meanwhile: each may wait for a large one of theirs, on a busy machine.
+const FLOODERS: usize = 24;
+const FLOODED_FOR: Duration = Duration::from_secs(6);
+const LEAST_SERVED: usize = 6;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// One server at a time: memory and processors are what this is about.
@@ -124,6 +130,39 @@ fn good_clients_do_not_feel_hostile_ones() -> Result<(), Error> {
     bout.fight(&wanted(), ATTACKED_FOR)?;
     let (wrongs, tail) = bout.stop()?;
     assert!(wrongs.is_empty(), "{wrongs:#?}\n{tail}");
+    Ok(())
+}
+
+/// Whoever sends without a pause, and as much as may be under way, keeps nobody else from being
+/// served: no session expires, and whoever asks for little gets on.
+#[test]
+fn nobody_is_kept_from_being_served() -> Result<(), Error> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for flood in Flood::ALL {
+        let mut bout = Bout::start(&[])?;
+        let stop = AtomicBool::new(false);
+        let (served, wrongs) = thread::scope(|scope| {
+            let good = good::start(scope, &bout.ground, &stop)?;
+            let flooders = Flooders::start(&bout.ground, flood, FLOODERS)?;
+            let mut lone = Client::connect(bout.ground.client, good::SESSION_TIMEOUT_MS)?;
+            let (began, mut served) = (Instant::now(), 0);
+            while began.elapsed() < FLOODED_FOR {
+                lone.create("/lone", b"", CreateMode::PersistentSequential)?;
+                served += 1;
+            }
+            stop.store(true, Ordering::Relaxed);
+            drop(flooders);
+            let wrongs = good.into_iter().filter_map(|client| client.join().expect("no panics"));
+            Ok::<_, Error>((served, wrongs.collect::<Vec<_>>()))
+        })?;
+        bout.wrongs.extend(wrongs);
+        println!("{served} lone writes under {flood:?}");
+        if served < LEAST_SERVED {
+            bout.wrongs.push(format!("{served} writes in {FLOODED_FOR:?}"));
+        }
+        let (wrongs, tail) = bout.stop()?;
+        assert!(wrongs.is_empty(), "{flood:?}: {wrongs:#?}\n{tail}");
+    }
     Ok(())
 }
 
