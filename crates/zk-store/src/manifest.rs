@@ -3,8 +3,13 @@
 //! Logs and snapshots have a manifest each (`zkfleet.logs`, `zkfleet.snapshots`), a few lines of
 //! text that Apache does not look at. It is replaced as a whole when a file is made or removed,
 //! never for a record. Format: docs/formats/durable-mark.md.
+//!
+//! **A damaged manifest makes no file foreign**: not when it is read ([`Loaded::is_foreign`]), and
+//! not when it is replaced ([`Manifest::load_to_change`]).
 
-use crate::disk::{Disk, read_small, replace_file};
+use crate::disk::{Access, Disk, read_small, replace_file};
+use crate::log::Mark;
+use crate::names::Name;
 use crate::sealed_text;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -64,6 +69,43 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Loaded::Damaged),
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the manifest `name` of a directory, for who changes it and stores it again.
+    ///
+    /// What stands in the place of a damaged one must not be less than it: of the files that are
+    /// there nobody knows that they are not ours, so they are listed. Where there is none nobody
+    /// says that they are: they stay foreign, as they would be for a start.
+    pub(crate) fn load_to_change(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Manifest> {
+        match Manifest::load(disk, dir, name)? {
+            Loaded::Manifest(manifest) => Ok(manifest),
+            Loaded::Absent => Ok(Manifest::default()),
+            Loaded::Damaged => {
+                tracing::warn!(
+                    "{} is damaged: all files that are there are listed in its place, and one that is \
+                     missing will not be missed",
+                    dir.join(name).display()
+                );
+                Manifest::of_all(disk, dir, name)
+            }
+        }
+    }
+
+    /// All files of a directory that manifest `name` is for, as far as they themselves say what
+    /// they are.
+    fn of_all(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Manifest> {
+        let mut all = Manifest::default();
+        for entry in disk.list(dir)? {
+            match (Name::parse(&entry.name), name) {
+                (Name::Snapshot(..), SNAPSHOTS) => all.insert(entry.name, Seal::Open),
+                (Name::Log(first), LOGS) => {
+                    let seal = marked(disk, &dir.join(&entry.name), first)?;
+                    all.insert(entry.name, seal.unwrap_or(Seal::Kept));
+                }
+                _ => {}
+            }
+        }
+        Ok(all)
     }
 
     /// Puts the manifest in place, durably.
@@ -132,6 +174,24 @@ impl Manifest {
     }
 }
 
+impl Loaded {
+    /// Whether a file is another engine's. A damaged list does not make it so: nobody knows, and a
+    /// single flipped bit must not void what the marks in the logs say.
+    pub(crate) fn is_foreign(&self, name: &str) -> bool {
+        match self {
+            Loaded::Manifest(manifest) => manifest.get(name).is_none(),
+            Loaded::Absent => true,
+            Loaded::Damaged => false,
+        }
+    }
+}
+
+/// What a log is by its own mark, where no manifest says it: we mark whatever we write.
+pub(crate) fn marked(disk: &dyn Disk, path: &Path, first: Zxid) -> io::Result<Option<Seal>> {
+    let file = disk.open(path, Access::Read)?;
+    Ok(Mark::read(&*file, first)?.map(|_| Seal::Open))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +246,27 @@ mod tests {
                 };
                 assert!(found == new || (found == old && !stored));
             });
+        }
+    }
+    #[test]
+    fn in_the_place_of_a_damaged_one_stands_all_that_is_there() {
+        let disk = SimDisk::new(512);
+        let dir = Path::new("/d");
+        disk.create_dir_all(dir).unwrap();
+        for name in ["log.1", "log.2.old", "snapshot.0", "snapshot.5.gz", "zkfleet.mine"] {
+            disk.plant(&dir.join(name), b"another engine's, for all that it says");
+        }
+        let open = |name: &str| (name.to_owned(), Seal::Open);
+        for (list, all) in [
+            (LOGS, vec![("log.1".to_owned(), Seal::Kept)]),
+            (SNAPSHOTS, vec![open("snapshot.0"), open("snapshot.5.gz")]),
+        ] {
+            let load = || Manifest::load_to_change(&disk, dir, list).unwrap();
+            assert_eq!(load(), Manifest::default(), "without one they are not ours");
+            disk.plant(&dir.join(list), b"zkfleet-manifest 1\ncrc 0\n");
+            assert_eq!(load(), Manifest { files: all.into_iter().collect() });
+            manifest().store(&disk, dir, list).unwrap();
+            assert_eq!(load(), manifest(), "who is not in it is not ours");
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::data_dir::DataDirs;
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
 use crate::log::{LogEnd, LogReader, OpenLog, Step};
-use crate::manifest::{LOGS, Loaded, Manifest, SNAPSHOTS, Seal};
+use crate::manifest::{LOGS, Manifest, SNAPSHOTS, Seal};
 use crate::names::Name;
 use crate::recover::{Inventory, RecoverOptions, is_beginning};
 use crate::restore::Discard;
 use crate::snapshot::{SnapshotError, read_snapshot};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zk_proto::Zxid;
 
 /// Why history was not cut; nothing was changed then, except after [`TruncateError::File`].
@@ -89,11 +89,8 @@ pub fn truncate(
     Ok(())
 }
 
-fn load(disk: &dyn Disk, dir: &std::path::Path, name: &str) -> Result<Manifest, FileError> {
-    Ok(match Manifest::load(disk, dir, name).doing("read", &dir.join(name))? {
-        Loaded::Manifest(manifest) => manifest,
-        Loaded::Absent | Loaded::Damaged => Manifest::default(),
-    })
+fn load(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Manifest, FileError> {
+    Manifest::load_to_change(disk, dir, name).doing("read", &dir.join(name))
 }
 
 /// Where the record of `zxid` ends.

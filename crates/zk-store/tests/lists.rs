@@ -127,3 +127,34 @@ fn case_b_is_seen_although_a_list_is_damaged() {
         }
     }
 }
+
+#[test]
+fn case_b_is_seen_although_a_list_was_damaged_and_then_replaced() {
+    let (disk, dirs) = (SimDisk::new(512), apart());
+    let mut server = start(&disk, &dirs);
+    for _ in 0..3 {
+        server.snapshot(SnapshotOptions::default()).unwrap();
+        server.create().unwrap();
+    }
+    let list = dirs.snapshots().join("zkfleet.snapshots");
+    let mut text = disk.read(&list).unwrap();
+    let middle = text.len() / 2;
+    text[middle] ^= 1;
+    disk.plant(&list, &text);
+    // The server runs on, and its next snapshot has to be listed.
+    server.snapshot(SnapshotOptions::default()).unwrap();
+    for _ in 0..5 {
+        server.create().unwrap();
+    }
+    server.log.close().unwrap();
+    let (recovered, _) = open(&disk, &dirs, Overrides::default()).unwrap();
+    assert_eq!(recovered.last, Zxid(8));
+    assert!(recovered.notes.is_empty(), "{:?}", recovered.notes);
+    let log = dirs.logs().join("log.1");
+    let mut bytes = disk.read(&log).unwrap();
+    let (at, len) = *support::frames(&bytes).last().unwrap();
+    bytes[at..at + len].fill(0);
+    disk.plant(&log, &bytes);
+    let error = open(&disk, &dirs, Overrides::default()).unwrap_err();
+    assert!(error.to_string().contains("0x8 to 0x8"), "{error}");
+}

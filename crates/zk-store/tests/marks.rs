@@ -73,6 +73,28 @@ fn a_trunc_that_cannot_be_done_changes_nothing() {
 }
 
 #[test]
+fn a_trunc_over_a_damaged_list_makes_nothing_foreign() {
+    // Logs of Apache's that were read and closed have no marks: the list alone says whose they are.
+    let taken_over = load(&testdata("apache-3.8.0"));
+    let mut server = Server::simulated(&taken_over).unwrap();
+    let before = server.tree.last.0;
+    for _ in 0..3 {
+        server.create().unwrap();
+    }
+    server.log.close().unwrap();
+    for (whole, zxid) in [(history().0, 8), (taken_over.fork(), before + 2)] {
+        for list in ["zkfleet.logs", "zkfleet.snapshots"] {
+            let disk = whole.fork();
+            disk.plant(&path(list), b"zkfleet-manifest 1\ncrc 0\n");
+            cut(&disk, zxid).unwrap();
+            let (recovered, _) = open(&disk).unwrap();
+            assert_eq!(recovered.last, Zxid(zxid));
+            assert!(recovered.notes.is_empty(), "{list}: {:?}", recovered.notes);
+        }
+    }
+}
+
+#[test]
 fn a_crash_within_a_trunc_leaves_a_prefix_not_shorter_than_asked() {
     let (whole, trees) = history();
     for zxid in [2, 6, 8, 11] {

@@ -2,10 +2,9 @@
 
 use super::error::Note;
 use crate::data_dir::DataDirs;
-use crate::disk::{Access, Disk};
+use crate::disk::Disk;
 use crate::error::{Doing, FileError};
-use crate::log::Mark;
-use crate::manifest::{LOGS, Loaded, Manifest, SNAPSHOTS, Seal};
+use crate::manifest::{LOGS, Loaded, Manifest, SNAPSHOTS, Seal, marked};
 use crate::names::{Compression, Name};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -115,7 +114,7 @@ impl Inventory {
         for entry in disk.list(dir).doing("list", dir)? {
             match Name::parse(&entry.name) {
                 Name::Snapshot(zxid, compression) => {
-                    if is_foreign(list, &entry.name) {
+                    if list.is_foreign(&entry.name) {
                         self.void = Some(Void::ForeignSnapshot(entry.name.clone()));
                     }
                     let path = dir.join(entry.name);
@@ -138,14 +137,12 @@ impl Inventory {
             };
             if seal.is_none() {
                 // A crash between a new log's name and the manifest: its mark says whose it is.
-                let file = disk.open(&path, Access::Read).doing("open", &path)?;
-                let mark = Mark::read(&*file, name).doing("read", &path)?;
-                seal = mark.map(|_| Seal::Open);
+                seal = marked(disk, &path, name).doing("read", &path)?;
             }
             match seal {
                 Some(Seal::Open | Seal::Closed { .. }) => self.has_ours = true,
                 Some(Seal::Kept) => {}
-                None if is_foreign(list, &entry.name) => {
+                None if list.is_foreign(&entry.name) => {
                     self.void = Some(Void::ForeignLog(entry.name));
                 }
                 None => {}
@@ -154,16 +151,6 @@ impl Inventory {
         }
         self.logs.sort_by_key(|log| log.name);
         Ok(())
-    }
-}
-
-/// Whether a file is another engine's. A damaged list does not make it so: nobody knows, and a
-/// single flipped bit must not void what the marks in the logs say.
-fn is_foreign(list: &Loaded, name: &str) -> bool {
-    match list {
-        Loaded::Manifest(manifest) => manifest.get(name).is_none(),
-        Loaded::Absent => true,
-        Loaded::Damaged => false,
     }
 }
 

@@ -7,7 +7,7 @@ use super::sink::Sink;
 use super::snappy::SnappyWriter;
 use crate::disk::Disk;
 use crate::error::{Doing, FileError};
-use crate::manifest::{self, Loaded, Manifest, Seal};
+use crate::manifest::{self, Manifest, Seal};
 use crate::names::{Compression, Name};
 use flate2::write::GzEncoder;
 use simd_adler32::Adler32;
@@ -176,10 +176,7 @@ impl SnapshotWriter {
 
     /// Notes the snapshot as ours before it has its name, so that it never looks foreign.
     fn list_ours(&self) -> io::Result<()> {
-        let mut ours = match Manifest::load(&*self.disk, &self.dir, manifest::SNAPSHOTS)? {
-            Loaded::Manifest(manifest) => manifest,
-            Loaded::Absent | Loaded::Damaged => Manifest::default(),
-        };
+        let mut ours = Manifest::load_to_change(&*self.disk, &self.dir, manifest::SNAPSHOTS)?;
         let there = self.disk.list(&self.dir)?;
         ours.retain(|name| there.iter().any(|entry| entry.name == name));
         ours.insert(self.name.to_string(), Seal::Open);
