@@ -260,8 +260,9 @@ impl<W: WatchAccess> Observe for Firing<'_, W> {
             }
             let mut wanted = [0; EVENTS.len()];
             let mut tell = |conn: ConnId, event: EventType, path: &str| {
-                wanted[event.code() as usize - 1] += 1;
+                // Those of a connection that has ended go a part at a time.
                 let Some(connection) = conns.get(&conn) else { return };
+                wanted[event.code() as usize - 1] += 1;
                 let acl = if event == EventType::NodeChildrenChanged {
                     change.parent_acl
                 } else {

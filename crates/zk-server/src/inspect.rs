@@ -307,8 +307,12 @@ impl Inspect for Member {
         let sessions = self.sessions_of();
         let mut by_path = BTreeMap::new();
         self.list_watches(|path, conns| {
-            let of = conns.iter().filter_map(|conn| sessions.get(conn).copied()).collect();
-            by_path.insert(path, of);
+            let of = conns.iter().filter_map(|conn| sessions.get(conn).copied());
+            let of = of.collect::<Vec<_>>();
+            // What a connection left that has ended is still being removed.
+            if !of.is_empty() {
+                by_path.insert(path, of);
+            }
         });
         by_path.into_iter().collect()
     }

@@ -533,8 +533,11 @@ fn watch_certificates(
     });
 }
 
-/// What happens by the clock: sessions expire at the ends of ticks, containers are reaped.
+/// What happens by the clock: sessions expire at the ends of ticks, containers are reaped. And what
+/// connections leave is removed.
 fn start_chores(member: &Arc<Member>, runtime: &Runtime) {
+    let engine = member.engine.clone();
+    runtime.spawn(async move { engine.see_leavers_off().await });
     let engine = member.engine.clone();
     let tick_ms = i64::from(member.config.tick_time_ms);
     runtime.spawn(async move {

@@ -64,6 +64,11 @@ impl Watcher {
 /// Number of a watched path.
 type PathNo = u32;
 
+/// With room for so many paths, what is not needed of it is given back once no more than these few
+/// are watched: to put them into a smaller table takes about 3 ms.
+const MANY_PATHS: usize = 1 << 18;
+const FEW_PATHS: usize = 1 << 15;
+
 #[derive(Debug)]
 struct Watched {
     path: Box<str>,
@@ -182,7 +187,7 @@ impl Watches {
             return number;
         }
         let entry = Watched { path: path.into(), watchers: Vec::new(), data: 0 };
-        let number = match self.free.pop() {
+        let number = match self.free_number() {
             Some(number) => {
                 self.watched[number as usize] = entry;
                 number
@@ -194,6 +199,15 @@ impl Watches {
         };
         self.numbers.insert(path.into(), number);
         number
+    }
+
+    /// A number that nothing has.
+    fn free_number(&mut self) -> Option<PathNo> {
+        // The table may have ended before a number, and begun again with it.
+        let is_free = |number: PathNo| {
+            self.watched.get(number as usize).is_some_and(|watched| watched.watchers.is_empty())
+        };
+        std::iter::from_fn(|| self.free.pop()).find(|&number| is_free(number))
     }
 
     /// Removes modes of one watcher; says whether there was one. Tidies up what becomes empty.
@@ -238,7 +252,12 @@ impl Watches {
             let path = std::mem::take(&mut watched.path);
             watched.watchers = Vec::new();
             self.numbers.remove(&path);
-            self.free.push(number);
+            if number as usize + 1 < self.watched.len() {
+                self.free.push(number);
+            }
+            while self.watched.last().is_some_and(|last| last.watchers.is_empty()) {
+                self.watched.pop();
+            }
         }
     }
 
@@ -365,14 +384,48 @@ impl Watches {
         }
     }
 
-    /// Forgets a connection.
-    pub fn remove_connection(&mut self, conn: ConnId) {
-        for number in self.by_conn.get(&conn).cloned().unwrap_or_default() {
-            self.take(number, conn, Kind::Child, Modes::ALL);
-            let path = self.watched[number as usize].path.clone();
-            if self.numbers.get(&path) == Some(&number) {
-                self.take(number, conn, Kind::Data, Modes::ALL);
+    /// Forgets what a connection watches, `most` paths of it; whether there are more. A part at a
+    /// time, for a connection may have a million.
+    pub fn remove_some(&mut self, conn: ConnId, most: usize) -> bool {
+        let Some(paths) = self.by_conn.get_mut(&conn) else { return false };
+        // The highest numbers first: the table may end before them then.
+        let part: Vec<PathNo> = std::iter::from_fn(|| paths.pop_last()).take(most).collect();
+        let has_more = !paths.is_empty();
+        if !has_more {
+            self.by_conn.remove(&conn);
+        }
+        for number in part {
+            let Watched { watchers, data, .. } = &mut self.watched[number as usize];
+            if let Ok(at) = watchers.binary_search_by_key(&conn, |watcher| watcher.conn) {
+                let none = Modes::default();
+                self.sums.lost(
+                    watchers.remove(at),
+                    Watcher { conn, data: none, child: none },
+                    data,
+                );
+                self.drop_if_unwatched(number);
             }
+        }
+        if !has_more {
+            self.give_back();
+        }
+        has_more
+    }
+
+    /// Forgets a connection, for who does not mind how long that takes.
+    pub fn remove_connection(&mut self, conn: ConnId) {
+        self.remove_some(conn, usize::MAX);
+    }
+
+    /// Gives back the memory of very many watches that are gone, when few enough are left for that
+    /// to take no time.
+    fn give_back(&mut self) {
+        let Watches { numbers, watched, free, .. } = self;
+        if numbers.capacity() > MANY_PATHS && numbers.len() <= FEW_PATHS {
+            numbers.shrink_to(2 * FEW_PATHS);
+            watched.shrink_to(2 * FEW_PATHS);
+            free.retain(|&number| (number as usize) < watched.len());
+            free.shrink_to(2 * FEW_PATHS);
         }
     }
 
@@ -527,7 +580,7 @@ mod tests {
             w.add_child(path, A);
             w.add_persistent(path, B, AddWatchMode::PersistentRecursive);
         }
-        w.remove_connection(A);
+        assert!(!w.remove_some(A, 2));
         assert_eq!(w.counts(), WatchCounts { connections: 1, paths: 2, data: 2, total: 2 });
         w.remove_connection(B);
         assert!(w.is_empty());
@@ -561,7 +614,7 @@ mod tests {
                 5 => w.deleted(path, &mut |_, _, _| {}),
                 6 => w.data_changed(path, &mut |_, _, _| {}),
                 7 => drop(w.remove(path, conn, types[pick(5) as usize])),
-                _ => w.remove_connection(conn),
+                _ => drop(w.remove_some(conn, 1 + pick(3) as usize)),
             }
             let all = || w.watched.iter().flat_map(|watched| &watched.watchers);
             let data = all().filter(|watcher| watcher.data.0 != 0).count();
@@ -578,6 +631,54 @@ mod tests {
             let counts = WatchCounts { connections, paths, data, total: data + child };
             assert_eq!(w.counts(), counts);
         }
+    }
+
+    #[test]
+    fn a_part_of_a_connection_s_watches_goes_at_a_time() {
+        let mut w = Watches::new(1);
+        let path = |number| format!("/p{number}");
+        for number in 0..10 {
+            w.add_data(&path(number), A);
+            w.add_persistent(&path(number), A, AddWatchMode::PersistentRecursive);
+            w.add_child(&path(number), B);
+        }
+        for left in [7, 4, 1] {
+            assert!(w.remove_some(A, 3));
+            let total = left + 10;
+            assert_eq!(w.counts(), WatchCounts { connections: 2, paths: left, data: left, total });
+            let mut listed = 0;
+            assert_eq!(w.list(0, 100, |_, conns| listed += conns.len()), None);
+            assert_eq!((listed, w.sums.recursive), (left, left));
+        }
+        assert!(!w.remove_some(A, 3) && !w.remove_some(A, 3));
+        assert_eq!(w.counts(), WatchCounts { connections: 1, paths: 0, data: 0, total: 10 });
+        is(&created(&mut w, "/p3/x"), &[(2, 4, "/p3")]);
+    }
+
+    #[test]
+    fn what_a_million_watches_took_is_given_back() {
+        let mut w = Watches::new(1);
+        let path = |number| format!("/p{number}");
+        for number in 0..MANY_PATHS {
+            // Somebody stays, from the beginning.
+            w.add_data(&path(number), if number < 5 { B } else { A });
+        }
+        let room = |w: &Watches| [w.numbers.capacity(), w.watched.capacity(), w.free.capacity()];
+        assert!(room(&w)[..2].iter().all(|&room| room >= MANY_PATHS));
+        while w.remove_some(A, 1000) {}
+        assert!(room(&w).iter().all(|&room| room < MANY_PATHS), "{:?}", room(&w));
+        assert_eq!(w.watched.len(), 5);
+        // Numbers that were given up are used again, and none twice.
+        for number in 5..10 {
+            w.add_data(&path(number), A);
+        }
+        assert!(w.remove(&path(7), A, WatcherType::Data));
+        assert!((0..10).all(|n| w.contains(
+            &path(n),
+            ConnId(1 + u64::from(n < 5)),
+            WatcherType::Any
+        ) == (n != 7)));
+        assert_eq!((w.watched.len(), w.counts().data), (10, 9));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod audit;
 mod clock;
 mod dispatch;
 mod large;
+mod leavers;
 mod news;
 mod part;
 mod pause;
@@ -33,6 +34,7 @@ pub use audit::{AUDIT_TARGET, AuditSink, log_audit};
 
 use audit::{AuditError, AuditLog};
 use large::LargeRequests;
+use leavers::Leavers;
 pub(crate) use pipe::{Diligence, Lesson, Pipe};
 use stall::Stall;
 use words::Words;
@@ -96,6 +98,7 @@ pub(crate) struct Engine {
     pub(crate) gate: Mutex<Gate>,
     pub(crate) tree: RwLock<Tree>,
     pub(crate) watches: Mutex<Watches>,
+    leavers: Leavers,
     pub(crate) auth: AuthOptions,
     pub(crate) options: EngineOptions,
     pub(crate) metrics: Arc<Metrics>,
@@ -212,6 +215,7 @@ impl Engine {
             }),
             tree: RwLock::new(tree),
             watches: Mutex::new(Watches::new(options.core.hash_seed)),
+            leavers: Leavers::default(),
             auth: options.core.prepare.auth.clone(),
             large: LargeRequests::new(options.large_requests),
             backlog: Arc::new(Backlog::new(options.max_backlog_bytes)),

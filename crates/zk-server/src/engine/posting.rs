@@ -379,7 +379,7 @@ impl Engine {
             state.abandon().for_each(|bytes| self.large.give_back(bytes));
             conn.count_traffic(&mut state);
         }
-        self.watches.lock().remove_connection(conn.id);
+        self.forget_watches(conn.id);
     }
 
     /// What the pipeline's thread does.

@@ -15,7 +15,7 @@ use zk_proto::jute::put_frame;
 use zk_proto::request::{PathRequest, ReadRequest, Request, RequestHeader, SetDataRequest};
 use zk_proto::response::ReplyHeader;
 use zk_proto::{Jute, Reader, Zxid};
-use zk_tree::TreeOptions;
+use zk_tree::{TreeOptions, WatchCounts};
 
 /// A log that is a list, and takes what it is told to.
 #[derive(Default)]
@@ -375,4 +375,46 @@ fn last_words_are_dropped_when_the_log_is_closed() {
     world.engine.disconnect(&conn);
     assert_eq!(world.engine.gate.lock().conns.len(), 0);
     assert_eq!(world.engine.pipe.posted(), 0);
+}
+
+#[test]
+fn nobody_waits_for_a_million_watches_to_go() {
+    const MANY: usize = 10_000;
+    let world = World::new(1000);
+    let total = || world.engine.watches.lock().counts().total;
+    let watching = |path: &str| {
+        let conn = world.client();
+        let mut watches = world.engine.watches.lock();
+        watches.add_data(path, conn.id);
+        (0..MANY).for_each(|number| watches.add_data(&format!("/{number}"), conn.id));
+        conn
+    };
+    let writer = world.client();
+    let (silent, speaking) = (watching("/zookeeper/quota"), watching("/zookeeper/quota"));
+    // One ends here, the other's end is heard behind its last words.
+    world.engine.disconnect(&silent);
+    world.post(&speaking, &set(1, b"a")).unwrap();
+    world.engine.disconnect(&speaking);
+    assert_eq!(world.engine.take_mail(), Turn::Done);
+    // Of both, for nobody had the time.
+    assert!(total() > MANY, "{} are left", total());
+    // What is still there tells nobody, and does not count as told.
+    world.engine.submit(&writer, &set(2, b"b")).unwrap();
+    world.sync();
+    assert_eq!(answers(&writer), [2]);
+    assert_eq!(world.engine.metrics.node_changed_watch_count.count(), 0);
+    assert!(answers(&silent).is_empty());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let all_gone = async {
+            while total() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = world.engine.see_leavers_off() => {}
+            () = all_gone => {}
+        }
+    });
+    assert_eq!(world.engine.watches.lock().counts(), WatchCounts::default());
 }
