@@ -11,9 +11,9 @@ use crate::node::NodeId;
 use crate::tree::Tree;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
-use zk_proto::{StatPersisted, Zxid, path};
+use zk_proto::{SessionId, StatPersisted, Zxid, path};
 
 /// A znode as it will be.
 #[derive(Clone, Debug)]
@@ -29,6 +29,14 @@ pub(super) struct Prospect {
     /// Where the tree has it, if it is not one that is yet to be created.
     pub(super) id: Option<NodeId>,
     pub(super) place: Place,
+}
+
+impl Prospect {
+    /// Whose ephemeral it will be. (What stands there of a container or a TTL znode is no session.)
+    fn owner(&self) -> Option<SessionId> {
+        let owner = self.stat.ephemeral_owner;
+        (self.exists && owner != 0).then_some(SessionId(owner))
+    }
 }
 
 /// Path and data, as far as the digest needs them.
@@ -56,10 +64,41 @@ struct Change {
     node: Prospect,
 }
 
+/// Where the changes are that leave an ephemeral, by its session, and how many: so that a
+/// closeSession need not look at everybody's.
+#[derive(Debug, Default)]
+struct Owned(BTreeMap<(SessionId, u64), usize>);
+
+impl Owned {
+    /// A change at `hash` that left `before` leaves `after` now. Costs nothing where neither has
+    /// an owner.
+    fn replace(&mut self, hash: u64, before: Option<SessionId>, after: Option<SessionId>) {
+        if before == after {
+            return;
+        }
+        if let Some(owner) = before
+            && let Some(count) = self.0.get_mut(&(owner, hash))
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&(owner, hash));
+            }
+        }
+        if let Some(owner) = after {
+            *self.0.entry((owner, hash)).or_default() += 1;
+        }
+    }
+
+    fn of(&self, session: SessionId) -> impl Iterator<Item = u64> {
+        self.0.range((session, 0)..=(session, u64::MAX)).map(|((_, hash), _)| *hash)
+    }
+}
+
 /// All outstanding changes of a leader, or of a standalone server.
 #[derive(Debug)]
 pub struct Pending {
     changes: HashTable<Change>,
+    owned: Owned,
     /// What changes, in the order in which it will; forgotten when its zxid is applied.
     order: VecDeque<Planned>,
     pub(super) quotas: Quotas,
@@ -93,6 +132,7 @@ impl Pending {
     pub fn new(seed: u64) -> Pending {
         Pending {
             changes: HashTable::new(),
+            owned: Owned::default(),
             order: VecDeque::new(),
             quotas: Quotas::default(),
             digest: None,
@@ -190,9 +230,11 @@ impl Pending {
         self.digest = Some(digest::replace(self.digest(tree), old, crc));
         self.order.push_back(Planned { zxid, hash, step: Step { id: node.id, crc } });
         let is_it = |change: &Change| change.path == path;
+        let owner = node.owner();
         match self.changes.entry(hash, is_it, |change| change.hash) {
             Entry::Occupied(mut entry) => {
                 let change = entry.get_mut();
+                self.owned.replace(hash, change.node.owner(), owner);
                 let before = (change.zxid, change.crc, std::mem::replace(&mut change.node, node));
                 (change.zxid, change.crc) = (zxid, crc);
                 if let Some(undo) = &mut self.undo {
@@ -200,6 +242,7 @@ impl Pending {
                 }
             }
             Entry::Vacant(entry) => {
+                self.owned.replace(hash, None, owner);
                 if let Some(undo) = &mut self.undo {
                     undo.entries.push((path.into(), None));
                 }
@@ -256,6 +299,8 @@ impl Pending {
             else {
                 continue;
             };
+            let owner = before.as_ref().and_then(|(.., node)| node.owner());
+            self.owned.replace(hash, entry.get().node.owner(), owner);
             match before {
                 Some((zxid, crc, node)) => {
                     let change = entry.get_mut();
@@ -280,7 +325,8 @@ impl Pending {
         while let Some(Planned { hash, .. }) = self.order.pop_front_if(|next| next.zxid <= zxid) {
             let is_it = |change: &Change| change.hash == hash && change.zxid <= zxid;
             if let Ok(entry) = self.changes.find_entry(hash, is_it) {
-                let mut path = entry.remove().0.path;
+                let Change { mut path, node, .. } = entry.remove().0;
+                self.owned.replace(hash, node.owner(), None);
                 if self.spare.len() < SPARE_PATHS && path.capacity() <= SPARE_PATH_BYTES {
                     path.clear();
                     self.spare.push(path);
@@ -293,19 +339,37 @@ impl Pending {
     }
 
     /// Paths of a session's ephemerals after all outstanding transactions, sorted.
-    pub(super) fn ephemerals_of(&self, tree: &Tree, session: zk_proto::SessionId) -> Vec<String> {
+    pub(super) fn ephemerals_of(&self, tree: &Tree, session: SessionId) -> Vec<String> {
         let is_changed = |path: &String| {
             self.changes.find(self.hash(path), |change| change.path == *path).is_some()
         };
         let mut paths: Vec<String> =
             tree.ephemerals_of(session).filter(|path| !is_changed(path)).collect();
         // A path may have belonged to somebody else, and been given up, since the last applied one.
-        for Change { path, node, .. } in &self.changes {
-            if node.exists && node.stat.ephemeral_owner == session.0 {
-                paths.push(path.clone());
-            }
+        for hash in self.owned.of(session) {
+            let changes = self.changes.iter_hash(hash);
+            let is_its =
+                |change: &&Change| change.hash == hash && change.node.owner() == Some(session);
+            paths.extend(changes.filter(is_its).map(|change| change.path.clone()));
         }
         paths.sort_unstable();
         paths
+    }
+
+    /// The paths of outstanding ephemerals by session, from a look at all changes and from what is
+    /// kept beside them.
+    #[cfg(test)]
+    pub(super) fn owned_both_ways(&self) -> [Vec<(SessionId, String)>; 2] {
+        let owned = |change: &Change| Some((change.node.owner()?, change.path.clone()));
+        let at = |&(session, hash): &(SessionId, u64)| {
+            let found = self.changes.iter_hash(hash).filter(move |change| change.hash == hash);
+            found.filter_map(owned).filter(move |(owner, _)| *owner == session)
+        };
+        let mut both = [
+            self.changes.iter().filter_map(owned).collect(),
+            self.owned.0.keys().flat_map(at).collect(),
+        ];
+        both.iter_mut().for_each(|list: &mut Vec<_>| list.sort_unstable());
+        both
     }
 }

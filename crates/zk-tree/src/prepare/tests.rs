@@ -420,7 +420,7 @@ fn propose(w: &mut World, step: &Step) {
         }
         Step::Multi(parts) => {
             let ops = parts.iter().map(|(path, is_create)| {
-                match (is_create, create(PATHS[*path], CreateMode::Persistent)) {
+                match (is_create, create(PATHS[*path], CreateMode::ALL[path % 2])) {
                     (true, Request::Create(create)) => MultiOp::Create(create),
                     _ => MultiOp::Delete(VersionedPath {
                         path: Text::Borrowed(PATHS[*path]),
@@ -485,6 +485,8 @@ proptest! {
         let mut snapshot: Option<(crate::SnapshotHead, Vec<u8>, Vec<_>, u64)> = None;
         for step in &steps {
             propose(&mut w, step);
+            let [looked_for, kept] = w.pending.owned_both_ways();
+            prop_assert_eq!(looked_for, kept);
             match step {
                 Step::Snapshot => {
                     if let Some(head) = w.tree.begin_snapshot() {
