@@ -158,3 +158,36 @@ fn case_b_is_seen_although_a_list_was_damaged_and_then_replaced() {
     let error = open(&disk, &dirs, Overrides::default()).unwrap_err();
     assert!(error.to_string().contains("0x8 to 0x8"), "{error}");
 }
+
+#[test]
+fn snapshots_that_are_gone_are_told_once() {
+    let (disk, dirs) = (SimDisk::new(512), apart());
+    let mut server = start(&disk, &dirs);
+    for _ in 0..3 {
+        server.snapshot(SnapshotOptions::default()).unwrap();
+        server.create().unwrap();
+    }
+    server.log.close().unwrap();
+    let told = |gone: &dyn Fn(&str) -> bool| {
+        let disk = disk.fork();
+        remove(&disk, &dirs.snapshots(), gone);
+        let (recovered, _) = open(&disk, &dirs, Overrides::default()).unwrap();
+        assert_eq!(recovered.last, Zxid(3));
+        recovered.settle(&disk, &dirs).unwrap();
+        assert!(open(&disk, &dirs, Overrides::default()).unwrap().0.notes.is_empty());
+        recovered.notes.iter().map(Note::to_string).collect::<Vec<_>>()
+    };
+    // Who removes old ones knows it.
+    assert_eq!(told(&|name| name == "snapshot.0"), [""; 0]);
+    let newest = told(&|name| name == "snapshot.2");
+    assert!(
+        newest[0].contains("/data/version-2/zkfleet.snapshots lists snapshot.2,"),
+        "{newest:?}"
+    );
+    let all = told(&|name| name.starts_with("snapshot."));
+    assert!(all[0].contains("lists snapshot.2, which is not there"), "{all:?}");
+    // Another dataDir in front of the same dataLogDir.
+    let other = told(&|_| true);
+    assert!(other[0].contains("is it the dataDir that it was?"), "{other:?}");
+    assert!([newest, all, other].iter().all(|notes| notes.len() == 1));
+}

@@ -224,7 +224,7 @@ impl Chores {
     }
 
     pub(super) fn stop(self) {
-        self.snapshots.hurry();
+        self.snapshots.hurry(true);
         self.pace.state.lock().stop = true;
         self.pace.news.notify_one();
         let _ = self.thread.join();

@@ -106,10 +106,32 @@ pub(crate) struct Recovered {
 /// Where the log goes on.
 pub(crate) struct RecoveredLog {
     writer: LogWriter,
-    /// Before anything is logged: Apache does not start on a log without a snapshot, and behind one
-    /// that holds it a loss that was let pass is not found again.
-    needs_snapshot: bool,
+    needs_snapshot: Need,
     txns: u64,
+}
+
+/// How much a snapshot is wanted before anything is logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// The newest one is whole, or a leader's is going to come.
+    None,
+    /// Apache does not start on a log without a snapshot, and behind one that nobody could read
+    /// nobody should have to go back again. Without room for it the logs have everything.
+    Wanted,
+    /// Nothing else has what is there now: not that it began empty, nor that a loss was let pass,
+    /// which is not found again behind a snapshot.
+    Vital,
+}
+
+impl Need {
+    fn behind(found: &zk_store::recover::Recovered, has_loss: bool) -> Need {
+        let is_older = |note: &Note| matches!(note, Note::DamagedSnapshot(_));
+        match found.snapshot.is_none() || found.notes.iter().any(is_older) {
+            _ if found.is_new || has_loss => Need::Vital,
+            true => Need::Wanted,
+            false => Need::None,
+        }
+    }
 }
 
 /// The files of a member.
@@ -227,6 +249,18 @@ fn recover_or_join(
     }
 }
 
+/// Takes the snapshot that a start needs; whether there is one now.
+fn take_first(snapshots: &Snapshots, need: Need) -> Result<bool, FileError> {
+    snapshots.hurry(true);
+    let taken = snapshots.take();
+    snapshots.hurry(false);
+    match taken {
+        Some(Err(error)) if need != Need::Vital && error.is_disk_full() => Ok(false),
+        Some(result) => result.map(|_| true),
+        None => Ok(false),
+    }
+}
+
 fn log_options(settings: &StorageSettings) -> LogOptions {
     LogOptions {
         extent_bytes: settings.prealloc_bytes,
@@ -280,10 +314,7 @@ impl Storage {
                 }
                 let manifest = found.settle(&*disk, &dirs)?;
                 tell_recovered(&found, &loading, started.elapsed(), metrics);
-                // Behind what was not taken nobody should have to go back again.
-                let is_older = |note: &Note| matches!(note, Note::DamagedSnapshot(_));
-                let goes_back = found.notes.iter().any(is_older);
-                let needs_snapshot = found.is_new || has_loss || goes_back;
+                let needs_snapshot = Need::behind(&found, has_loss);
                 if has_loss && is_ensemble {
                     incomplete::note_incomplete(&*disk, &dirs)?;
                 }
@@ -291,7 +322,7 @@ impl Storage {
             }
             Err(Damaged) => {
                 loading = Loading::new(tree);
-                (Zxid::ZERO, Manifest::default(), false, 0, true)
+                (Zxid::ZERO, Manifest::default(), Need::None, 0, true)
             }
         };
         let log = log_options(&settings);
@@ -355,10 +386,8 @@ impl Storage {
             self.dirs.snapshots(),
             self.snapshot_options(),
         ));
-        if needs_snapshot && let Some(result) = snapshots.take() {
-            result?;
-        }
-        let pace = Arc::new(Pace::new(&self.settings, if needs_snapshot { 0 } else { txns }));
+        let is_taken = needs_snapshot != Need::None && take_first(&snapshots, needs_snapshot)?;
+        let pace = Arc::new(Pace::new(&self.settings, if is_taken { 0 } else { txns }));
         let chores =
             Chores::start(pace.clone(), snapshots.clone(), self.log.clone(), self.purging())
                 .map_err(StorageError::Thread)?;

@@ -64,7 +64,7 @@ pub(crate) struct Snapshots {
     is_busy: Arc<AtomicBool>,
     /// Somebody has a better use for the tree than a snapshot of our own, which is given up.
     is_unwanted: AtomicBool,
-    /// The member stops: the pace does not matter any more.
+    /// Nobody is served yet, or no more: the pace does not matter.
     is_hurried: AtomicBool,
 }
 
@@ -118,9 +118,9 @@ impl Snapshots {
         }
     }
 
-    /// From now on snapshots go to the disk as fast as it takes them.
-    pub(super) fn hurry(&self) {
-        self.is_hurried.store(true, Ordering::Relaxed);
+    /// From now on snapshots go to the disk as fast as it takes them, or at a set pace.
+    pub(super) fn hurry(&self, is_hurried: bool) {
+        self.is_hurried.store(is_hurried, Ordering::Relaxed);
     }
 
     /// Writes a snapshot of the tree as it is now. `None` if one is being written already, or if

@@ -9,6 +9,7 @@ mod client;
 mod ensemble;
 mod ensemble_disk;
 mod faults;
+mod first_snapshot;
 mod foreign;
 mod full_disk;
 mod limits;

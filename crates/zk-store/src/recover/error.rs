@@ -4,10 +4,11 @@ use super::accept::Accept;
 use super::inventory::Void;
 use crate::error::FileError;
 use crate::log::{Beyond, Damage, HeaderDamage};
+use crate::manifest::SNAPSHOTS;
 use crate::snapshot::SnapshotError;
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zk_proto::{DecodeError, Zxid};
 
 /// A server must not start: something is lost, or may be.
@@ -276,6 +277,13 @@ pub enum Note {
     Stray(PathBuf),
     /// A snapshot was damaged; an older one and its logs were used (case D).
     DamagedSnapshot(Box<SnapshotError>),
+    /// The newest snapshots are gone; the logs have what they held.
+    MissingSnapshot {
+        /// The snapshot directory.
+        dir: PathBuf,
+        /// The newest one that the list names; `None` if the list itself is gone, too.
+        name: Option<String>,
+    },
     /// A snapshot's digest is not that of its tree, which a later one in the log proves: Apache may
     /// note the digest of a txn before the last one that a snapshot holds.
     EarlyDigest {
@@ -361,6 +369,23 @@ pub enum Note {
     },
 }
 
+fn missing_snapshot(dir: &Path, name: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match name {
+        Some(name) => write!(
+            f,
+            "{} lists {name}, which is not there: somebody removed it, or a crash came before it had \
+             its name; the logs had what it held",
+            dir.join(SNAPSHOTS).display()
+        ),
+        None => write!(
+            f,
+            "{} has neither snapshots nor a list of them, but the logs are ours: is it the dataDir that \
+             it was? The logs had everything",
+            dir.display()
+        ),
+    }
+}
+
 const TORN: &str = "it is left out as a torn write: it stands behind what is known to have been \
                     durable (only what was acknowledged since the last mark, a moment before the \
                     end, could be in it)";
@@ -375,6 +400,7 @@ impl fmt::Display for Note {
                 write!(f, "{path} is ignored here, but Apache may read it: take it away")
             }
             Note::DamagedSnapshot(error) => write!(f, "{error}; an older state was used"),
+            Note::MissingSnapshot { dir, name } => missing_snapshot(dir, name.as_deref(), f),
             Note::Void(void) => write!(f, "the durable marks are void: {void}"),
             Note::DamagedManifest(path) => {
                 write!(

@@ -89,8 +89,32 @@ impl Inventory {
             inventory.logs.iter_mut().for_each(|log| log.seal = None);
         } else if let Loaded::Manifest(manifest) = &log_list {
             inventory.listed = listed(manifest);
+            inventory.note_missing_snapshot(snapshot_dir, &snapshot_list);
         }
         Ok(inventory)
+    }
+
+    /// Snapshots that were taken last and are not there. Old ones are of no interest: operators
+    /// remove them, with Apache's scripts too.
+    fn note_missing_snapshot(&mut self, dir: PathBuf, list: &Loaded) {
+        let newest = self.snapshots.first().map(|there| there.zxid);
+        let named = |name: &str| match Name::parse(name) {
+            Name::Snapshot(zxid, _) => Some(zxid),
+            _ => None,
+        };
+        let name = match list {
+            Loaded::Manifest(list) => {
+                let names = list.iter().filter_map(|(name, _)| Some((named(name)?, name)));
+                match names.max().filter(|(zxid, _)| Some(*zxid) > newest) {
+                    Some((_, name)) => Some(name.to_owned()),
+                    None => return,
+                }
+            }
+            // The list of logs is made first: without a log a crash may have come between.
+            Loaded::Absent if newest.is_none() && !self.logs.is_empty() => None,
+            Loaded::Absent | Loaded::Damaged => return,
+        };
+        self.notes.push(Note::MissingSnapshot { dir, name });
     }
 
     /// Whether the directory was used by us and by nobody since.
