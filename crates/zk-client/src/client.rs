@@ -62,7 +62,7 @@ impl Client {
         let shared = Shared::new(options);
         for (scheme, auth) in &auths {
             let token = Completion { answer: None, weight: 0, interest: None };
-            shared.step(Input::Auth { token, scheme, auth });
+            shared.step(Input::Auth { token, scheme, auth: Some(auth) });
         }
         tokio::spawn(driver::run(Arc::clone(&shared)));
         Client(Arc::new(Handle(shared)))
@@ -210,8 +210,8 @@ impl Client {
     }
 
     /// Adds an identity to the session's connections, this one and later ones. A refusal ends the
-    /// session.
-    pub async fn add_auth(&self, scheme: &str, auth: &[u8]) -> Result<(), Error> {
+    /// session. `None`: the scheme wants no credentials.
+    pub async fn add_auth(&self, scheme: &str, auth: Option<&[u8]>) -> Result<(), Error> {
         let (answer, pending) = oneshot::channel();
         let token = Completion { answer: Some(answer), weight: 0, interest: None };
         self.shared().step(Input::Auth { token, scheme, auth });

@@ -73,7 +73,7 @@ pub struct ClientSession<T> {
 
 struct Auth<T> {
     scheme: String,
-    auth: Box<[u8]>,
+    auth: Option<Box<[u8]>>,
     /// Waits for the first answer.
     token: Option<T>,
 }

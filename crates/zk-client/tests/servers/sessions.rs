@@ -83,7 +83,7 @@ pub(crate) async fn identities(engine: Engine) {
     };
     let bob = Options { sasl: Some(sasl("secret")), ..options(&server) };
     let bob = Client::connect(bob).await.unwrap();
-    bob.add_auth("digest", b"u:p").await.unwrap();
+    bob.add_auth("digest", Some(b"u:p")).await.unwrap();
     let who = bob.who_am_i().await.unwrap();
     for (scheme, user) in [("sasl", "bob"), ("digest", "u"), ("ip", "127.0.0.1")] {
         assert!(who.contains(&(scheme.to_owned(), user.to_owned())), "{who:?}");
@@ -95,7 +95,7 @@ pub(crate) async fn identities(engine: Engine) {
 
     let eve = Client::connect(options(&server)).await.unwrap();
     assert_eq!(eve.get_data("/bobs").await.unwrap_err().code(), ErrorCode::NoAuth);
-    assert_eq!(eve.add_auth("nonsense", b"").await, Err(Error::AuthFailed));
+    assert_eq!(eve.add_auth("nonsense", None).await, Err(Error::AuthFailed));
     assert_eq!(eve.state(), SessionState::AuthFailed);
     let mallory = Options { sasl: Some(sasl("guess")), ..options(&server) };
     assert_eq!(Client::connect(mallory).await.map(|_| ()), Err(Error::AuthFailed));

@@ -29,8 +29,8 @@ pub enum Input<'a, T> {
         token: T,
         /// `digest`, `ip`, ...
         scheme: &'a str,
-        /// The scheme's credentials.
-        auth: &'a [u8],
+        /// The scheme's credentials, if it has any; none is not the same as empty ones.
+        auth: Option<&'a [u8]>,
     },
     /// The next token of a SASL exchange.
     SaslToken(&'a [u8]),

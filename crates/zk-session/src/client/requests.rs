@@ -208,7 +208,7 @@ impl<T> ClientSession<T> {
         now_ms: i64,
         token: T,
         scheme: &str,
-        auth: &[u8],
+        auth: Option<&[u8]>,
         out: &mut Output<T>,
     ) {
         if let Phase::Ended(failure) = self.phase {
@@ -216,12 +216,16 @@ impl<T> ClientSession<T> {
         }
         // An identity that was accepted before is sent again, but kept once.
         let known = |known: &Auth<T>| {
-            known.token.is_none() && known.scheme == scheme && *known.auth == *auth
+            known.token.is_none() && known.scheme == scheme && known.auth.as_deref() == auth
         };
         let at = match self.auths.iter().position(known) {
             Some(at) => at,
             None => {
-                self.auths.push(Auth { scheme: scheme.into(), auth: auth.into(), token: None });
+                self.auths.push(Auth {
+                    scheme: scheme.into(),
+                    auth: auth.map(Into::into),
+                    token: None,
+                });
                 self.auths.len() - 1
             }
         };
@@ -234,8 +238,8 @@ impl<T> ClientSession<T> {
 
     pub(super) fn send_auth(&mut self, now_ms: i64, at: usize, out: &mut Output<T>) {
         let Auth { scheme, auth, .. } = &self.auths[at];
-        let packet =
-            AuthPacket { auth_type: 0, scheme: Some(scheme.as_str().into()), auth: Some(auth) };
+        let (scheme, auth) = (Some(scheme.as_str().into()), auth.as_deref());
+        let packet = AuthPacket { auth_type: 0, scheme, auth };
         put_request(&mut out.bytes, Xid::AUTH.0, &Request::Auth(packet));
         self.auths_in_flight.push_back(at);
         self.last_sent_ms = now_ms;

@@ -83,7 +83,7 @@ impl World {
             0 => self.feed(number, Input::Close { token }),
             1 => {
                 self.apps[number].auths.insert(token);
-                self.feed(number, Input::Auth { token, scheme: "digest", auth: b"bob:b2" })
+                self.feed(number, Input::Auth { token, scheme: "digest", auth: Some(b"bob:b2") })
             }
             _ => {
                 let workload = Workload::new(true);
@@ -116,7 +116,7 @@ impl World {
             (app.last_asked, app.last_answered) = (1, 1);
             app.asked.insert(1);
             app.auths.insert(1);
-            self.feed(number, Input::Auth { token: 1, scheme: "digest", auth: b"ann:a1" })?;
+            self.feed(number, Input::Auth { token: 1, scheme: "digest", auth: Some(b"ann:a1") })?;
         }
         Ok(())
     }

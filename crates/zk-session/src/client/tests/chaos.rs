@@ -175,7 +175,7 @@ impl Chaos {
             }
             Move::Auth => {
                 let token = self.ask();
-                self.step(Input::Auth { token, scheme: "digest", auth: b"u:p" });
+                self.step(Input::Auth { token, scheme: "digest", auth: Some(b"u:p") });
             }
             Move::Forget => self.step(Input::ForgetWatch(WatcherType::Any, "/a")),
             Move::Servers(current) => self.step(Input::Servers { count: 3, current }),

@@ -102,7 +102,11 @@ impl Story {
             ["close"] => machine.step(now_ms, Input::Close { token }, out),
             ["detach"] => machine.step(now_ms, Input::Detach, out),
             ["auth", scheme, auth] => {
-                machine.step(now_ms, Input::Auth { token, scheme, auth: auth.as_bytes() }, out);
+                machine.step(
+                    now_ms,
+                    Input::Auth { token, scheme, auth: Some(auth.as_bytes()) },
+                    out,
+                );
             }
             ["sasl", sasl] => machine.step(now_ms, Input::SaslToken(sasl.as_bytes()), out),
             ["sasl-failed"] => machine.step(now_ms, Input::SaslFailed, out),

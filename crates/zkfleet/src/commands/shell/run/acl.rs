@@ -9,6 +9,10 @@ use zk_proto::acl::AclBytes;
 use super::super::spec::Parsed;
 use super::super::{Report, Trouble, format, paths};
 
+/// What follows is a user's name and password. Without them it would be those of an empty name,
+/// which anybody can give.
+const DIGEST: &str = "digest";
+
 pub(super) async fn get(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
     let path = parsed.arg(0);
     paths::check(path)?;
@@ -71,8 +75,13 @@ async fn set_recursive(
 }
 
 pub(super) async fn add_auth(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
-    client.add_auth(parsed.arg(0), parsed.arg(1).as_bytes()).await?;
-    Ok(Report::new().json(json!({ "scheme": parsed.arg(0) })))
+    let (scheme, auth) = (parsed.arg(0), parsed.args.get(1));
+    if scheme == DIGEST && auth.is_none() {
+        return Err(Trouble::usage("scheme digest needs user:password")
+            .hint("usage: addauth digest user:password"));
+    }
+    client.add_auth(scheme, auth.map(String::as_bytes)).await?;
+    Ok(Report::new().json(json!({ "scheme": scheme })))
 }
 
 pub(super) async fn who_am_i(client: &Client) -> Result<Report, Trouble> {
