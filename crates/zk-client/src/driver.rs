@@ -208,7 +208,8 @@ impl Driver {
                  not the client port",
             )),
             Err(length) => self.lose(Loss::Text(format!(
-                "it sent a frame of {length} bytes, the limit is {} (frame_bytes_max)",
+                "it sent a frame of {length} bytes, the limit is {} (frame_bytes_max; \
+                 for the shell, jute.maxbuffer in -client-configuration)",
                 self.shared.options.frame_bytes_max
             ))),
         }

@@ -7,6 +7,7 @@
 //! cannot be read, which ends Apache's `ls -R` and `setAcl -R` where it stands and here hides only
 //! what is below.
 
+mod client_config;
 mod complete;
 mod flags;
 mod format;

@@ -5,6 +5,8 @@
 //! differs from run to run (zxids, times) is masked. `UPDATE_EXPECT=1` writes it anew.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod size;
+
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;

@@ -14,7 +14,7 @@ Options:
   -r                      be content with a read-only server
   -waitforconnection      try for the whole timeout, not just every server twice; without a
                           server, for each command
-  -client-configuration F Apache's client properties; PEM stores only
+  -client-configuration F Apache's client properties: TLS with PEM stores, jute.maxbuffer
   --tls-ca F              speak TLS, trusting the certificate authorities in F (PEM)
   --tls-cert F            show this certificate chain (PEM); needs --tls-key
   --tls-key F             its private key (PEM)

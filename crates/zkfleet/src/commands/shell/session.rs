@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use zk_client::{Backoff, Client, Options, Sasl, SessionState};
+use zk_proto::ErrorCode;
 
+use super::client_config::ClientConfig;
 use super::flags::Flags;
 use super::spec::Parsed;
 use super::{Report, Trouble, run, tls};
@@ -46,6 +48,13 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// Without a server two tries for each command end within a second, which zkCli takes too.
 const BACKOFF: Backoff = Backoff { first_ms: 20, max_ms: 500 };
 
+/// What is asked goes to the server, which knows its own `jute.maxbuffer`, as with zkCli. Requests
+/// and answers are kept in memory, so there is an end to it.
+const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// A command of this length may have been too much for a server whose `jute.maxbuffer` is small.
+const LONG_COMMAND_BYTES: usize = 4 << 10;
+
 impl Session {
     pub(super) fn new(flags: Flags, show: Show, is_person: bool) -> Session {
         let target = flags.server.clone();
@@ -57,14 +66,19 @@ impl Session {
     pub(super) async fn connect(&mut self, target: Option<&str>) -> Result<(), Trouble> {
         let target = target.unwrap_or(&self.target).to_owned();
         let options = Options::new(&target).map_err(|e| Trouble::usage(e.to_string()))?;
+        let config = self.flags.client_configuration.as_deref().map(ClientConfig::load);
+        let config = config.transpose()?;
+        let max_buffer = config.as_ref().map(ClientConfig::max_buffer_bytes).transpose()?.flatten();
         let options = Options {
+            request_bytes_max: max_buffer.unwrap_or(0).max(FRAME_BYTES_MAX),
+            frame_bytes_max: max_buffer.unwrap_or(FRAME_BYTES_MAX),
             session_timeout: self.flags.timeout,
             connect_timeout: self.flags.timeout,
             connect_rounds_max: (!self.flags.waits_for_connection).then_some(2),
             allows_read_only: self.flags.allows_read_only,
             backoff: BACKOFF,
             sasl: sasl(&self.flags)?,
-            tls: tls::of(&self.flags)?,
+            tls: tls::of(&self.flags, config.as_ref())?,
             ..options
         };
         self.close().await;
@@ -116,7 +130,17 @@ impl Session {
             // not say why there is none.
             self.client()?.connected().await?;
         }
-        run::execute(self, parsed).await
+        let bytes = parsed.args.iter().map(String::len).sum::<usize>();
+        run::execute(self, parsed).await.map_err(|trouble| match trouble.code() {
+            Some(ErrorCode::ConnectionLoss) if bytes >= LONG_COMMAND_BYTES => {
+                trouble.hint(format!(
+                    "the command has {bytes} bytes: a server closes the connection on which a request \
+                     is longer than its jute.maxbuffer, by default 1 MiB; raise it on all servers, or \
+                     write less"
+                ))
+            }
+            _ => trouble,
+        })
     }
 
     /// The connect string in use.

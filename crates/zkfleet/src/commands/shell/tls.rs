@@ -1,17 +1,20 @@
 //! TLS of the shell: our own options, or Apache's client properties with PEM stores.
 
-use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
 use zk_client::tls::ClientTls;
 
 use super::Trouble;
+use super::client_config::ClientConfig;
 use super::flags::Flags;
 
 /// What the flags ask for; `None` for plain TCP.
-pub(super) fn of(flags: &Flags) -> Result<Option<Arc<ClientTls>>, Trouble> {
-    let files = match (&flags.tls_ca, &flags.client_configuration) {
+pub(super) fn of(
+    flags: &Flags,
+    config: Option<&ClientConfig>,
+) -> Result<Option<Arc<ClientTls>>, Trouble> {
+    let files = match (&flags.tls_ca, config) {
         (Some(ca), _) => Some(Files {
             ca: ca.clone(),
             identity: match (&flags.tls_cert, &flags.tls_key) {
@@ -20,7 +23,7 @@ pub(super) fn of(flags: &Flags) -> Result<Option<Arc<ClientTls>>, Trouble> {
                 _ => return Err(Trouble::usage("--tls-cert and --tls-key go together")),
             },
         }),
-        (None, Some(file)) => from_properties(file, &read(file)?)?,
+        (None, Some(config)) => from_properties(config)?,
         (None, None) if flags.tls_cert.is_some() || flags.tls_key.is_some() => {
             return Err(Trouble::usage("--tls-cert and --tls-key need --tls-ca"));
         }
@@ -48,20 +51,14 @@ fn read(file: &str) -> Result<String, Trouble> {
 }
 
 /// `zookeeper.client.secure` and the stores that go with it; a PEM key store holds chain and key.
-fn from_properties(file: &str, text: &str) -> Result<Option<Files>, Trouble> {
-    let properties = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with(['#', '!']))
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.trim(), value.trim()))
-        .collect::<HashMap<_, _>>();
-    if properties.get("zookeeper.client.secure") != Some(&"true") {
+fn from_properties(config: &ClientConfig) -> Result<Option<Files>, Trouble> {
+    let file = &config.file;
+    if config.get("zookeeper.client.secure") != Some("true") {
         return Ok(None);
     }
     let store = |which: &str| {
         let key = format!("zookeeper.ssl.{which}.location");
-        let location = properties.get(key.as_str()).map(|location| (*location).to_owned());
-        match location {
+        match config.get(&key).map(str::to_owned) {
             Some(location) if !location.to_ascii_lowercase().ends_with(".pem") => {
                 Err(Trouble::usage(format!("{file}: {key}={location} is no .pem file")).hint(
                     "convert it: keytool -importkeystore -deststoretype PKCS12, then openssl \
@@ -83,18 +80,22 @@ fn from_properties(file: &str, text: &str) -> Result<Option<Files>, Trouble> {
 mod tests {
     use super::*;
 
+    fn files(text: &str) -> Result<Option<Files>, Trouble> {
+        from_properties(&ClientConfig::parse("f", text))
+    }
+
     #[test]
     fn apaches_client_properties() {
         let text = "# comment\nzookeeper.client.secure = true\n\
                     zookeeper.ssl.trustStore.location=/ca.pem\n\
                     zookeeper.ssl.keyStore.location=/me.pem\n";
-        let files = from_properties("f", text).unwrap().unwrap();
-        assert_eq!(files.ca, "/ca.pem");
-        assert_eq!(files.identity, Some(("/me.pem".to_owned(), "/me.pem".to_owned())));
-        assert!(from_properties("f", "zookeeper.client.secure=false").unwrap().is_none());
+        let found = files(text).unwrap().unwrap();
+        assert_eq!(found.ca, "/ca.pem");
+        assert_eq!(found.identity, Some(("/me.pem".to_owned(), "/me.pem".to_owned())));
+        assert!(files("zookeeper.client.secure=false").unwrap().is_none());
         for bad in ["", "zookeeper.ssl.trustStore.location=/ca.jks"] {
             let text = format!("zookeeper.client.secure=true\n{bad}");
-            assert_eq!(from_properties("f", &text).map(|_| ()).unwrap_err().exit_code(), 2);
+            assert_eq!(files(&text).map(|_| ()).unwrap_err().exit_code(), 2);
         }
     }
 
@@ -102,7 +103,7 @@ mod tests {
     fn half_an_identity_is_refused() {
         let flags = Flags { tls_cert: Some("c".to_owned()), ..Flags::default() };
         assert_eq!(
-            of(&flags).map(|_| ()).unwrap_err().message,
+            of(&flags, None).map(|_| ()).unwrap_err().message,
             "--tls-cert and --tls-key need --tls-ca"
         );
     }

@@ -89,6 +89,8 @@ impl From<Error> for Trouble {
                 "give --tls-ca FILE, and --tls-cert FILE --tls-key FILE if it asks for a certificate; \
                  or -client-configuration FILE",
             ),
+            Error::TooLong { len } => Trouble::failed(format!("the request has {len} bytes"))
+                .hint("that is more than the shell sends; raise jute.maxbuffer in a -client-configuration"),
             _ => Trouble::failed(error.to_string()),
         };
         Trouble { code, ..trouble }
