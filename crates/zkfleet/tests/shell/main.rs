@@ -5,6 +5,7 @@
 //! differs from run to run (zxids, times) is masked. `UPDATE_EXPECT=1` writes it anew.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod encoding;
 mod size;
 
 use std::fs::File;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::termios::{QueueSelector, tcflush};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -18,7 +19,7 @@ use zk_client::Client;
 
 use super::flags::Flags;
 use super::session::{Session, Show};
-use super::{BAD_USAGE, FAILED, Reactor, Report, Trouble, complete, say, shown, spec, told, words};
+use super::{FAILED, Reactor, Report, Trouble, complete, say, shown, spec, told, words};
 
 /// How many commands `history` shows besides itself.
 const HISTORY_SHOWN: usize = 10;
@@ -119,12 +120,27 @@ impl Shell {
                 self.ended(if report.has_failed { FAILED } else { 0 });
             }
             Ok(None) => return false,
-            Err(trouble) => {
-                trouble.print(self.is_json);
-                self.ended(trouble.exit_code());
-            }
+            Err(trouble) => self.refused(&trouble),
         }
         true
+    }
+
+    /// Runs a line that may be no text, which keeps nobody from carrying out the others; `false` to
+    /// leave.
+    fn bytes(&mut self, line: &[u8], number: u64) -> bool {
+        match str::from_utf8(line) {
+            Ok(line) => self.line(line.strip_suffix('\r').unwrap_or(line)),
+            Err(_) => {
+                let message = format!("line {number} is not UTF-8, and was not carried out");
+                self.refused(&Trouble::usage(message).hint("the lines behind it are"));
+                true
+            }
+        }
+    }
+
+    fn refused(&mut self, trouble: &Trouble) {
+        trouble.print(self.is_json);
+        self.ended(trouble.exit_code());
     }
 
     /// A person has seen what failed before; who reads a script's exit code has not.
@@ -196,13 +212,15 @@ fn pipe(runtime: Handle, flags: Flags, written: &Written) -> u8 {
         Ok(shell) => shell,
         Err(code) => return code,
     };
-    for line in io::stdin().lock().lines() {
-        let Ok(line) = line else {
-            eprintln!("standard input is not text");
-            shell.ended(BAD_USAGE);
-            break;
+    for (line, number) in io::stdin().lock().split(b'\n').zip(1u64..) {
+        let goes_on = match line {
+            Ok(line) => shell.bytes(&line, number),
+            Err(error) => {
+                shell.refused(&Trouble::usage(format!("standard input cannot be read: {error}")));
+                false
+            }
         };
-        if !shell.line(&line) {
+        if !goes_on {
             break;
         }
     }
@@ -240,7 +258,17 @@ fn person(runtime: Handle, flags: Flags, written: &Written) -> u8 {
         let line = match editor.readline(&prompt) {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
-            Err(_) => break,
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                // What stands behind it on the same line is no command of its own.
+                let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+                shell.refused(&not_utf8());
+                continue;
+            }
+            Err(ReadlineError::Eof) => break,
+            Err(error) => {
+                shell.refused(&Trouble::failed(format!("the terminal cannot be read: {error}")));
+                break;
+            }
         };
         let _ = editor.add_history_entry(&line);
         if !shell.line(&line) {
@@ -248,6 +276,12 @@ fn person(runtime: Handle, flags: Flags, written: &Written) -> u8 {
         }
     }
     shell.leave()
+}
+
+/// A byte that no key of a terminal in UTF-8 gives.
+fn not_utf8() -> Trouble {
+    Trouble::usage("the line has a byte that is not UTF-8, and was not carried out")
+        .hint("does the terminal send another encoding?")
 }
 
 /// Completes from the table of commands and from the tree.
