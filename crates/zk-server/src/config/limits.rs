@@ -58,7 +58,7 @@ impl LimitSettings {
             sessionless_timeout_ms: keys.num("nio.sessionlessCnxnTimeout", 10_000, 1..=u32::MAX),
             tls_handshakes: limit(keys, "netty.server.outstandingHandshake.limit", None),
             outstanding_requests: limit(keys, "request_throttle_max_requests", None),
-            sessions: limit(keys, "maxSessions", None),
+            sessions: sessions(keys),
             connect_throttle: connect_throttle(keys),
             large_requests: large_requests(keys),
             unsent_bytes: unsent_bytes(keys, "maxUnsentBytes", DEFAULT_UNSENT_BYTES),
@@ -128,6 +128,19 @@ fn share(keys: &mut Keys, key: &str, default: f64) -> f64 {
         return default;
     }
     number
+}
+
+/// Ours, so that nobody means with Apache a number below 0.
+fn sessions(keys: &mut Keys) -> Option<u32> {
+    let most = limit(keys, "maxSessions", None);
+    if let Some(value) = keys.get("maxSessions").filter(|value| value.text.starts_with('-')) {
+        let text = format!(
+            "maxSessions = {}: taken as 0, no limit; write how many may be open, or remove it",
+            value.text
+        );
+        keys.warn("maxSessions", text);
+    }
+    most
 }
 
 fn unsent_bytes(keys: &mut Keys, key: &str, default: u64) -> Option<usize> {

@@ -27,6 +27,13 @@ impl Listeners {
     pub(super) fn read(keys: &mut Keys) -> Listeners {
         let client = listener(keys, "clientPort", "clientPortAddress");
         let secure = listener(keys, "secureClientPort", "secureClientPortAddress");
+        if client.as_ref().is_some_and(|client| client.port == 0) {
+            keys.warn(
+                "clientPort",
+                "clientPort = 0: a free port is taken at random, for plain text, where Apache has no such \
+                 port; remove it for TLS alone, or name the port",
+            );
+        }
         let backlog = keys.num("clientPortListenBacklog", -1, -1..=i32::from(u16::MAX));
         Listeners {
             client,

@@ -12,6 +12,7 @@
 
 mod auth;
 mod dynamic;
+mod idle;
 mod keys;
 mod limits;
 mod listen;
@@ -112,7 +113,7 @@ impl ServerConfig {
         }
         listeners.check(keys);
         let tls_wanted_by = listeners.tls_wanted_by();
-        ServerConfig {
+        let config = ServerConfig {
             tick_time_ms,
             data_log_dir: keys.path("dataLogDir").unwrap_or_else(|| data_dir.clone()),
             data_dir,
@@ -127,7 +128,9 @@ impl ServerConfig {
             quorum,
             initial_text: String::new(),
             properties: Vec::new(),
-        }
+        };
+        idle::check(keys, &config);
+        config
     }
 }
 

@@ -82,6 +82,13 @@ impl Problems {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    /// Whether one that prevents the start is about this place.
+    #[must_use]
+    pub(super) fn has_error_at(&self, origin: &Origin) -> bool {
+        let is_it = |it: &Problem| it.severity == Severity::Error && it.origin == *origin;
+        self.0.iter().any(is_it)
+    }
+
     /// All of them, in the order of the file; those without a place come last.
     #[must_use]
     pub(super) fn sorted(mut self) -> Vec<Problem> {

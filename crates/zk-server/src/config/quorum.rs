@@ -39,34 +39,18 @@ pub struct QuorumSettings {
     pub local_sessions: Option<LocalSessions>,
     /// `quorumListenOnAllIPs`.
     pub listen_on_all: bool,
-    /// `syncEnabled`: an observer persists.
-    pub observer_persists: bool,
-    /// `leaderServes`: the leader serves clients.
-    pub leader_serves: bool,
     /// `commitLogCount`: txns kept in memory for learners.
     pub commit_log_count: u32,
-    /// `snapshotSizeFactor`: how much log may be read for a learner; `None` is off.
-    pub snapshot_size_factor: Option<f64>,
     /// `cnxTimeout`: connect and read of the election.
     pub connect_timeout_ms: u32,
     /// `quorumCnxnTimeoutMs`; `None` is `syncLimit` ticks.
     pub quorum_timeout_ms: Option<u32>,
     /// `fastleader.minNotificationInterval` and `fastleader.maxNotificationInterval`.
     pub notification_interval_ms: (u32, u32),
-    /// `leader.maxTimeToWaitForEpoch`; `None` is `initLimit` ticks.
-    pub epoch_wait_ms: Option<u32>,
-    /// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`.
-    pub concurrent_syncs: (u32, u32),
     /// `leaderConnectDelayDuringRetryMs`.
     pub leader_connect_delay_ms: u32,
-    /// `electionPortBindRetry`: attempts; 0 is without end.
-    pub election_bind_retries: u32,
     /// `tcpKeepAlive` of the election connections.
     pub tcp_keep_alive: bool,
-    /// `observer.reconnectDelayMs`.
-    pub observer_reconnect_delay_ms: u32,
-    /// `observer.election.DelayMs`.
-    pub observer_election_delay_ms: u32,
     /// `db.autocreate`: an empty member may found an ensemble without the file `initialize`, if all
     /// others are empty too.
     pub founds_unasked: bool,
@@ -82,8 +66,6 @@ pub struct QuorumSettings {
 
 /// Apache raises a lower value to this.
 const MIN_COMMIT_LOG: u32 = 500;
-/// Apache's share of a snapshot, also for values above 1.
-const DEFAULT_SIZE_FACTOR: f64 = 0.33;
 
 impl QuorumSettings {
     pub(super) fn read(keys: &mut Keys) -> QuorumSettings {
@@ -92,7 +74,6 @@ impl QuorumSettings {
         if keys.number("electionAlg", i64::MIN..=i64::MAX).is_some_and(|alg| alg != 3) {
             keys.error("electionAlg", "electionAlg: only 3 exists; remove it");
         }
-        let also = keys.java_bool("observer.syncEnabled", true);
         let ensemble = ensemble(keys);
         let standalone_enabled = keys.strict_bool("standaloneEnabled", true);
         let tls = QuorumTlsSettings::read(keys, is_ensemble(&ensemble, standalone_enabled));
@@ -112,28 +93,17 @@ impl QuorumSettings {
             reconfig_enabled: keys.strict_bool("reconfigEnabled", false),
             local_sessions: local_sessions(keys),
             listen_on_all: keys.strict_bool("quorumListenOnAllIPs", false),
-            observer_persists: keys.strict_bool("syncEnabled", true) && also,
-            leader_serves: !keys.is_word("leaderServes", "no"),
             commit_log_count: keys
                 .num("commitLogCount", MIN_COMMIT_LOG, 0..=u32::MAX)
                 .max(MIN_COMMIT_LOG),
-            snapshot_size_factor: size_factor(keys),
             connect_timeout_ms: keys.num("cnxTimeout", 5000, 1..=u32::MAX),
             quorum_timeout_ms: or_unset(keys, "quorumCnxnTimeoutMs"),
             notification_interval_ms: (
                 keys.num("fastleader.minNotificationInterval", 200, 1..=u32::MAX),
                 keys.num("fastleader.maxNotificationInterval", 60_000, 1..=u32::MAX),
             ),
-            epoch_wait_ms: or_unset(keys, "leader.maxTimeToWaitForEpoch"),
-            concurrent_syncs: (
-                keys.num("leader.maxConcurrentSnapSyncs", 10, 1..=u32::MAX),
-                keys.num("leader.maxConcurrentDiffSyncs", 100, 1..=u32::MAX),
-            ),
             leader_connect_delay_ms: keys.num("leaderConnectDelayDuringRetryMs", 100, 0..=u32::MAX),
-            election_bind_retries: keys.num("electionPortBindRetry", 3, 0..=u32::MAX),
             tcp_keep_alive: keys.java_bool("tcpKeepAlive", false),
-            observer_reconnect_delay_ms: keys.num("observer.reconnectDelayMs", 0, 0..=u32::MAX),
-            observer_election_delay_ms: keys.num("observer.election.DelayMs", 200, 0..=u32::MAX),
             founds_unasked: keys.java_bool("db.autocreate", true),
             observer_master_port: observer_master_port(keys),
             reads_alone: keys.java_bool("readonlymode.enabled", false),
@@ -177,7 +147,7 @@ impl QuorumSettings {
     }
 
     /// Whether a server line of the file is none of [`QuorumSettings::ensemble`].
-    fn has_wrong_lines(&self, keys: &mut Keys) -> bool {
+    pub(super) fn has_wrong_lines(&self, keys: &mut Keys) -> bool {
         let mut lines = keys.with_prefix("server.").into_iter().map(|(id, _)| id);
         lines.any(|id| {
             let is_member = |sid| self.ensemble.members.contains_key(&Sid(sid));
@@ -251,11 +221,6 @@ fn or_unset(keys: &mut Keys, key: &str) -> Option<u32> {
 fn observer_master_port(keys: &mut Keys) -> Option<u16> {
     let port = keys.num("observerMasterPort", 0, i32::MIN..=i32::from(u16::MAX));
     u16::try_from(port).ok().filter(|port| *port > 0)
-}
-
-fn size_factor(keys: &mut Keys) -> Option<f64> {
-    let factor = keys.fraction("snapshotSizeFactor", DEFAULT_SIZE_FACTOR);
-    (factor >= 0.0).then_some(if factor > 1.0 { DEFAULT_SIZE_FACTOR } else { factor })
 }
 
 fn ensemble(keys: &mut Keys) -> Ensemble {

@@ -61,6 +61,9 @@ const REVOCATION: &str = "revocation checks are not built yet, and a revoked cer
                           let in silently";
 const ADDRESSES: &str = "a member has one address here; give it one that fails over, or a name";
 
+const OBSERVERS: &str = "observers keep a log and snapshots as followers do";
+const SYNCS: &str = "what a learner gets, and how many at a time, is not tuned here";
+
 /// The table. Exact names come before patterns that would match them too.
 pub const KEYS: &[Key] = &[
     // Core (1.1).
@@ -90,11 +93,15 @@ pub const KEYS: &[Key] = &[
     q("reconfigEnabled"),
     q("quorumListenOnAllIPs"),
     q("observerMasterPort"),
-    q("syncEnabled"),
-    q("observer.syncEnabled"),
+    later("syncEnabled", "true", OBSERVERS),
+    later("observer.syncEnabled", "true", OBSERVERS),
     q("localSessionsEnabled"),
     q("localSessionsUpgradingEnabled"),
-    q("leaderServes"),
+    later(
+        "leaderServes",
+        "yes",
+        "the leader serves clients too; give clients a list of servers without it, or with observers",
+    ),
     f("autopurge.snapRetainCount"),
     f("autopurge.purgeInterval"),
     ignored("globalOutstandingLimit", BOUNDED),
@@ -116,7 +123,7 @@ pub const KEYS: &[Key] = &[
     ignored("maxWriteQueuePollTime", BATCHES),
     ignored("maxBatchSize", BATCHES),
     q("commitLogCount"),
-    q("snapshotSizeFactor"),
+    ignored("snapshotSizeFactor", SYNCS),
     f("snapshot.compression.method"),
     f("snapshot.trust.empty"),
     f("datadir.autocreate"),
@@ -177,15 +184,15 @@ pub const KEYS: &[Key] = &[
     q("quorumCnxnTimeoutMs"),
     q("fastleader.minNotificationInterval"),
     q("fastleader.maxNotificationInterval"),
-    q("leader.maxTimeToWaitForEpoch"),
-    q("leader.maxConcurrentSnapSyncs"),
-    q("leader.maxConcurrentDiffSyncs"),
+    ignored("leader.maxTimeToWaitForEpoch", "initLimit is the time for it"),
+    ignored("leader.maxConcurrentSnapSyncs", SYNCS),
+    ignored("leader.maxConcurrentDiffSyncs", SYNCS),
     q("leaderConnectDelayDuringRetryMs"),
-    q("electionPortBindRetry"),
+    ignored("electionPortBindRetry", "the port must be free when the server starts"),
     q("tcpKeepAlive"),
     f("clientTcpKeepAlive"),
-    q("observer.reconnectDelayMs"),
-    q("observer.election.DelayMs"),
+    ignored("observer.reconnectDelayMs", "observers come back as followers do"),
+    ignored("observer.election.DelayMs", "observers come back as followers do"),
     ignored("learner.*", JAVA),
     ignored("leader.*", JAVA),
     ignored("follower.*", JAVA),
@@ -367,7 +374,7 @@ mod tests {
             assert!(!key.name.starts_with("zookeeper."), "{}", key.name);
         }
         assert!(matches!(find("ssl.quorum.crl").unwrap().plan, Plan::Refused(_)));
-        assert_eq!(find("leader.maxConcurrentSnapSyncs").unwrap().plan, Plan::Ensemble);
+        assert_eq!(find("leaderConnectDelayDuringRetryMs").unwrap().plan, Plan::Ensemble);
         assert!(matches!(find("leader.closeSocketAsync").unwrap().plan, Plan::Ignored(_)));
         assert!(find("snapcount").is_none());
     }

@@ -58,17 +58,19 @@ fn sasl_between_members_is_switched_on_in_apaches_order() {
     check(
         file,
         expect![[r#"
-        zoo.cfg:5: warning: quorum.auth.enableSasl = true: without quorum.auth.serverRequireSasl=true whoever reaches the quorum ports can still join; only while members are changed to SASL
-        zoo.cfg:6: warning: java.security.auth.login.config: honoured here; Apache ignores it in a file and needs -Djava.security.auth.login.config=
-    "#]],
+            zoo.cfg:5: warning: quorum.auth.enableSasl = true: without quorum.auth.serverRequireSasl=true whoever reaches the quorum ports can still join; only while members are changed to SASL
+            zoo.cfg:5: warning: quorum.auth.enableSasl: no effect: this server runs alone; add the server lines of its ensemble, or remove it
+            zoo.cfg:6: warning: java.security.auth.login.config: honoured here; Apache ignores it in a file and needs -Djava.security.auth.login.config=
+        "#]],
     );
     check(
         &format!("{file}quorum.auth.kerberos.servicePrincipal=zk/_HOST\n"),
         expect![[r#"
-        zoo.cfg:5: warning: quorum.auth.enableSasl = true: without quorum.auth.serverRequireSasl=true whoever reaches the quorum ports can still join; only while members are changed to SASL
-        zoo.cfg:6: warning: java.security.auth.login.config: honoured here; Apache ignores it in a file and needs -Djava.security.auth.login.config=
-        zoo.cfg:7: warning: quorum.auth.kerberos.servicePrincipal: accepted without effect: GSSAPI is not built yet; only SASL DIGEST-MD5 is
-    "#]],
+            zoo.cfg:5: warning: quorum.auth.enableSasl = true: without quorum.auth.serverRequireSasl=true whoever reaches the quorum ports can still join; only while members are changed to SASL
+            zoo.cfg:5: warning: quorum.auth.enableSasl: no effect: this server runs alone; add the server lines of its ensemble, or remove it
+            zoo.cfg:6: warning: java.security.auth.login.config: honoured here; Apache ignores it in a file and needs -Djava.security.auth.login.config=
+            zoo.cfg:7: warning: quorum.auth.kerberos.servicePrincipal: accepted without effect: GSSAPI is not built yet; only SASL DIGEST-MD5 is
+        "#]],
     );
     let all = "quorum.auth.learnerRequireSasl=true\nquorum.auth.serverRequireSasl=true\n\
                quorum.auth.learner.saslLoginContext=L\n";
@@ -147,6 +149,7 @@ fn large_requests_are_bounded_as_apache_bounds_them() {
         expect![[r#"
             zoo.cfg:5: warning: largeRequestThreshold = 0: taken as -1, no limit
             zoo.cfg:6: warning: largeRequestMaxBytes = -1: taken as 104857600
+            zoo.cfg:6: warning: largeRequestMaxBytes: no effect: no request is large without largeRequestThreshold; set it, or remove it
         "#]],
     );
 }
@@ -556,8 +559,10 @@ fn a_key_that_asks_for_tls_is_named_with_its_line() {
     check(
         quorum,
         expect![[r#"
-        zoo.cfg:7: warning: server.1: only one server specified (ignoring); running standalone
-    "#]],
+            zoo.cfg:5: warning: portUnification: no effect: this server runs alone; add the server lines of its ensemble, or remove it
+            zoo.cfg:6: warning: sslQuorum: no effect: this server runs alone; add the server lines of its ensemble, or remove it
+            zoo.cfg:7: warning: server.1: only one server specified (ignoring); running standalone
+        "#]],
     );
     check(
         &format!("{quorum}server.2=b:2888:3888\ninitLimit=5\nsyncLimit=2\n"),
