@@ -25,6 +25,8 @@ impl Users {
             }
         }
         if users.is_empty() {
+            // Who asks for another mechanism has no users here.
+            jaas.must_be_digest(section)?;
             let lack = "names no user; add entries like user_bob=\"secret\"";
             return Err(jaas.lacks(section, lack));
         }
@@ -110,8 +112,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told() {
-        let error = Users::read(&jaas(FILE), "Client").unwrap_err().to_string();
-        assert!(error.starts_with("jaas: section Client names no user"), "{error}");
+        let text = "S { a.DigestLoginModule required username=\"bob\"; };";
+        let error = Users::read(&jaas(text), "S").unwrap_err().to_string();
+        assert!(error.starts_with("jaas: section S names no user"), "{error}");
         for (text, why) in [
             ("S { x y user_a=\"\"; };", "has a user with an empty password"),
             ("S { x y user_a=b user_a=c; };", "has a user twice"),
@@ -119,6 +122,11 @@ mod tests {
             let error = Users::read(&jaas(text), "S").unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
+        // Kerberos has no users in the file.
+        let text =
+            "S { com.sun.security.auth.module.Krb5LoginModule required principal=\"zk/h\"; };";
+        let error = Users::read(&jaas(text), "S").unwrap_err().to_string();
+        assert!(error.contains("Krb5LoginModule; only DigestLoginModule (DIGEST-MD5)"), "{error}");
         let error = Users::read(&jaas(FILE), "server").unwrap_err().to_string();
         assert_eq!(error, "jaas: there is no section server; add it");
     }

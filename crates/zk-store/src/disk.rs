@@ -71,6 +71,12 @@ pub trait Disk: Send + Sync + Debug {
     fn lock_dir(&self, _dir: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
         Ok(None)
     }
+
+    /// How many bytes a process like this one can still write where a directory is; `None` if the
+    /// system does not tell.
+    fn free_bytes(&self, _dir: &Path) -> Option<u64> {
+        None
+    }
 }
 
 /// An open file. Positions are explicit: threads may share it.

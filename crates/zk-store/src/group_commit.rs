@@ -104,7 +104,7 @@ impl GroupCommit {
     ) -> io::Result<GroupCommit> {
         let shared = Arc::new(Shared::new(writer.is_disk_full()));
         if writer.is_disk_full() {
-            committer::tell_full();
+            committer::tell_full(&writer);
         }
         let committer =
             Committer::new(shared.clone(), writer, options.slow_sync, Box::new(complete));

@@ -17,7 +17,7 @@ pub(crate) use heal::heal;
 pub use mark::Mark;
 pub use reader::{Damage, HeaderDamage, LogReader, OpenLog, Record, Step};
 pub use scan::{Beyond, scan_beyond};
-pub use writer::{Committed, LogError, LogOptions, LogWriter};
+pub use writer::{Committed, LogError, LogOptions, LogWriter, Room};
 
 pub(crate) use end::LogEnd;
 pub(crate) use mark::crc32;

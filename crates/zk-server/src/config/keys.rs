@@ -193,6 +193,12 @@ impl Keys {
     pub(super) fn check_against_schema(&mut self) {
         let mut found = Vec::new();
         for (key, value) in &self.values {
+            if key.is_empty() {
+                let text =
+                    "there is no key in front of = or : on this line; it has no effect, remove it";
+                found.push((false, value.origin.clone(), text.to_owned()));
+                continue;
+            }
             let Some(known) = schema::find(key) else {
                 let hint = match schema::suggest(key) {
                     Some(name) => format!("did you mean {name}?"),

@@ -140,11 +140,22 @@ impl Draft {
             is_cut_short: false,
         };
         let file: Arc<str> = name.into();
+        let text = draft.behind_mark(&file, text);
         let entries = draft.parse_file(&file, text);
         draft.initial_text = masked(text, &entries);
         draft.add_file(&file, entries);
         draft.add_overrides(overrides);
         draft
+    }
+
+    /// Editors of Windows mark UTF-8 by three bytes. For Apache 3.9.4 they are a part of the first
+    /// key (`Properties.load` of a stream takes bytes for ISO-8859-1), which is then unknown.
+    fn behind_mark<'a>(&mut self, file: &Arc<str>, text: &'a [u8]) -> &'a [u8] {
+        let Some(rest) = text.strip_prefix(BYTE_ORDER_MARK) else { return text };
+        let text = "the file begins with a byte order mark (EF BB BF), which is skipped here; for Apache \
+                    it is a part of the first key: remove it";
+        self.keys.problems.warn(&Origin::File(file.clone(), 1), text);
+        rest
     }
 
     fn parse_file(&mut self, file: &Arc<str>, text: &[u8]) -> Vec<Property> {
@@ -193,6 +204,7 @@ impl Draft {
 
     fn add_dynamic(&mut self, name: &str, text: &[u8]) {
         let file: Arc<str> = name.into();
+        let text = self.behind_mark(&file, text);
         for entry in self.parse_file(&file, text) {
             let origin = Origin::File(file.clone(), entry.line);
             if is_dynamic(&entry.key) {
@@ -255,6 +267,8 @@ impl Draft {
         Ok(Loaded { config, warnings: self.keys.problems.sorted() })
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What Apache puts before a key of the file when it makes a system property of it.
 const PREFIX: &str = "zookeeper.";

@@ -324,6 +324,20 @@ fn unsafe_values_are_refused_with_the_reason() {
 }
 
 #[test]
+fn a_mark_at_the_beginning_and_a_line_without_a_key_are_named() {
+    let text = format!("\u{feff}# ssl.keyStore.password=canary\n{MINIMAL}{QUIET}=x\n");
+    expect![[r#"
+        zoo.cfg:1: warning: the file begins with a byte order mark (EF BB BF), which is skipped here; for Apache it is a part of the first key: remove it
+        zoo.cfg:6: warning: there is no key in front of = or : on this line; it has no effect, remove it
+    "#]].assert_eq(&findings(&text, &[], Options::default()));
+    let loaded = parse("zoo.cfg", text.as_bytes(), &[], Options::default()).unwrap();
+    assert_eq!(loaded.config.listeners.client.unwrap().port, 2181);
+    assert!(!loaded.config.initial_text.contains("canary"));
+    let text = format!("\u{feff}{MINIMAL}{QUIET}");
+    assert!(parse("zoo.cfg", text.as_bytes(), &[], Options::default()).is_ok());
+}
+
+#[test]
 fn force_sync_is_off_only_by_the_word_no() {
     let off = loaded("forceSync=no\n");
     assert!(!off.config.storage.force_sync);

@@ -23,7 +23,7 @@ use zk_proto::Zxid;
 use zk_proto::txn::{DIGEST_VERSION, Txn, TxnHeader};
 use zk_store::disk::{Access, Disk};
 use zk_store::group_commit::{AppendError, GroupCommit};
-use zk_store::snapshot::{ReadOptions, SnapshotError, SnapshotInfo, read_snapshot};
+use zk_store::snapshot::{ReadOptions, SnapshotDamage, SnapshotError, SnapshotInfo, read_snapshot};
 use zk_store::{FileError, Restore};
 use zk_tree::{Tree, TreeOptions};
 
@@ -41,9 +41,17 @@ pub(crate) enum RestoreError {
     /// The sender stopped, or the disk takes no more.
     #[error("cannot receive the snapshot: {0}")]
     Receive(#[source] io::Error),
-    /// What was sent is no whole snapshot.
-    #[error("what was sent cannot be restored: {0}")]
-    Snapshot(#[from] SnapshotError),
+    /// What was sent is no whole snapshot. Where it is kept meanwhile is nobody's business.
+    #[error("what was sent cannot be restored: it is damaged at byte {at}: {damage}")]
+    Damaged {
+        /// Where in the uncompressed content.
+        at: u64,
+        /// How.
+        damage: SnapshotDamage,
+    },
+    /// What was sent cannot be read back from the disk.
+    #[error("what was sent cannot be read: {0}")]
+    Read(#[source] io::Error),
     /// It was taken while its server took writes, and needs its log.
     #[error(
         "{0}: the snapshot was taken while its server took writes; start on its log as well, in an \
@@ -73,6 +81,15 @@ pub(crate) enum RestoreError {
     /// The new file may be there or not.
     #[error("{0}; the server stops, since only a start can tell which data are on the disk")]
     Undecided(#[source] FileError),
+}
+
+impl From<SnapshotError> for RestoreError {
+    fn from(error: SnapshotError) -> RestoreError {
+        match error {
+            SnapshotError::Damaged { at, damage, .. } => RestoreError::Damaged { at, damage },
+            SnapshotError::File(FileError { source, .. }) => RestoreError::Read(source),
+        }
+    }
 }
 
 /// Restores snapshots.

@@ -11,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use super::store::{StoreError, load_identity, load_trusted};
+use super::store::{Fault, StoreError, load_identity, load_trusted};
 use super::verify::ClientVerifier;
 use crate::config::{ClientAuth, StoreSettings, TlsSettings};
 
@@ -20,7 +20,7 @@ use crate::config::{ClientAuth, StoreSettings, TlsSettings};
 #[non_exhaustive]
 pub enum TlsError {
     /// A store is of no use.
-    #[error("{prefix}{store}.location: {source}")]
+    #[error("{}", store_text(prefix, store, source))]
     Store {
         /// Of the keys.
         prefix: &'static str,
@@ -75,6 +75,22 @@ pub enum TlsError {
         /// What there is.
         known: String,
     },
+}
+
+/// The key that has to be changed comes first.
+fn store_text(prefix: &str, store: &str, source: &StoreError) -> String {
+    match source.fault {
+        Fault::NoPassword => format!(
+            "{prefix}{store}.password is not set, and {} is encrypted; set it, or name a file that \
+             holds it by {prefix}{store}.passwordPath",
+            source.path
+        ),
+        Fault::NoPemKey | Fault::NoPemCertificate => {
+            format!("{prefix}{store}.location: {source} ({prefix}{store}.type)")
+        }
+        Fault::PasswordFile(_) => format!("{prefix}{store}.passwordPath: {source}"),
+        _ => format!("{prefix}{store}.location: {source}"),
+    }
 }
 
 pub(super) fn store_error(

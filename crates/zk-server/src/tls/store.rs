@@ -29,12 +29,27 @@ pub enum Fault {
     /// The password does not open it, or it was changed without the password.
     #[error("the password does not open it, or the file was changed")]
     WrongPassword,
+    /// It is encrypted, and no password is set.
+    #[error("it is encrypted, and no password is set")]
+    NoPassword,
     /// The password is not UTF-8.
     #[error("its password is not text in UTF-8")]
     PasswordNotText,
     /// There is no key with a certificate.
     #[error("it holds no private key with a certificate; make one with keytool -genkeypair")]
     NoKey,
+    /// The same of a file in PEM.
+    #[error(
+        "it holds no private key with a certificate in PEM; put the chain and its key into this one \
+         file (docs/operators/clients.md), or, if it is of another type, say so by the key of the type"
+    )]
+    NoPemKey,
+    /// There is no certificate in PEM.
+    #[error(
+        "it holds no certificate in PEM (BEGIN CERTIFICATE); if it is of another type, say so by the key \
+         of the type"
+    )]
+    NoPemCertificate,
     /// There is no certificate to trust.
     #[error(
         "it holds no certificate to trust; add one with keytool -importcert (a certificate that \
@@ -53,6 +68,9 @@ pub enum Fault {
          this server nor Java reads; write it as PKCS#8: openssl pkcs8 -topk8 -in OLD -out NEW"
     )]
     OldEncryption,
+    /// The file with the password cannot be read.
+    #[error("{0}")]
+    PasswordFile(#[source] std::io::Error),
     /// A file cannot be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -69,8 +87,8 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    fn new(path: &Path, fault: impl Into<Fault>) -> StoreError {
-        StoreError { path: path.display().to_string(), fault: fault.into() }
+    fn new(path: &Path, fault: Fault) -> StoreError {
+        StoreError { path: path.display().to_string(), fault }
     }
 }
 
@@ -134,7 +152,11 @@ pub(super) fn load_trusted(
                 contents.trusted.into_iter().map(CertificateDer::from).collect()
             }
         };
-        if found.is_empty() { Err(Fault::NothingTrusted) } else { Ok(found) }
+        match (found.is_empty(), settings.kind) {
+            (false, _) => Ok(found),
+            (true, StoreKind::Pem) => Err(Fault::NoPemCertificate),
+            (true, _) => Err(Fault::NothingTrusted),
+        }
     })
 }
 
@@ -148,11 +170,19 @@ fn with_file<T>(
     read: impl FnOnce(&[u8], &Secret) -> Result<T, Fault>,
 ) -> Result<T, StoreError> {
     let password = match &settings.password_path {
-        Some(path) => read_password(path).map_err(|error| StoreError::new(path, error))?,
+        Some(path) => {
+            read_password(path).map_err(|e| StoreError::new(path, Fault::PasswordFile(e)))?
+        }
         None => settings.password.clone().unwrap_or_default(),
     };
     let run = || read(&std::fs::read(&settings.path)?, &password);
-    run().map_err(|fault| StoreError::new(&settings.path, fault))
+    run().map_err(|fault| {
+        let fault = match fault {
+            Fault::WrongPassword if password.expose().is_empty() => Fault::NoPassword,
+            fault => fault,
+        };
+        StoreError::new(&settings.path, fault)
+    })
 }
 
 /// The first line of a file, as Apache's `SecretUtils.readSecret` takes it.
@@ -209,7 +239,7 @@ fn pem_identity(bytes: &[u8], password: &Secret) -> Result<Identity, Fault> {
     let sections = pem_sections(bytes)?;
     let chain = pem_certificates(&sections);
     let key = sections.iter().find(|section| section.label.ends_with("PRIVATE KEY"));
-    let key = key.filter(|_| !chain.is_empty()).ok_or(Fault::NoKey)?;
+    let key = key.filter(|_| !chain.is_empty()).ok_or(Fault::NoPemKey)?;
     if key.has_old_encryption {
         return Err(Fault::OldEncryption);
     }

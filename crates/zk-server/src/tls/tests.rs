@@ -82,7 +82,11 @@ fn wrong_passwords_are_refused() {
     {
         for password in ["", "changeit2", "Changeit"] {
             let fault = fault(load_identity(&with_password(name, password)));
-            assert!(matches!(fault, Fault::WrongPassword), "{name} {password}: {fault:?}");
+            let is_right = match password {
+                "" => matches!(fault, Fault::NoPassword),
+                _ => matches!(fault, Fault::WrongPassword),
+            };
+            assert!(is_right, "{name} {password}: {fault:?}");
         }
     }
     for name in ["trust.p12", "trust.jks"] {
@@ -93,7 +97,11 @@ fn wrong_passwords_are_refused() {
 
 #[test]
 fn stores_without_what_is_wanted_are_refused() {
-    for name in ["ca.pem", "trust.p12", "trust.jks"] {
+    assert!(matches!(fault(load_identity(&store("ca.pem"))), Fault::NoPemKey));
+    let other = StoreSettings { kind: StoreKind::Pem, ..store("server-java.p12") };
+    assert!(matches!(fault(load_identity(&other)), Fault::NoPemKey));
+    assert!(matches!(fault(load_trusted(&other)), Fault::NoPemCertificate));
+    for name in ["trust.p12", "trust.jks"] {
         assert!(matches!(fault(load_identity(&store(name))), Fault::NoKey), "{name}");
     }
     // What Java does not mark as trusted is not trusted: chains of keys least of all.
@@ -227,6 +235,23 @@ fn client_certificates_are_wanted_as_configured() {
     let none = TlsSettings { trust_store: None, ..settings(ClientAuth::None) };
     let none = TlsContext::new(none).unwrap();
     assert_eq!(shake(&none, Some("client.pem")).unwrap().0, None);
+}
+
+#[test]
+fn the_key_that_is_to_be_changed_comes_first() {
+    let text = |key_store: StoreSettings| {
+        let settings = TlsSettings { key_store, ..settings(ClientAuth::Need) };
+        TlsContext::new(settings).err().unwrap().to_string()
+    };
+    let password_path = Some(PathBuf::from("/nope"));
+    let error = text(StoreSettings { password_path, ..store("server.jks") });
+    assert!(error.starts_with("ssl.keyStore.passwordPath: /nope: No such file"), "{error}");
+    let error = text(StoreSettings { password: None, ..store("server-encrypted.pem") });
+    assert!(error.starts_with("ssl.keyStore.password is not set, and /"), "{error}");
+    let error = text(StoreSettings { kind: StoreKind::Pem, ..store("server-java.p12") });
+    assert!(error.starts_with("ssl.keyStore.location: /"), "{error}");
+    assert!(error.contains("the chain and its key into this one file"), "{error}");
+    assert!(error.ends_with("(ssl.keyStore.type)"), "{error}");
 }
 
 #[test]

@@ -168,7 +168,12 @@ fn a_start_on_a_full_disk_says_so_and_serves_who_has_a_session() {
         let start = || Member::start_on_in(in_disk, dir, "");
         let member = tracing::subscriber::with_default(log, start);
         let text = lines.text();
-        assert!(text.contains("ERROR") && text.contains("is full: no writes are taken"), "{text}");
+        assert!(
+            text.contains("ERROR") && text.contains("is full: no writes are taken; "),
+            "{text}"
+        );
+        let room = "data/version-2 needs 7168 KiB of free space, and ";
+        assert!(text.contains(room), "{text}");
         assert_eq!(member.word("isro"), "ro");
         let srvr = member.word("srvr");
         assert!(srvr.contains("the disk is full") && srvr.contains("Mode: read-only"), "{srvr}");

@@ -102,6 +102,11 @@ impl Disk for RealDisk {
             Err(TryLockError::Error(_)) => Ok(None),
         }
     }
+
+    fn free_bytes(&self, dir: &Path) -> Option<u64> {
+        let about = rustix::fs::statvfs(dir).ok()?;
+        about.f_bavail.checked_mul(about.f_frsize)
+    }
 }
 
 /// Whether an empty file takes direct writes in multiples of [`DIRECT_ALIGN`]. Some file systems

@@ -236,7 +236,7 @@ impl Committer {
         let disk_full = self.writer.is_disk_full();
         let mut state = self.shared.lock();
         if disk_full && !state.disk_full {
-            tell_full();
+            tell_full(&self.writer);
         }
         state.disk_full = disk_full;
         state
@@ -259,8 +259,9 @@ impl Committer {
 }
 
 /// Once: a start finds a disk that is full already.
-pub(super) fn tell_full() {
-    tracing::error!("the disk of the transaction log is full: no writes are taken");
+pub(super) fn tell_full(writer: &LogWriter) {
+    let room = writer.room();
+    tracing::error!("the disk of the transaction log is full: no writes are taken; {room}");
 }
 
 fn commit(

@@ -13,7 +13,8 @@ use crate::error::{Doing, FileError};
 use crate::manifest::{self, Manifest, Seal};
 use crate::names::Name;
 use crate::reserve;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zk_proto::Zxid;
@@ -66,6 +67,25 @@ pub struct Committed {
     pub bytes: usize,
     /// How long fdatasync took; zero without `force_sync`.
     pub sync: Duration,
+}
+
+/// The room on the disk of a log.
+#[derive(Debug)]
+pub struct Room<'a> {
+    dir: &'a Path,
+    free_bytes: Option<u64>,
+    needed_bytes: u64,
+}
+
+impl fmt::Display for Room<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (dir, needed) = (self.dir.display(), self.needed_bytes.div_ceil(1024));
+        write!(f, "{dir} needs {needed} KiB of free space")?;
+        match self.free_bytes {
+            Some(free) => write!(f, ", and {} KiB are there", free / 1024),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Appends to the logs of one directory.
@@ -128,6 +148,13 @@ impl LogWriter {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         self.disk_full
+    }
+
+    /// How much room there is, and how much there must be, for who has to make it.
+    #[must_use]
+    pub fn room(&self) -> Room<'_> {
+        let free_bytes = self.disk.free_bytes(&self.dir);
+        Room { dir: &self.dir, free_bytes, needed_bytes: self.options.reserve_bytes }
     }
 
     /// Whether a write or sync failed; nothing will be logged any more.

@@ -81,6 +81,11 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn free_bytes(&self, _dir: &Path) -> Option<u64> {
+        let state = self.state();
+        state.free_sectors.map(|free| free * state.sector_bytes as u64)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
         state.call(Op::Lock)?;
