@@ -8,9 +8,9 @@ use super::serve::Serving;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
 use crate::tls::{Detected, Fault, TlsContext, detect, refused_certificate, subject_dn};
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct Gatekeeper {
     pub(crate) super_dn: Option<String>,
     /// `maxClientCnxns` and `maxCnxns`.
     pub(crate) seats: Arc<Seats>,
+    /// Its bounds: of one address, and of all.
+    pub(crate) max_connections: (usize, usize),
     /// What is told of those who are not let in.
     pub(crate) seldom: Seldom,
     /// `ssl.handshakeDetectionTimeoutMillis`: how long the first byte may take that tells TLS from
@@ -64,7 +66,7 @@ impl Gatekeeper {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let Some(seat) = self.seats.take(peer.ip()) else {
             self.engine.metrics.connection_rejected.add(1);
-            self.tell(peer, &"Too many connections, see maxClientCnxns, maxCnxns and ulimit -n");
+            self.tell(peer, &Crowded { gate: &self, address: peer.ip() });
             return;
         };
         // One bound for all that a client must do to get a session: its first byte, TLS and the
@@ -126,7 +128,7 @@ impl Gatekeeper {
         let _done = Leave(&self.handshakes);
         if self.max_handshakes != 0 && under_way >= self.max_handshakes {
             self.engine.metrics.tls_handshake_exceeded.add(1);
-            return Err(Refusal::TooMany);
+            return Err(Refusal::TooMany(self.max_handshakes));
         }
         let tls = self.tls.as_ref().ok_or(Refusal::NoTls)?;
         let accept = TlsAcceptor::from(tls.current()).accept(stream);
@@ -151,6 +153,33 @@ impl Gatekeeper {
     }
 }
 
+/// Which limit keeps a connection out: looked at when it is told, which is seldom.
+struct Crowded<'a> {
+    gate: &'a Gatekeeper,
+    address: IpAddr,
+}
+
+impl Display for Crowded<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (of_address, of_all) = self.gate.max_connections;
+        // Nobody comes from there, so only the places of all can be taken.
+        let has_place = self.gate.seats.take(Ipv4Addr::UNSPECIFIED.into()).is_some();
+        match has_place && of_address > 0 {
+            // Apache's words: operators search for them.
+            true => write!(
+                f,
+                "Too many connections from /{} - max is {of_address} (maxClientCnxns)",
+                self.address
+            ),
+            false => write!(
+                f,
+                "Too many connections - max of all addresses is {of_all} (maxCnxns, or what ulimit -n \
+                 leaves)"
+            ),
+        }
+    }
+}
+
 /// One handshake less, however it ended.
 struct Leave<'a>(&'a AtomicUsize);
 
@@ -163,8 +192,10 @@ impl Drop for Leave<'_> {
 /// Why there was no TLS with a client.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("too many TLS handshakes are under way, see netty.server.outstandingHandshake.limit")]
-    TooMany,
+    #[error(
+        "too many TLS handshakes are under way - max is {0} (netty.server.outstandingHandshake.limit)"
+    )]
+    TooMany(usize),
     #[error("no key store is configured")]
     NoTls,
     #[error("the TLS handshake took too long")]

@@ -63,6 +63,21 @@ impl Chatty {
     }
 }
 
+#[test]
+fn who_is_not_let_in_is_told_with_the_limit() {
+    for (lines, want) in [
+        ("maxClientCnxns=2\n", "Too many connections from /127.0.0.1 - max is 2 (maxClientCnxns)"),
+        (
+            "maxClientCnxns=5\nmaxCnxns=2\n",
+            "Too many connections - max of all addresses is 2 (maxCnxns, or what ulimit -n leaves)",
+        ),
+    ] {
+        let server = Chatty::start_in(TempDir::new().unwrap(), "info", lines);
+        let _open = [(); 3].map(|()| open(server.addr()));
+        server.wait_for(want);
+    }
+}
+
 impl Drop for Chatty {
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
