@@ -1,6 +1,7 @@
 //! A member from start to stop.
 
 mod ensemble;
+mod readers;
 
 use ensemble::Joined;
 
@@ -16,8 +17,7 @@ use crate::quorum::QuorumThread;
 use crate::storage::{Recovered, Storage, StorageError};
 use crate::tls::{SaslFileError, Secret, TlsContext, TlsError, load_jaas};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::thread::JoinHandle;
@@ -165,6 +165,7 @@ impl Server {
         loaded: impl FnOnce(),
     ) -> Result<Server, StartError> {
         let is_audited = config.service.audit;
+        readers::warn(&config);
         let started = Server::start_all(config, disk, accept, audit.clone(), loaded);
         if is_audited && started.is_err() {
             tell_failed_start(audit);
@@ -370,22 +371,8 @@ fn passwords(config: &ServerConfig) -> Result<Passwords, StartError> {
         SessionPassword::Hmac { secret_file } => {
             let secret = std::fs::read(secret_file)
                 .map_err(|source| StartError::Secret { path: secret_file.clone(), source })?;
-            warn_of_readers(secret_file);
             Ok(Passwords::hmac(secret.trim_ascii(), [])?)
         }
-    }
-}
-
-/// A secret that others on this machine can read is none. No reason not to start: a mounted secret
-/// may have a mode that nobody can change.
-fn warn_of_readers(secret_file: &Path) {
-    let mode = std::fs::metadata(secret_file).map_or(0, |about| about.permissions().mode() & 0o777);
-    if mode & 0o077 != 0 {
-        let file = secret_file.display();
-        tracing::warn!(
-            "the session secret {file} has mode {mode:03o}: others than the server may read it, and \
-             take any session over; chmod 600 {file}"
-        );
     }
 }
 

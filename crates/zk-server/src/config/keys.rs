@@ -235,11 +235,29 @@ fn parse_number(text: &str) -> Option<i64> {
     }
 }
 
-/// Whether the value of a key must not be printed. That of `sessionPassword` is the name of a rule.
+/// Whether the value of a key must not be printed. One that nobody knows may be a secret's that is
+/// misspelt.
 pub(super) fn is_secret(key: &str) -> bool {
+    names_secret(key)
+        || !schema::is_exact(key)
+            && (looks_secret(key) || schema::suggest(key).is_some_and(names_secret))
+}
+
+/// That of `sessionPassword` is the name of a rule.
+fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let names_a_file = key.ends_with("path") || key.ends_with("file");
-    !names_a_file
+    !names_file(&key)
         && key != "sessionpassword"
         && (key.contains("password") || key.ends_with("superdigest") || key == "ensembleauthname")
+}
+
+/// Of a key that is unknown: a comment's words too.
+pub(super) fn looks_secret(key: &str) -> bool {
+    const PARTS: [&str; 5] = ["passw", "passphrase", "pwd", "secret", "credential"];
+    let key = key.to_ascii_lowercase();
+    !names_file(&key) && !schema::is_exact(&key) && PARTS.iter().any(|part| key.contains(part))
+}
+
+fn names_file(key: &str) -> bool {
+    key.ends_with("path") || key.ends_with("file")
 }

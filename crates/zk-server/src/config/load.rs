@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dynamic::{DynamicFiles, version_of};
-use super::keys::{Keys, Value, is_secret};
+use super::keys::{Keys, Value, is_secret, looks_secret};
 use super::problem::{ConfigError, Origin, Problem, Problems};
 use super::properties::{self, Property};
 use super::{Ensemble, ServerConfig, schema};
@@ -301,7 +301,9 @@ fn masked_comment(line: &str) -> Cow<'_, str> {
     let Some(end) = line.find(['=', ':']).filter(|_| is_comment) else { return line.into() };
     let (before, _) = line.split_at(end);
     let mut words = before.split(['#', '!', ' ', '\t']);
-    match words.any(|word| is_secret(canonical(word))) {
+    // Prose has many words; a key is the last one.
+    let key = before.trim_end().rsplit(['#', '!', ' ', '\t']).next().unwrap_or_default();
+    match is_secret(canonical(key)) || words.any(|word| looks_secret(canonical(word))) {
         true => format!("{before}=***").into(),
         false => line.into(),
     }

@@ -331,6 +331,12 @@ pub fn find(key: &str) -> Option<&'static Key> {
     })
 }
 
+/// Whether a key is in the table by its own name.
+#[must_use]
+pub fn is_exact(key: &str) -> bool {
+    KEYS.iter().any(|known| known.name.eq_ignore_ascii_case(key))
+}
+
 /// The known key that a misspelt one probably means: at most two in five of its letters are wrong.
 #[must_use]
 pub fn suggest(key: &str) -> Option<&'static str> {

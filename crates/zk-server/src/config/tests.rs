@@ -658,6 +658,16 @@ fn secrets_are_in_no_text() {
     let old = loaded(&format!("{MINIMAL}{old}")).config.initial_text;
     assert!(old.contains("# once: a comment\n#ssl.keyStore.password=***\n ! old "), "{old}");
     assert!(!old.contains("canary"), "{old}");
+    // A key that nobody knows may be misspelt; one that names no secret is shown.
+    let typos = "ssl.keyStore.pasword=canary\nmy.db.secret=canary\nadmin.pwd=canary\n\
+                 # DigestAuthenticationProvider.superDigst=canary\nssl.keyStore.locaton=/k\nmy.tokens=5\n";
+    let typos = loaded(typos);
+    let printed = format!("{typos:?}");
+    assert!(!printed.contains("canary"), "{printed}");
+    let shown = [("ssl.keyStore.locaton", "/k"), ("my.tokens", "5"), ("my.db.secret", "***")];
+    for (key, value) in shown.map(|(key, value)| (key.to_owned(), value.to_owned())) {
+        assert!(typos.config.properties.contains(&(key, value)), "{printed}");
+    }
     // Line ends that only Java counts do not bring a value back.
     let odd = format!("{MINIMAL}{QUIET}#\r#\rssl.keyStore.password=canary\r#\n");
     let odd = parse("zoo.cfg", odd.as_bytes(), &[], Options::default()).unwrap();

@@ -247,6 +247,40 @@ fn a_secret_that_others_can_read() {
 }
 
 #[test]
+fn users_and_keys_that_others_can_read() {
+    let place = Place::new();
+    let (users, store) = (place.path("users.jaas"), place.path("server.pem"));
+    fs::write(&users, "Server { x.DigestLoginModule required user_bob=\"b\"; };\n").unwrap();
+    let stores = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zk-server/src/tls/testdata/stores");
+    let lines = format!(
+        "sasl.usersFile={}\nssl.keyStore.location={}\nssl.keyStore.password=changeit\n\
+         ssl.clientAuth=none\nclient.portUnification=true\n",
+        users.display(),
+        store.display()
+    );
+    let config = place.config(&lines);
+    for (name, mode, told) in [
+        ("server.pem", 0o644, [true, true]),
+        ("server.pem", 0o600, [false, false]),
+        // Its password keeps it.
+        ("server-encrypted.pem", 0o644, [true, false]),
+    ] {
+        fs::copy(stores.join(name), &store).unwrap();
+        for file in [&users, &store] {
+            fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+        }
+        let running = place.spawn(&[config.to_str().unwrap()]);
+        place.addr();
+        let said = place.said();
+        let warned = [("the file of users", &users), ("the private key in", &store)];
+        let warned = warned
+            .map(|(what, file)| said.contains(&format!("{what} {} has mode 644", file.display())));
+        assert_eq!(warned, told, "{name} {mode:o}: {said}");
+        drop(running);
+    }
+}
+
+#[test]
 fn a_port_in_use_and_an_address_of_nobody() {
     let place = Place::new();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
