@@ -22,7 +22,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Files named log.<zxid>
+    /// Files named log.<zxid>, or zkfleet.cut.log.<zxid> as --accept keeps them
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Only from this zxid on (hexadecimal, 0x may stand before it)
@@ -83,7 +83,7 @@ impl From<io::Error> for Stop {
 fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
     let damaged = |why: &dyn std::fmt::Display| Stop::Damaged(why.to_string());
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Name::Log(first) = Name::parse(name) else {
+    let Some(first) = first_zxid(name) else {
         let why = "not a log: its name must be log.<first zxid in hexadecimal>";
         return Err(Stop::Unreadable(why.to_owned()));
     };
@@ -116,6 +116,20 @@ fn print(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Stop> {
             }
         }
     }
+}
+
+/// The first zxid by a log's name, or by that of one that `server --accept` has kept as it was
+/// (`zkfleet.cut.log.1`, and `.2` behind it for the second of that name).
+fn first_zxid(name: &str) -> Option<Zxid> {
+    let parse = |name: &str| match Name::parse(name) {
+        Name::Log(first) => Some(first),
+        _ => None,
+    };
+    let Some(kept) = name.strip_prefix("zkfleet.cut.") else { return parse(name) };
+    parse(kept).or_else(|| {
+        let (kept, count) = kept.rsplit_once('.')?;
+        count.parse::<u32>().ok().and_then(|_| parse(kept))
+    })
 }
 
 /// Whether a log may end where it does, as `zkfleet doctor` judges it.
@@ -262,5 +276,23 @@ fn body(txn: &Txn<'_>, secrets: bool) -> Value {
             "op": op, "failed": txn.is_failure(),
             "parts": parts.iter().map(|part| body(part, secrets)).collect::<Vec<_>>(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_that_were_kept_are_logs() {
+        for (name, first) in [
+            ("log.1f", Some(0x1f)),
+            ("zkfleet.cut.log.1f", Some(0x1f)),
+            ("zkfleet.cut.log.1f.2", Some(0x1f)),
+            ("zkfleet.cut.snapshot.1", None),
+            ("zkfleet.logs", None),
+        ] {
+            assert_eq!(first_zxid(name), first.map(Zxid), "{name}");
+        }
     }
 }

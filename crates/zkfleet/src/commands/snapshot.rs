@@ -203,7 +203,7 @@ impl<W: Write> Restore for Printer<'_, W> {
             String::new()
         };
         self.line(format_args!(
-            "{path} czxid 0x{czxid:x} mzxid 0x{mzxid:x} pzxid 0x{pzxid:x} version {version} cversion {cversion} \
+            "{path:?} czxid 0x{czxid:x} mzxid 0x{mzxid:x} pzxid 0x{pzxid:x} version {version} cversion {cversion} \
              aversion {aversion} owner 0x{ephemeral_owner:x} mtime {} length {length}{shown}",
             text::time(mtime)
         ))

@@ -36,7 +36,7 @@ fn a_snapshot_is_a_file_like_those_on_the_disk() {
     let output =
         Command::new(env!("CARGO_BIN_EXE_zkfleet")).arg("snapshot").arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8(output.stdout).unwrap().contains("/app/e czxid"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("\"/app/e\" czxid"));
     let json = site.ask("GET /commands/snapshot?streaming=false", &[SUPER], b"");
     assert_eq!(json.status, 200, "{}", json.text());
 }

@@ -67,7 +67,7 @@ fn mask(line: &str) -> String {
     }
     let mut line = line.to_owned();
     for key in
-        ["\"czxid\":", "\"mzxid\":", "\"pzxid\":", "\"zxid\":", "\"ctimeMs\":", "\"mtimeMs\":"]
+        ["\"czxid\":", "\"mzxid\":", "\"pzxid\":", "\"zxid\":", "\"ctime_ms\":", "\"mtime_ms\":"]
     {
         if let Some(at) = line.find(key).map(|at| at + key.len()) {
             let end = line[at..].find([',', '}']).map_or(line.len(), |end| at + end);

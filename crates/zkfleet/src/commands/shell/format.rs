@@ -33,14 +33,14 @@ pub(super) fn stat_json(stat: &Stat) -> Value {
         "czxid": format!("{:#x}", stat.czxid),
         "mzxid": format!("{:#x}", stat.mzxid),
         "pzxid": format!("{:#x}", stat.pzxid),
-        "ctimeMs": stat.ctime,
-        "mtimeMs": stat.mtime,
+        "ctime_ms": stat.ctime,
+        "mtime_ms": stat.mtime,
         "version": stat.version,
         "cversion": stat.cversion,
         "aversion": stat.aversion,
-        "ephemeralOwner": format!("{:#x}", stat.ephemeral_owner),
-        "dataLength": stat.data_length,
-        "numChildren": stat.num_children,
+        "ephemeral_owner": format!("{:#x}", stat.ephemeral_owner),
+        "data_length": stat.data_length,
+        "num_children": stat.num_children,
     })
 }
 
@@ -84,7 +84,7 @@ pub(super) fn data_json(data: Option<&[u8]>) -> Value {
     match data.map(|data| (str::from_utf8(data), data)) {
         None => json!({ "data": null }),
         Some((Ok(text), _)) => json!({ "data": text }),
-        Some((Err(_), data)) => json!({ "dataBase64": BASE64.encode(data) }),
+        Some((Err(_), data)) => json!({ "data_base64": BASE64.encode(data) }),
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn data_in_json_is_text_base64_or_null() {
         assert_eq!(data_json(Some(b"x")), json!({ "data": "x" }));
-        assert_eq!(data_json(Some(b"\xff")), json!({ "dataBase64": "/w==" }));
+        assert_eq!(data_json(Some(b"\xff")), json!({ "data_base64": "/w==" }));
         assert_eq!(data_json(None), json!({ "data": null }));
         assert_eq!(data_text(None, Shape::Plain), "null");
     }

@@ -12,8 +12,8 @@ fn quota_json(quota: &Quota) -> Value {
     json!({
         "count": said(quota.count),
         "bytes": said(quota.bytes),
-        "countHardLimit": said(quota.count_hard_limit),
-        "byteHardLimit": said(quota.byte_hard_limit),
+        "count_hard_limit": said(quota.count_hard_limit),
+        "byte_hard_limit": said(quota.byte_hard_limit),
     })
 }
 
@@ -25,9 +25,9 @@ pub(super) async fn set(client: &Client, parsed: &Parsed) -> Result<Report, Trou
         return Err(Trouble::usage(parsed.spec.usage()).hint("one limit at a time"));
     }
     let quota = Quota {
-        count: parsed.number("n", -1)?,
+        count: count(parsed, "n")?,
         bytes: parsed.number("b", -1)?,
-        count_hard_limit: parsed.number("N", -1)?,
+        count_hard_limit: count(parsed, "N")?,
         byte_hard_limit: parsed.number("B", -1)?,
     };
     let is_given = |option| parsed.value(option).is_some();
@@ -53,6 +53,17 @@ pub(super) async fn set(client: &Client, parsed: &Parsed) -> Result<Report, Trou
         ));
     }
     Ok(report.json(json!({ "limits": quota_json(&limits), "usage": quota_json(&usage) })))
+}
+
+/// How many znodes: an `int` in zkCli, and in Apache's servers.
+fn count(parsed: &Parsed, option: &str) -> Result<i64, Trouble> {
+    let most = i32::MAX;
+    parsed.number(option, -1_i32).map(i64::from).map_err(|trouble| {
+        match parsed.value(option).is_some_and(|text| text.parse::<i64>().is_ok()) {
+            true => Trouble::usage(format!("-{option} takes a number up to {most}")),
+            false => trouble,
+        }
+    })
 }
 
 pub(super) async fn list(client: &Client, parsed: &Parsed) -> Result<Report, Trouble> {
@@ -84,7 +95,7 @@ pub(super) async fn delete(client: &Client, parsed: &Parsed) -> Result<Report, T
         true => client.delete_quota(path).await?,
         false => client.clear_quota(path, which).await?,
     };
-    let report = Report::new().json(json!({ "path": path, "hadQuota": had_quota }));
+    let report = Report::new().json(json!({ "path": path, "had_quota": had_quota }));
     Ok(match had_quota {
         true => report,
         false => report.line(format_args!("Quota does not exist for {path}")),
