@@ -26,6 +26,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// speaks TLS answers to a plain connect request. A frame of ours would have 352 million bytes.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
+/// How the cause of [`Error::NoServer`](crate::Error::NoServer) ends when a server took the
+/// connection and ended it: too many of them, or a disk that is full.
+pub const CLOSED_AT_ONCE: &str = "it closed the connection";
+
 /// How a web server begins its answer, to a connect request too.
 const HTTP: &[u8] = b"HTTP/";
 
@@ -301,7 +305,7 @@ fn last_words(link: &mut Link, incoming: &mut Vec<u8>, cx: &mut Context<'_>, los
 fn poll_read(link: &mut Link, incoming: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Turn> {
     incoming.reserve(READ_LEN);
     pin!(link.read_buf(incoming)).poll(cx).map(|read| match read {
-        Ok(0) => Turn::Lost(Loss::text("it closed the connection")),
+        Ok(0) => Turn::Lost(Loss::text(CLOSED_AT_ONCE)),
         Ok(_) => Turn::Read,
         Err(e) => Turn::Lost(Loss::Io(e)),
     })

@@ -33,6 +33,7 @@ mod watch;
 
 pub use call::{Pending, Reply};
 pub use client::Client;
+pub use driver::CLOSED_AT_ONCE;
 pub use error::Error;
 pub use multi::OpResult;
 pub use ops::{ANY_VERSION, NewZnode, OwnedAcl};

@@ -252,6 +252,17 @@ fn events_are_shown_before_the_end() {
     }
 }
 
+/// The event of a command comes behind what it says, and before what the next one does.
+#[test]
+fn events_of_a_pipe_come_in_order() {
+    let server = serve(Engine::Ours).unwrap();
+    let lines = ["create /c", "addWatch /c", "create /c/x y", "get /c/x", "removewatches /c"];
+    let out = text(&pipe(&server, &lines).stdout);
+    let order = ["type:NodeCreated path:/c/x", "\ny\n", "type:PersistentWatchRemoved path:/c"];
+    let found = order.map(|words| out.find(words).unwrap_or_else(|| panic!("{words}: {out}")));
+    assert!(found.is_sorted(), "{out}");
+}
+
 /// Who does not read what the shell says does not end its session.
 #[test]
 fn a_session_outlives_a_full_pipe() {
@@ -341,6 +352,23 @@ fn tls_options_are_named_where_they_are_missing() {
     let err = text(&output.stderr);
     let want = format!("no connection to {address}: the port speaks TLS");
     assert!(err.starts_with(&want) && err.contains("--tls-ca FILE"), "{err}");
+}
+
+/// As one does that has too many, or a full disk.
+#[test]
+fn a_server_that_lets_nobody_in_may_say_why() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Behind its connect request: closing in front of that would be a reset.
+            let _ = stream.unwrap().read(&mut [0; 1024]);
+        }
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zkfleet"));
+    let output = command.args(["shell", "-server", &address, "ls", "/"]).output().unwrap();
+    let err = text(&output.stderr);
+    assert!(err.contains("it says why to: echo srvr | nc HOST PORT"), "{err}");
 }
 
 #[test]

@@ -122,6 +122,10 @@ impl Shell {
             Ok(None) => return false,
             Err(trouble) => self.refused(&trouble),
         }
+        // A person has the prompt at once.
+        if !self.is_person {
+            self.runtime.clone().block_on(self.session.settle());
+        }
         true
     }
 

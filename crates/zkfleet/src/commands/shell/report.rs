@@ -5,13 +5,18 @@ use std::io;
 
 use serde_json::Value;
 
+/// Where a line goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum To {
+    Output,
+    Notes,
+}
+
 /// Text for people, JSON for programs.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Report {
-    /// For standard output; each line ended.
-    out: String,
-    /// For standard error.
-    notes: String,
+    /// Lines in the order in which they are said: both streams may go to one place.
+    text: Vec<(To, String)>,
     json: Value,
     /// It was carried out in part: the notes say what is missing.
     pub(super) has_failed: bool,
@@ -22,14 +27,21 @@ impl Report {
         Report::default()
     }
 
-    pub(super) fn line(mut self, line: impl Display) -> Report {
-        self.out.push_str(&format!("{line}\n"));
-        self
+    /// A line for standard output.
+    pub(super) fn line(self, line: impl Display) -> Report {
+        self.with(To::Output, line)
     }
 
     /// A line for standard error, where zkCli puts what is no result.
-    pub(super) fn note(mut self, note: impl Display) -> Report {
-        self.notes.push_str(&format!("{note}\n"));
+    pub(super) fn note(self, note: impl Display) -> Report {
+        self.with(To::Notes, note)
+    }
+
+    fn with(mut self, to: To, line: impl Display) -> Report {
+        match self.text.last_mut() {
+            Some((last, text)) if *last == to => text.push_str(&format!("{line}\n")),
+            _ => self.text.push((to, format!("{line}\n"))),
+        }
         self
     }
 
@@ -43,16 +55,35 @@ impl Report {
         self
     }
 
-    /// Text first, so that what is read together comes together. Notes come in any case; the error
+    /// All of it, or JSON and, of what failed in part, the notes. Notes come in any case; the error
     /// is that of the text.
     pub(super) fn print(&self, is_json: bool) -> io::Result<()> {
-        let printed = match is_json {
-            true => super::say(&format!("{}\n", self.json)),
-            false => super::say(&self.out),
-        };
-        if !is_json || self.has_failed {
-            super::warn(&self.notes);
+        let mut printed = Ok(());
+        if is_json {
+            printed = super::say(&format!("{}\n", self.json));
+        } else if self.text.is_empty() {
+            // Also of nothing: whoever reads may be gone.
+            printed = super::say("");
+        }
+        for (to, text) in &self.text {
+            match to {
+                To::Output if !is_json => printed = printed.and(super::say(text)),
+                To::Notes if !is_json || self.has_failed => super::warn(text),
+                To::Output | To::Notes => {}
+            }
         }
         printed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_keep_their_order() {
+        let report = Report::new().note("one").note("two").line("three").note("four");
+        let wanted = [(To::Notes, "one\ntwo\n"), (To::Output, "three\n"), (To::Notes, "four\n")];
+        assert_eq!(report.text, wanted.map(|(to, text)| (to, text.to_owned())));
     }
 }

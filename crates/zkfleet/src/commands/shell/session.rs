@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use zk_client::{Backoff, Client, Options, Sasl, SessionState};
 use zk_proto::ErrorCode;
@@ -35,10 +37,18 @@ pub(super) struct Session {
     client: Option<Client>,
     show: Show,
     prints_watches: Arc<AtomicBool>,
-    /// Who shows what comes from the client.
-    shows: Option<JoinHandle<()>>,
+    /// Who shows what comes from the client, and how to get at it.
+    shows: Option<(JoinHandle<()>, UnboundedSender<Word>)>,
     /// Somebody looks at the prompt, which says whether there is a connection.
     is_person: bool,
+}
+
+/// What is said to who shows events. It stands behind those that have come before.
+enum Word {
+    /// An event that no server sends.
+    Show(String),
+    /// All events before it have been shown.
+    Settled(oneshot::Sender<()>),
 }
 
 /// How long events that came before the end of a session may take until they are shown: whoever
@@ -84,8 +94,10 @@ impl Session {
         self.close().await;
         let client = Client::start(options);
         if let Some(print) = self.show.0.clone() {
-            let shows = show_events(client.clone(), print, Arc::clone(&self.prints_watches));
-            self.shows = Some(tokio::spawn(shows));
+            let (words, heard) = mpsc::unbounded_channel();
+            let is_on = Arc::clone(&self.prints_watches);
+            let shows = show_events(client.clone(), print, is_on, heard);
+            self.shows = Some((tokio::spawn(shows), words));
         }
         self.target = target;
         self.client = Some(client);
@@ -119,7 +131,7 @@ impl Session {
         if let Some(client) = &self.client {
             let _ = client.close().await;
         }
-        if let Some(shows) = self.shows.take() {
+        if let Some((shows, _)) = self.shows.take() {
             let _ = tokio::time::timeout(LAST_EVENTS, shows).await;
         }
     }
@@ -158,8 +170,18 @@ impl Session {
 
     /// An event that no server sends.
     pub(super) fn show_event(&self, kind: &str, path: &str) {
-        if let Some(print) = self.show.0.as_ref().filter(|_| self.prints_watches()) {
-            print(event_text(kind, path, -1));
+        if let Some((_, words)) = &self.shows {
+            let _ = words.send(Word::Show(event_text(kind, path, -1)));
+        }
+    }
+
+    /// Waits until the events that have come are shown, as far as somebody reads them: those of a
+    /// command come before what the next one says.
+    pub(super) async fn settle(&self) {
+        let Some((_, words)) = &self.shows else { return };
+        let (settled, is_settled) = oneshot::channel();
+        if words.send(Word::Settled(settled)).is_ok() {
+            let _ = tokio::time::timeout(LAST_EVENTS, is_settled).await;
         }
     }
 
@@ -194,6 +216,7 @@ async fn show_events(
     client: Client,
     print: Arc<dyn Fn(String) + Send + Sync>,
     is_on: Arc<AtomicBool>,
+    mut words: UnboundedReceiver<Word>,
 ) {
     let (mut events, mut states) = (client.events(), client.states());
     // This task must not keep the session open.
@@ -213,6 +236,13 @@ async fn show_events(
                         shown(&print, last).await;
                     }
                     return;
+                }
+            },
+            Some(word) = words.recv() => match word {
+                Word::Show(text) => text,
+                Word::Settled(settled) => {
+                    let _ = settled.send(());
+                    continue;
                 }
             },
             changed = states.changed() => match changed {

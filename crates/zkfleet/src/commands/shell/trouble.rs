@@ -81,7 +81,10 @@ impl From<Error> for Trouble {
             Error::ConnectionLoss { .. } => {
                 Trouble::failed(format!("KeeperErrorCode = ConnectionLoss: {error}"))
             }
-            Error::NoServer { tls, .. } => Trouble::failed(format!("{error}")).hint(match tls {
+            Error::NoServer { tls, cause, .. } => Trouble::failed(format!("{error}")).hint(match tls {
+                None if cause.ends_with(zk_client::CLOSED_AT_ONCE) => {
+                    "it lets nobody in now; it says why to: echo srvr | nc HOST PORT"
+                }
                 None => "is it the right -server, and does it run? echo srvr | nc HOST PORT",
                 Some(trouble) => tls_hint(*trouble),
             }),
