@@ -4,8 +4,8 @@
 //! text that Apache does not look at. It is replaced as a whole when a file is made or removed,
 //! never for a record. Format: docs/formats/durable-mark.md.
 //!
-//! **A damaged manifest makes no file foreign**: not when it is read ([`Loaded::is_foreign`]), and
-//! not when it is replaced ([`Manifest::load_to_change`]).
+//! **A damaged manifest makes no file foreign**: not when it is read (`Loaded::is_foreign`), and
+//! not when it is replaced (`Manifest::load_to_change`).
 
 use crate::disk::{Access, Disk, read_small, replace_file};
 use crate::log::Mark;
