@@ -151,7 +151,7 @@ impl World {
             }
             13 => {
                 let (token, auth) = (self.token(), tape.part());
-                self.step(Input::Auth { token, scheme: "digest", auth });
+                self.step(Input::Auth { token, scheme: "digest", auth: Some(auth) });
             }
             14 => {
                 let path = String::from_utf8_lossy(tape.part());
