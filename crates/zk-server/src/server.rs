@@ -299,16 +299,14 @@ fn gatekeeper(
     engine: &Arc<Engine>,
     tls: Option<&Arc<TlsContext>>,
 ) -> Gatekeeper {
-    let max_connections = (
-        config.limits.connections_per_ip.unwrap_or(0) as usize,
-        descriptors::most_connections(config.limits.connections),
-    );
     Gatekeeper {
         engine: engine.clone(),
         tls: tls.cloned(),
         super_dn: config.auth.x509_super_user.clone(),
-        seats: Seats::new(max_connections.0, max_connections.1),
-        max_connections,
+        seats: Seats::new(
+            config.limits.connections_per_ip.unwrap_or(0) as usize,
+            descriptors::most_connections(config.limits.connections),
+        ),
         seldom: Seldom::new(),
         detection: Duration::from_millis(
             config.tls.as_ref().map_or(HANDSHAKE_MS, |tls| tls.detection_timeout_ms).into(),

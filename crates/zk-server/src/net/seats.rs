@@ -32,23 +32,38 @@ pub(crate) struct Seat {
     pub(super) share: Arc<Share>,
 }
 
+/// Which limit keeps a connection out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Full {
+    /// Apache's words: operators search for them.
+    #[error("Too many connections from /{0} - max is {1} (maxClientCnxns)")]
+    Address(IpAddr, usize),
+    #[error(
+        "Too many connections - max of all addresses is {0} (maxCnxns, or what ulimit -n leaves)"
+    )]
+    All(usize),
+}
+
 impl Seats {
     pub(crate) fn new(per_address_max: usize, total_max: usize) -> Arc<Seats> {
         Arc::new(Seats { per_address_max, total_max, taken: Mutex::default() })
     }
 
     /// A place for a connection from `address`, if there is one.
-    pub(crate) fn take(self: &Arc<Seats>, address: IpAddr) -> Option<Seat> {
+    pub(crate) fn take(self: &Arc<Seats>, address: IpAddr) -> Result<Seat, Full> {
         let is_full = |max: usize, count: usize| max != 0 && count >= max;
         let mut taken = self.taken.lock();
         let of_address = taken.per_address.get(&address).map_or(0, |(count, _)| *count);
-        if is_full(self.per_address_max, of_address) || is_full(self.total_max, taken.total) {
-            return None;
+        if is_full(self.total_max, taken.total) {
+            return Err(Full::All(self.total_max));
+        }
+        if is_full(self.per_address_max, of_address) {
+            return Err(Full::Address(address, self.per_address_max));
         }
         taken.total += 1;
         let (count, share) = taken.per_address.entry(address).or_default();
         *count += 1;
-        Some(Seat { seats: self.clone(), address, share: share.clone() })
+        Ok(Seat { seats: self.clone(), address, share: share.clone() })
     }
 }
 
@@ -75,9 +90,9 @@ mod tests {
         let [a, b] = ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap());
         let first = seats.take(a).unwrap();
         let second = seats.take(a).unwrap();
-        assert!(seats.take(a).is_none(), "two of an address");
+        assert_eq!(seats.take(a).err(), Some(Full::Address(a, 2)));
         let third = seats.take(b).unwrap();
-        assert!(seats.take(b).is_none(), "three in all");
+        assert_eq!(seats.take(b).err(), Some(Full::All(3)));
         drop(first);
         let fourth = seats.take(b).unwrap();
         drop((second, third, fourth));

@@ -8,9 +8,9 @@ use super::serve::Serving;
 use super::wire::{Tls, Wire};
 use crate::engine::Engine;
 use crate::tls::{Detected, Fault, TlsContext, detect, refused_certificate, subject_dn};
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -39,8 +39,6 @@ pub(crate) struct Gatekeeper {
     pub(crate) super_dn: Option<String>,
     /// `maxClientCnxns` and `maxCnxns`.
     pub(crate) seats: Arc<Seats>,
-    /// Its bounds: of one address, and of all.
-    pub(crate) max_connections: (usize, usize),
     /// What is told of those who are not let in.
     pub(crate) seldom: Seldom,
     /// `ssl.handshakeDetectionTimeoutMillis`: how long the first byte may take that tells TLS from
@@ -64,10 +62,12 @@ impl Gatekeeper {
         home: Arc<Home>,
     ) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
-        let Some(seat) = self.seats.take(peer.ip()) else {
-            self.engine.metrics.connection_rejected.add(1);
-            self.tell(peer, &Crowded { gate: &self, address: peer.ip() });
-            return;
+        let seat = match self.seats.take(peer.ip()) {
+            Ok(seat) => seat,
+            Err(full) => {
+                self.engine.metrics.connection_rejected.add(1);
+                return self.tell(peer, &full);
+            }
         };
         // One bound for all that a client must do to get a session: its first byte, TLS and the
         // connect request.
@@ -150,33 +150,6 @@ impl Gatekeeper {
             identities.push(Identity::new("super", dn));
         }
         Ok(identities)
-    }
-}
-
-/// Which limit keeps a connection out: looked at when it is told, which is seldom.
-struct Crowded<'a> {
-    gate: &'a Gatekeeper,
-    address: IpAddr,
-}
-
-impl Display for Crowded<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (of_address, of_all) = self.gate.max_connections;
-        // Nobody comes from there, so only the places of all can be taken.
-        let has_place = self.gate.seats.take(Ipv4Addr::UNSPECIFIED.into()).is_some();
-        match has_place && of_address > 0 {
-            // Apache's words: operators search for them.
-            true => write!(
-                f,
-                "Too many connections from /{} - max is {of_address} (maxClientCnxns)",
-                self.address
-            ),
-            false => write!(
-                f,
-                "Too many connections - max of all addresses is {of_all} (maxCnxns, or what ulimit -n \
-                 leaves)"
-            ),
-        }
     }
 }
 

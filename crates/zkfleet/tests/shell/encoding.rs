@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use zk_testkit::{Engine, PATIENCE, Server};
 
-use super::{serve, shell, text};
+use super::{pipe_bytes, serve, shell, text};
 
 #[test]
 fn a_line_of_a_pipe_that_is_no_text_fails_alone() {
@@ -18,16 +18,8 @@ fn a_line_of_a_pipe_that_is_no_text_fails_alone() {
         (&[][..], "line 2 is not UTF-8, and was not carried out\n"),
         (&["--json"], r#"{"code":null,"error":"line 2 is not UTF-8,"#),
     ] {
-        let mut child = shell(&server, options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        input.write_all(b"stat /\r\ncreate /b\xfcro\nls /zookeeper\n").unwrap();
-        drop(input);
-        let output = child.wait_with_output().unwrap();
+        let lines = b"stat /\r\ncreate /b\xfcro\nls /zookeeper\n";
+        let output = pipe_bytes(&server.addr().to_string(), options, lines);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(err.contains(want), "{err}");
         assert!(out.contains("quota"), "{out}{err}");

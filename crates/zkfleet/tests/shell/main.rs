@@ -39,6 +39,10 @@ fn pipe(server: &Server, lines: &[&str]) -> Output {
 }
 
 fn pipe_to(address: &str, options: &[&str], lines: &[&str]) -> Output {
+    pipe_bytes(address, options, lines.join("\n").as_bytes())
+}
+
+fn pipe_bytes(address: &str, options: &[&str], bytes: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_zkfleet"))
         .args(["shell", "-server", address])
         .args(options)
@@ -48,7 +52,7 @@ fn pipe_to(address: &str, options: &[&str], lines: &[&str]) -> Output {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    input.write_all(lines.join("\n").as_bytes()).unwrap();
+    input.write_all(bytes).unwrap();
     drop(input);
     child.wait_with_output().unwrap()
 }

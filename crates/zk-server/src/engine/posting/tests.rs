@@ -77,7 +77,7 @@ impl World {
 
     /// The same, of an address whose requests are counted.
     fn client_of(&self, address: Option<&str>) -> Arc<Conn> {
-        let seat = address.and_then(|address| self.seats.take(address.parse().unwrap()));
+        let seat = address.map(|address| self.seats.take(address.parse().unwrap()).unwrap());
         let peer = "127.0.0.1:9".parse().unwrap();
         let home =
             Arc::new(Home::new(true, self.engine.backlog.clone(), self.engine.traffic.clone()));
